@@ -1,0 +1,39 @@
+//! What a `VDISession` and a `VDITemplate` are.
+//!
+//! A rule about a value (what an e-mail address is, what `8h` means) is written once, in a type that can't hold anything
+//! else: [`Email`], [`Gpus`], [`Memory`], [`Timeout`]. The CRD schema, the admission policy and the controller all take
+//! it from there.
+//!
+//! Without features the crate is serde only, which keeps the policy's wasm module small. The feature `crd` adds the
+//! Kubernetes objects and their CRDs.
+
+mod email;
+mod gpus;
+mod host_label;
+mod invalid;
+mod memory;
+mod timeout;
+
+#[cfg(feature = "crd")]
+pub mod crds;
+#[cfg(feature = "crd")]
+mod session;
+#[cfg(feature = "crd")]
+mod template;
+
+pub use email::Email;
+pub use gpus::Gpus;
+pub use host_label::HostLabel;
+pub use invalid::Invalid;
+pub use memory::Memory;
+pub use timeout::Timeout;
+
+#[cfg(feature = "crd")]
+pub use session::{Phase, SessionResources, VDISession, VDISessionSpec, VDISessionStatus};
+#[cfg(feature = "crd")]
+pub use template::{EnvVar, GpuPlacement, Probe, VDITemplate, VDITemplateSpec};
+
+/// The API group of every kind in this crate.
+pub const GROUP: &str = "vdi.kasm.io";
+/// The only version there is so far.
+pub const VERSION: &str = "v1alpha1";

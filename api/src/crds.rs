@@ -1,0 +1,28 @@
+//! The CRDs, as deploy/crds ships them.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps,
+};
+use kube::CustomResourceExt;
+use serde_json::json;
+
+use crate::{VDISession, VDITemplate};
+
+/// The CRD of `VDISession`.
+pub fn vdisession() -> CustomResourceDefinition {
+    let mut crd = VDISession::crd();
+    // With this default, and that of the phase inside, a new session is Pending from its first moment without a write.
+    if let Some(status) = property(&mut crd, "status") {
+        status.default = Some(JSON(json!({})));
+    }
+    crd
+}
+
+/// The CRD of `VDITemplate`.
+pub fn vditemplate() -> CustomResourceDefinition {
+    VDITemplate::crd()
+}
+
+fn property<'a>(crd: &'a mut CustomResourceDefinition, name: &str) -> Option<&'a mut JSONSchemaProps> {
+    crd.spec.versions.first_mut()?.schema.as_mut()?.open_api_v3_schema.as_mut()?.properties.as_mut()?.get_mut(name)
+}

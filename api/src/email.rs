@@ -1,0 +1,114 @@
+use std::{fmt, str::FromStr};
+
+use crate::Invalid;
+
+/// The e-mail address that a session belongs to.
+///
+/// Exactly what [`Email::PATTERN`] matches, up to [`Email::MAX_CHARS`] characters. The pattern is RE2, as the API server
+/// reads it: `\s` is ASCII white space without the vertical tab.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Email(String);
+
+impl Email {
+    pub const PATTERN: &str = r"^\S+@\S+\.\S+$";
+    /// RFC 5321, section 4.5.3.1.3 as corrected by erratum 1690.
+    pub const MAX_CHARS: usize = 254;
+    pub const ALLOWED: &str = "an e-mail address such as alice@example.com, at most 254 characters";
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands before the first `@` that the pattern can split at.
+    pub fn local_part(&self) -> &str {
+        split(&self.0).map_or("", |(local, _)| local)
+    }
+}
+
+/// The earliest split leaves the most room for the rest, so if any split fits the pattern, this one does.
+fn split(text: &str) -> Option<(&str, &str)> {
+    let at = text.char_indices().skip(1).find(|&(_, c)| c == '@')?.0;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+/// `\S+\.\S+`: a dot that is neither first nor last.
+fn has_inner_dot(domain: &str) -> bool {
+    let mut chars = domain.chars();
+    chars.next();
+    chars.next_back();
+    chars.as_str().contains('.')
+}
+
+impl FromStr for Email {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let is_space = |c| matches!(c, '\t' | '\n' | '\x0c' | '\r' | ' ');
+        let valid = !text.contains(is_space)
+            && text.chars().count() <= Self::MAX_CHARS
+            && split(text).is_some_and(|(_, domain)| has_inner_dot(domain));
+        if valid { Ok(Self(text.to_owned())) } else { Err(Invalid::text(text, Self::ALLOWED)) }
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(feature = "crd")]
+impl schemars::JsonSchema for Email {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Email".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": Self::PATTERN, "maxLength": Self::MAX_CHARS })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pattern as the `regex` crate spells RE2's meaning of it.
+    fn reference() -> regex::Regex {
+        regex::Regex::new(r"^[^\t\n\x0c\r ]+@[^\t\n\x0c\r ]+\.[^\t\n\x0c\r ]+$").unwrap()
+    }
+
+    #[test]
+    fn a_plain_address_parses_and_keeps_its_local_part() {
+        let email: Email = "alice.b@example.com".parse().unwrap();
+        assert_eq!((email.as_str(), email.local_part()), ("alice.b@example.com", "alice.b"));
+    }
+
+    #[test]
+    fn the_parser_and_the_pattern_agree_on_every_short_string_of_the_characters_that_matter() {
+        let (reference, alphabet) = (reference(), ['a', '@', '.', ' ', '\x0b', 'é']);
+        let mut texts = vec![String::new()];
+        for _ in 0..6 {
+            texts = texts.iter().flat_map(|t| alphabet.iter().map(move |c| format!("{t}{c}"))).collect();
+            for text in &texts {
+                assert_eq!(text.parse::<Email>().is_ok(), reference.is_match(text), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn length_is_counted_in_characters_as_the_api_server_does() {
+        let address = |chars: usize| format!("{}@b.c", "é".repeat(chars - 4));
+        assert!(address(254).parse::<Email>().is_ok());
+        assert!(address(255).parse::<Email>().is_err());
+    }
+
+    #[test]
+    fn the_refusal_says_what_was_found_and_what_is_allowed() {
+        let message = "alice".parse::<Email>().unwrap_err().to_string();
+        assert_eq!(message, format!("found \"alice\"; allowed {}", Email::ALLOWED));
+    }
+}

@@ -1,0 +1,173 @@
+use std::{fmt, str::FromStr};
+
+use crate::Invalid;
+
+/// An amount of memory, in whole bytes: at least 1, less than 1Ei (no machine has an exbibyte).
+///
+/// Read as Kubernetes reads a [quantity], without floating point: `4Gi`, `4096Mi`, `4294967296` and `4.0Gi` are the same.
+/// A fraction of a byte is rounded up, as Kubernetes does; `400m`, which is less than one byte, is refused.
+///
+/// [quantity]: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Memory(u64);
+
+impl Memory {
+    pub const ALLOWED: &str = "a Kubernetes quantity such as 4Gi, from 1 byte to less than 1Ei";
+    const LIMIT: u128 = 1 << 60;
+
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for Memory {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        parse(text).map(Self).ok_or_else(|| Invalid::text(text, Self::ALLOWED))
+    }
+}
+
+impl fmt::Display for Memory {
+    /// In the largest binary unit that says it exactly: `4Gi`, `1536Mi`, `1000000`.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        const UNITS: [&str; 6] = ["", "Ki", "Mi", "Gi", "Ti", "Pi"];
+        let power = (self.0.trailing_zeros() as usize / 10).min(UNITS.len() - 1);
+        write!(f, "{}{}", self.0 >> (10 * power), UNITS[power])
+    }
+}
+
+#[cfg(feature = "crd")]
+impl schemars::JsonSchema for Memory {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Memory".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "maxLength": 64,
+            "x-kubernetes-validations": [{
+                "rule": "isQuantity(self) && !quantity(self).isLessThan(quantity('1')) && quantity(self).isLessThan(quantity('1Ei'))",
+                "message": format!("must be {}", Self::ALLOWED),
+            }],
+        })
+    }
+}
+
+fn parse(text: &str) -> Option<u64> {
+    let unsigned = text.strip_prefix('+').unwrap_or(text);
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.len() + fraction.len() == 0 || fraction.contains('.') {
+        return None;
+    }
+    let (factor, divisor) = scale(suffix)?;
+    let fraction = fraction.trim_end_matches('0');
+    let numerator = format!("0{whole}{fraction}").parse::<u128>().ok()?.checked_mul(factor)?;
+    let denominator = 10u128.checked_pow(fraction.len().try_into().ok()?)?.checked_mul(divisor)?;
+    // Rounding up must not turn `400m` into a byte: less than one byte is a mistake in the unit.
+    let in_range = numerator >= denominator && numerator.div_ceil(denominator) < Memory::LIMIT;
+    in_range.then(|| u64::try_from(numerator.div_ceil(denominator)).ok()).flatten()
+}
+
+/// What a suffix multiplies and divides by.
+fn scale(suffix: &str) -> Option<(u128, u128)> {
+    const POWERS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
+    if let Some(power) = suffix.strip_suffix('i') {
+        let power = POWERS.iter().skip(1).position(|p| *p == power)?;
+        return Some((1 << (10 * (power + 1)), 1));
+    }
+    match suffix {
+        "" => Some((1, 1)),
+        "k" => Some((1_000, 1)),
+        "m" => Some((1, 1_000)),
+        "u" => Some((1, 1_000_000)),
+        "n" => Some((1, 1_000_000_000)),
+        _ => match POWERS.iter().skip(2).position(|p| *p == suffix) {
+            Some(power) => Some((1000u128.pow(power as u32 + 2), 1)),
+            None => exponent(suffix.strip_prefix(['e', 'E'])?),
+        },
+    }
+}
+
+fn exponent(digits: &str) -> Option<(u128, u128)> {
+    let exponent: i32 = digits.parse().ok()?;
+    let power = 10u128.checked_pow(exponent.unsigned_abs())?;
+    Some(if exponent < 0 { (1, power) } else { (power, 1) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_spellings_of_an_amount_are_the_same_amount() {
+        for text in
+            ["4Gi", "4096Mi", "4294967296", "4.0Gi", "+4Gi", "4294967296000m", "0.00390625Ti", "4194304Ki", "4.Gi"]
+        {
+            assert_eq!(text.parse(), Ok(Memory(4 << 30)), "{text}");
+        }
+        for text in ["2G", "2e9", "2E9", "2000M", "2000000k", "2e+9", "20e8", "2000000000000000000n"] {
+            assert_eq!(text.parse(), Ok(Memory(2_000_000_000)), "{text}");
+        }
+        assert_eq!("1E".parse(), Ok(Memory(1_000_000_000_000_000_000)));
+    }
+
+    #[test]
+    fn fractions_of_a_byte_round_up_but_less_than_a_byte_is_refused() {
+        assert_eq!("0.1Ki".parse(), Ok(Memory(103)));
+        assert_eq!("1".parse(), Ok(Memory(1)));
+        for text in ["400m", "0.5", "999m", "1e-1"] {
+            assert!(text.parse::<Memory>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_amount_of_memory_is_refused() {
+        let long = "9".repeat(1000);
+        for text in [
+            "",
+            " ",
+            "4 Gi",
+            "4GB",
+            "4gi",
+            "Gi",
+            ".",
+            "..1",
+            "1.2.3",
+            "-4Gi",
+            "--1",
+            "++1",
+            "0",
+            "0Gi",
+            "NaN",
+            "inf",
+            "1e400",
+            "1e",
+            "1Ei",
+            "9999999999Ei",
+            "4Gi\n",
+            "0x10",
+            "1_000",
+            "٤Gi",
+            &long,
+        ] {
+            assert!(text.parse::<Memory>().is_err(), "{text:?}");
+        }
+        assert!("1023Pi".parse::<Memory>().is_ok());
+    }
+
+    #[test]
+    fn it_prints_in_the_largest_unit_that_is_exact_and_reads_back_the_same() {
+        for (bytes, text) in [(4 << 30, "4Gi"), (1536 << 20, "1536Mi"), (1_000_000, "1000000"), (1 << 59, "512Pi")] {
+            assert_eq!(Memory(bytes).to_string(), text);
+            assert_eq!(text.parse(), Ok(Memory(bytes)));
+        }
+    }
+}

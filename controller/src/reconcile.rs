@@ -1,0 +1,129 @@
+//! One pass: observe -> plan -> apply -> publish -> requeue.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use kube::{
+    Client, ResourceExt,
+    runtime::{
+        Controller,
+        controller::{self, Action as Requeue},
+        events::Recorder,
+        reflector::{ObjectRef, store::WriterDropped},
+    },
+};
+use vdi_api::{VDISession, VDITemplate};
+
+use crate::{
+    apply::{ApplyError, Outcome, apply},
+    hosts::HostClaims,
+    metrics::Metrics,
+    observe::observe,
+    plan::{plan, refused},
+    publish::{PublishError, publish},
+    stores::{Stores, Watches},
+};
+
+/// What every pass works with.
+pub struct Context {
+    pub client: Client,
+    pub stores: Stores,
+    pub hosts: HostClaims,
+    pub events: Recorder,
+    pub metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("the watches have ended: {0}")]
+    Watch(#[from] WriterDropped),
+}
+
+/// After an error of the API server.
+const RETRY: Duration = Duration::from_secs(5);
+/// After the cluster refused a pod: a quota is freed without an event that reaches this controller.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+/// Sleeping is measured by a clock that doesn't jump when the wall clock does, so it is never for long.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10 * 60);
+
+/// Runs until `stop`, then finishes the passes that have begun.
+pub async fn run(
+    watches: Watches,
+    context: Context,
+    concurrency: u16,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let stores = context.stores.clone();
+    let by_template = move |template: VDITemplate| waiting_for(&template.name_any(), &stores);
+    let config = controller::Config::default().concurrency(concurrency);
+    Controller::for_stream(watches.sessions, context.stores.sessions.clone())
+        .owns_stream(watches.pods)
+        .watches_stream(watches.templates, by_template)
+        .with_config(config)
+        .graceful_shutdown_on(stop)
+        .run(reconcile, |_, _, _| Requeue::requeue(RETRY), Arc::new(context))
+        .for_each(log)
+        .await;
+}
+
+/// The sessions that a new or changed template may set going: those without a pod.
+fn waiting_for(template: &str, stores: &Stores) -> Vec<ObjectRef<VDISession>> {
+    let has_pod = |session: &VDISession| session.status.as_ref().is_some_and(|status| status.pod_name.is_some());
+    let sessions = stores.sessions.state().into_iter();
+    let waiting = sessions.filter(|session| session.spec.template == template && !has_pod(session));
+    waiting.map(|session| ObjectRef::from_obj(session.as_ref())).collect()
+}
+
+async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Requeue, ReconcileError> {
+    context.stores.wait_until_ready().await?;
+    let began = Instant::now();
+    let result = pass(&session, &context).await;
+    context.metrics.reconciled(result.is_ok(), began.elapsed());
+    result
+}
+
+async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, ReconcileError> {
+    let Context { client, stores, hosts, events, .. } = context;
+    let now = whole_seconds(Timestamp::now());
+
+    let observed = observe(session, stores, hosts);
+    let mut plan = plan(&observed, now);
+    let mut wake = plan.wake.map(|at| until(at, now));
+    if let Some(action) = plan.action.take()
+        && let Outcome::Refused { reason, message } = apply(action, &observed, client).await?
+    {
+        plan.status = refused(&observed, reason, &message, now);
+        wake = Some(ASK_AGAIN);
+    }
+    publish(session, &plan.status, client, events).await?;
+    Ok(wake.map_or_else(Requeue::await_change, |wait| Requeue::requeue(wait.min(LONGEST_SLEEP))))
+}
+
+/// Kubernetes keeps times in whole seconds.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+fn until(deadline: Timestamp, now: Timestamp) -> Duration {
+    deadline.duration_since(now).try_into().unwrap_or(Duration::ZERO)
+}
+
+type Pass = Result<(ObjectRef<VDISession>, Requeue), controller::Error<ReconcileError, kube::runtime::watcher::Error>>;
+
+async fn log(pass: Pass) {
+    match pass {
+        Ok((session, _)) => tracing::debug!(%session, "reconciled"),
+        // Deleted between the event and the pass: there is nothing to do.
+        Err(controller::Error::ObjectNotFound(_)) => {}
+        Err(controller::Error::ReconcilerFailed(error, session)) => tracing::error!(%session, %error, "will try again"),
+        Err(error) => tracing::warn!(%error, "a watch was interrupted and goes on"),
+    }
+}
