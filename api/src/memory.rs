@@ -13,6 +13,9 @@ pub struct Memory(u64);
 
 impl Memory {
     pub const ALLOWED: &str = "a Kubernetes quantity such as 4Gi, from 1 byte to less than 1Ei";
+    /// What a session gets that doesn't say.
+    pub const DEFAULT: &str = "4Gi";
+    pub const MAX_CHARS: usize = 64;
     const LIMIT: u128 = 1 << 60;
 
     pub fn bytes(self) -> u64 {
@@ -24,7 +27,8 @@ impl FromStr for Memory {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        parse(text).map(Self).ok_or_else(|| Invalid::text(text, Self::ALLOWED))
+        let short = Some(text).filter(|text| text.chars().count() <= Self::MAX_CHARS);
+        short.and_then(parse).map(Self).ok_or_else(|| Invalid::text(text, Self::ALLOWED))
     }
 }
 
@@ -50,7 +54,7 @@ impl schemars::JsonSchema for Memory {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "maxLength": 64,
+            "maxLength": Self::MAX_CHARS,
             "x-kubernetes-validations": [{
                 "rule": "isQuantity(self) && !quantity(self).isLessThan(quantity('1')) && quantity(self).isLessThan(quantity('1Ei'))",
                 "message": format!("must be {}", Self::ALLOWED),

@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Email, Memory, Timeout};
 
+// The fields hold what the API server stored. They are parsed (Email, Gpus, Memory, Timeout) before use: one object that
+// an older schema let through must not keep the others from being read.
 /// A Linux desktop on a GPU, for one user.
-///
-/// The fields hold what the API server stored. Parse them ([`Email`], [`crate::Gpus`], [`Memory`], [`Timeout`]) before use:
-/// one object that an older schema let through must not keep the others from being read.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "vdi.kasm.io",
@@ -71,7 +70,8 @@ pub struct VDISessionSpec {
 pub struct SessionResources {
     /// How many GPUs.
     #[serde(default = "default_gpu")]
-    #[schemars(range(min = 1))]
+    // The API server doesn't hold an int32 to its size unless it is told to.
+    #[schemars(range(min = 1, max = i32::MAX))]
     pub gpu: i32,
 
     /// How much memory: what is requested is also the limit.
@@ -91,11 +91,11 @@ fn default_gpu() -> i32 {
 }
 
 fn default_memory() -> String {
-    "4Gi".to_owned()
+    Memory::DEFAULT.to_owned()
 }
 
 fn default_timeout() -> String {
-    "8h".to_owned()
+    Timeout::DEFAULT.to_owned()
 }
 
 /// Written by the controller alone.

@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Memory, Timeout};
 
+// As in a VDISession, the fields hold what the API server stored.
 /// What a desktop is. Written by administrators, named by sessions.
-///
-/// As with [`crate::VDISessionSpec`], the fields hold what the API server stored.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "vdi.kasm.io",

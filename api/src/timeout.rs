@@ -13,6 +13,9 @@ pub struct Timeout(Duration);
 
 impl Timeout {
     pub const ALLOWED: &str = "a duration such as 8h, 90m or 1h30m, more than zero";
+    /// What a session gets that doesn't say.
+    pub const DEFAULT: &str = "8h";
+    pub const MAX_CHARS: usize = 64;
     /// What [`Timeout::from_str`] reads, except for the bounds.
     #[cfg(feature = "crd")]
     const PATTERN: &str = r"^[+]?(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+$";
@@ -27,7 +30,9 @@ impl FromStr for Timeout {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         match nanoseconds(text) {
-            Some(nanos) if nanos > 0 => Ok(Self(Duration::from_nanos(nanos))),
+            Some(nanos) if nanos > 0 && text.chars().count() <= Self::MAX_CHARS => {
+                Ok(Self(Duration::from_nanos(nanos)))
+            }
             _ => Err(Invalid::text(text, Self::ALLOWED)),
         }
     }
@@ -111,7 +116,7 @@ impl schemars::JsonSchema for Timeout {
         // The pattern is in the rule, not beside it: `duration()` fails on what it can't read, and so would the rule.
         schemars::json_schema!({
             "type": "string",
-            "maxLength": 64,
+            "maxLength": Self::MAX_CHARS,
             "x-kubernetes-validations": [{
                 "rule": format!("self.matches('{}') && duration(self) > duration('0s')", Self::PATTERN),
                 "message": format!("must be {}", Self::ALLOWED),

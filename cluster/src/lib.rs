@@ -1,0 +1,46 @@
+//! A real Kubernetes on one machine, for the demo and the tests.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), vdi_cluster::Error> {
+//! use vdi_cluster::{ControlPlane, SimulatedNodes, User};
+//!
+//! let alice = User::new("alice@example.com", ["vdi-users"]);
+//! let cluster = ControlPlane::start("target/clusters/example", &[alice.clone()]).await?;
+//! let nodes = SimulatedNodes::start(&cluster, 3, 8).await?;
+//! let client = cluster.client(&alice).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! Everything is gone when its owner is dropped, or has died in whatever way; only the logs stay.
+
+mod binaries;
+mod certificates;
+mod command;
+mod control_plane;
+mod credentials;
+mod error;
+mod files;
+mod guard;
+mod kubeconfig;
+pub mod packages;
+pub mod progress;
+mod real;
+mod secrets;
+mod servers;
+mod simulated;
+mod users;
+mod wait;
+
+pub use binaries::{Program, cache_directory};
+pub use control_plane::ControlPlane;
+pub use error::Error;
+pub use guard::{Launch, Server};
+pub use real::{RealNode, RealNodeOptions};
+pub use simulated::SimulatedNodes;
+pub use users::User;
+
+/// Whether this process may make namespaces, mounts and bridges.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}

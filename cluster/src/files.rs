@@ -1,0 +1,51 @@
+//! A cluster's directory.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, IoContext};
+
+/// Where everything is in a cluster's directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    pub directory: PathBuf,
+}
+
+impl Files {
+    /// Kept when the cluster is gone.
+    pub fn logs(&self) -> PathBuf {
+        self.directory.join("logs")
+    }
+
+    pub fn audit_log(&self) -> PathBuf {
+        self.logs().join("audit.log")
+    }
+
+    /// Deleted when the cluster is gone.
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    pub fn authority(&self) -> PathBuf {
+        self.data().join("ca.crt")
+    }
+
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        // A colon would end the path in the list that KUBECONFIG is.
+        self.data().join(user.replace([':', '/'], "-")).with_added_extension("kubeconfig")
+    }
+}
+
+/// Writes a file that only its owner can read.
+pub(crate) fn write_private(path: &Path, contents: &str) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path).and_then(|mut file| file.write_all(contents.as_bytes())).context("writing", path)
+}
+
+/// Creates a directory, and those above it, that only their owner can enter.
+pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).context("creating", path)
+}

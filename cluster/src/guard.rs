@@ -1,0 +1,124 @@
+//! A server process that can't outlive its owner.
+//!
+//! `Drop` is not enough: it doesn't run when the owner is killed. So each server is the child of a small shell script
+//! (guard.sh), which waits for the end of a pipe that the kernel closes for us however we die.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+
+use crate::error::{Error, IoContext};
+
+const GUARD: &str = include_str!("guard.sh");
+
+/// How most servers are asked to stop.
+const TERMINATE: &str = r#"kill -TERM "$server""#;
+
+/// What to run and what to remove afterwards.
+pub struct Launch<'a> {
+    /// Its log is `<name>.log`.
+    pub name: &'static str,
+    pub program: &'a Path,
+    pub arguments: Vec<OsString>,
+    /// Set for the server and for the clean-up script.
+    pub environment: Vec<(&'static str, OsString)>,
+    /// A POSIX shell command that asks the server, whose process ID is `$server`, to stop.
+    pub stop: &'static str,
+    /// A POSIX shell script that runs when the server is gone, also when the owner is gone too; empty for none.
+    pub cleanup: &'static str,
+    /// A lock that has to be held until the clean-up is over.
+    pub lock: Option<&'a File>,
+}
+
+impl<'a> Launch<'a> {
+    /// A program without arguments that stops on SIGTERM and leaves nothing behind.
+    pub fn new(name: &'static str, program: &'a Path) -> Self {
+        Self { name, program, arguments: vec![], environment: vec![], stop: TERMINATE, cleanup: "", lock: None }
+    }
+}
+
+/// A running server. Dropping it stops the server, by SIGKILL after five seconds, and then runs its clean-up. This also
+/// happens when the process that owns it is killed.
+#[derive(Debug)]
+pub struct Server {
+    name: &'static str,
+    log: PathBuf,
+    guard: Child,
+    lifeline: Option<ChildStdin>,
+}
+
+impl Server {
+    /// Starts the server with its output going to `<logs>/<name>.log`, which replaces what an earlier run left there.
+    pub fn start(logs: &Path, launch: Launch) -> Result<Self, Error> {
+        let log = logs.join(launch.name).with_extension("log");
+        let output = File::create(&log).context("creating", &log)?;
+        let lock = match launch.lock {
+            Some(lock) => Stdio::from(lock.try_clone().context("sharing the lock of", logs)?),
+            None => Stdio::null(),
+        };
+        let mut guard = Command::new("sh")
+            .args(["-c", r#"eval "$GUARD""#, "guard"])
+            .arg(launch.program)
+            .args(launch.arguments)
+            .envs(launch.environment)
+            .env("GUARD", GUARD)
+            .env("STOP", launch.stop)
+            .env("CLEANUP", launch.cleanup)
+            .stdin(Stdio::piped())
+            .stdout(lock)
+            .stderr(output)
+            // A Ctrl-C in the terminal is for the owner, who then takes the servers down in order.
+            .process_group(0)
+            .spawn()
+            .context("running", Path::new("sh"))?;
+        let lifeline = guard.stdin.take();
+        Ok(Self { name: launch.name, log, guard, lifeline })
+    }
+
+    /// An error when the server has exited.
+    pub fn check(&mut self) -> Result<(), Error> {
+        match self.guard.try_wait().context("waiting for", Path::new(self.name))? {
+            None => Ok(()),
+            Some(status) => {
+                Err(Error::ServerExited { name: self.name, status, log: self.log.clone(), tail: log_tail(&self.log) })
+            }
+        }
+    }
+
+    /// Stops the server and says how it exited.
+    pub fn stop(mut self) -> Result<ExitStatus, Error> {
+        drop(self.lifeline.take());
+        self.guard.wait().context("waiting for", Path::new(self.name))
+    }
+
+    /// Ends the server by SIGKILL, as a crash would.
+    pub fn kill(mut self) -> Result<(), Error> {
+        let ask = |lifeline: &mut ChildStdin| lifeline.write_all(b"kill\n");
+        self.lifeline.as_mut().map_or(Ok(()), ask).context("killing", Path::new(self.name))?;
+        self.stop().map(drop)
+    }
+
+    /// The error for a server that runs but is of no use.
+    pub(crate) fn not_ready(&self, seconds: u64, last: String) -> Error {
+        Error::ServerNotReady { name: self.name, seconds, last, log: self.log.clone(), tail: log_tail(&self.log) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.lifeline.take());
+        // Nobody could be told about a failure here, and the guard ends by itself.
+        let _ = self.guard.wait();
+    }
+}
+
+/// The last lines of a log file, indented, for an error message; empty when it can't be read.
+pub(crate) fn log_tail(path: &Path) -> String {
+    let text = std::fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(8)..].iter().map(|line| format!("    {line}\n")).collect()
+}

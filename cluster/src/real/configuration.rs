@@ -1,0 +1,44 @@
+//! A node's files. Its own processes see the directory that they are in as /mnt (see node.sh).
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::RealNode;
+use super::network::Network;
+use crate::control_plane::ControlPlane;
+use crate::error::Error;
+use crate::files::{create_private_dir, write_private};
+use crate::kubeconfig;
+
+/// Where the CNI plugins are: Debian's package puts them in the first, everybody else in the second.
+pub(super) fn cni_plugins() -> Option<&'static str> {
+    ["/usr/lib/cni", "/opt/cni/bin"].into_iter().find(|directory| Path::new(directory).join("bridge").is_file())
+}
+
+/// Writes what containerd and the kubelet need to `state`, and creates `runtime`, the directory for sockets.
+pub(super) fn write(cluster: &ControlPlane, network: &Network, state: &Path, runtime: &Path) -> Result<(), Error> {
+    create_private_dir(runtime)?;
+    create_private_dir(&state.join("cni"))?;
+    let file = |name: &str, contents: &str| write_private(&state.join(name), contents);
+    let (name, address) = (&network.bridge, network.address.to_string());
+
+    let plugins = cni_plugins().ok_or(Error::Unsupported("there are no CNI plugins: install them in /opt/cni/bin"))?;
+    let containerd = include_str!("containerd.toml").replace("@IMAGE@", RealNode::BUSYBOX);
+    file("containerd.toml", &containerd.replace("@PLUGINS@", plugins))?;
+    file("cni/bridge.conflist", &network.cni().to_string())?;
+    file("kubelet.yaml", &include_str!("kubelet.yaml").replace("@NODE@", name).replace("@ADDRESS@", &address))?;
+    file("resolv.conf", "")?;
+
+    let authority = cluster.authority();
+    file("ca.crt", &authority.certificate)?;
+    let serving = authority.server(&[&address])?;
+    file("serving.crt", &serving.certificate)?;
+    file("serving.key", &serving.key)?;
+    // https://kubernetes.io/docs/reference/access-authn-authz/node/
+    let client = authority.client(&format!("system:node:{name}"), "system:nodes")?;
+    file("client.crt", &client.certificate)?;
+    file("client.key", &client.key)?;
+    let credentials = json!({"client-certificate": "/mnt/client.crt", "client-key": "/mnt/client.key"});
+    kubeconfig::write(&state.join("kubeconfig"), cluster.url(), Path::new("/mnt/ca.crt"), credentials)
+}

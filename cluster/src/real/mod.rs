@@ -1,0 +1,193 @@
+//! A node that runs containers: containerd and a kubelet on this machine, apart from what else runs here.
+
+mod configuration;
+mod network;
+
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+use tokio::process::Command;
+
+use self::network::Network;
+use crate::binaries::Program;
+use crate::command::run;
+use crate::control_plane::ControlPlane;
+use crate::error::{Error, KubeContext};
+use crate::guard::{Launch, Server};
+use crate::simulated::is_schedulable;
+use crate::wait::until_ready;
+use crate::{packages, progress};
+
+const READY_SECONDS: u64 = 60;
+
+/// What a real node has.
+#[derive(Debug, Clone, Default)]
+pub struct RealNodeOptions {
+    /// How many of the extended resource `nvidia.com/gpu` the node says it has. They are only counted: no device is
+    /// given to a container, so this needs no GPU.
+    pub gpus: u32,
+    /// Image archives, OCI or `docker save`, that are imported before pods can be scheduled. A node pulls nothing, so
+    /// pods that use them must not have the pull policy Always.
+    pub images: Vec<PathBuf>,
+}
+
+/// A node on which pods really run, in a subnet of their own that this machine reaches. Dropping it kills them and
+/// removes everything that it brought to the machine; this also happens when the process that owns it is killed.
+///
+/// There is no kube-proxy and no DNS: pods are reached by their addresses.
+#[derive(Debug)]
+pub struct RealNode {
+    server: Server,
+    name: String,
+    /// containerd's.
+    socket: PathBuf,
+}
+
+impl RealNode {
+    /// An image that every real node has: busybox, for tests.
+    pub const BUSYBOX: &str = "vdiwarden.invalid/busybox:1";
+
+    /// Adds a node and waits until pods can be scheduled to it. Needs Linux and root; Debian packages that are missing
+    /// are installed. Its logs are `containerd.log` and `kubelet.log` in [`ControlPlane::logs`].
+    pub async fn start(cluster: &ControlPlane, options: RealNodeOptions) -> Result<Self, Error> {
+        if !cfg!(target_os = "linux") {
+            return Err(Error::Unsupported("a real node needs Linux"));
+        }
+        if !crate::is_root() {
+            return Err(Error::NotRoot { what: "A real node needs namespaces, mounts and a network bridge".into() });
+        }
+        ensure_packages().await?;
+        let kubelet = Program::Kubelet.ensure().await?;
+        progress::step("Starting a real node", async {
+            let mut node = Self::start_server(cluster, &kubelet).await?;
+            for image in &options.images {
+                node.import(image).await?;
+            }
+            node.register(cluster, options.gpus).await?;
+            Ok(node)
+        })
+        .await
+    }
+
+    /// The name of the Node.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Imports an image archive, OCI or `docker save`.
+    pub async fn import(&self, archive: &Path) -> Result<(), Error> {
+        let mut import = ctr(&self.socket);
+        import.args(["images", "import"]).arg(archive);
+        progress::step(&format!("Importing {}", archive.display()), run(import)).await.map(drop)
+    }
+
+    /// Starts containerd and the kubelet, and imports the image that every pod needs.
+    async fn start_server(cluster: &ControlPlane, kubelet: &Path) -> Result<Self, Error> {
+        let network = Network::reserve().await?;
+        let state = cluster.files().directory.join(&network.bridge);
+        // Not below `state`, because the path of a socket can't be longer than 107 bytes, unix(7).
+        let runtime = Path::new("/run").join(&network.bridge);
+        let start = || {
+            configuration::write(cluster, &network, &state, &runtime)?;
+            let unshare = ["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", include_str!("node.sh"), "node"];
+            let launch = Launch {
+                arguments: unshare.map(Into::into).to_vec(),
+                environment: vec![
+                    ("NODE", network.bridge.clone().into()),
+                    ("ADDRESS", network.address.to_string().into()),
+                    ("STATE", state.clone().into()),
+                    ("RUN", runtime.clone().into()),
+                    ("LOGS", cluster.logs().into()),
+                    ("KUBELET", kubelet.into()),
+                ],
+                // The first process of the namespace, because `unshare` itself ignores SIGTERM.
+                stop: r#"kill -KILL "$(cat "$RUN/pid")""#,
+                cleanup: include_str!("cleanup.sh"),
+                ..Launch::new("kubelet", Path::new("unshare"))
+            };
+            Server::start(&cluster.logs(), launch)
+        };
+        let mut server = match start() {
+            Ok(server) => server,
+            Err(error) => {
+                network.release().await;
+                return Err(error);
+            }
+        };
+        let socket = runtime.join("containerd/containerd.sock");
+        until_ready(&mut server, &mut [], READY_SECONDS, async || {
+            let mut version = ctr(&socket);
+            version.arg("version");
+            run(version).await.map_err(|error| error.to_string())
+        })
+        .await?;
+        let mut busybox = Command::new("sh");
+        busybox.args(["-c", include_str!("busybox.sh"), "busybox", Self::BUSYBOX]).arg(&state);
+        run(busybox).await?;
+        let node = Self { server, name: network.bridge, socket };
+        node.import(&state.join("busybox.tar")).await?;
+        Ok(node)
+    }
+
+    /// Creates the Node, and waits until the kubelet says that it's Ready.
+    async fn register(&mut self, cluster: &ControlPlane, gpus: u32) -> Result<(), Error> {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        // The kubelet adds what the machine has, and keeps this.
+        let resources = json!({"nvidia.com/gpu": gpus.to_string()});
+        let node = json!({
+            "metadata": {
+                "name": self.name,
+                "labels": {
+                    "kubernetes.io/arch": architecture,
+                    "kubernetes.io/hostname": self.name,
+                    "kubernetes.io/os": "linux",
+                },
+            },
+            "status": {"capacity": resources, "allocatable": resources},
+        });
+        let action = || format!("creating the node {}", self.name);
+        let node: Node = serde_json::from_value(node).map_err(kube::Error::SerdeError).context(action())?;
+        let nodes: Api<Node> = Api::all(cluster.admin());
+        nodes.create(&PostParams::default(), &node).await.context(action())?;
+        until_ready(&mut self.server, &mut [], READY_SECONDS, async || {
+            let node = nodes.get(&self.name).await.map_err(|error| error.to_string())?;
+            if is_schedulable(&node) { Ok(()) } else { Err(format!("node {} is not Ready", self.name)) }
+        })
+        .await
+    }
+}
+
+/// containerd's client, for the images that the kubelet sees.
+fn ctr(socket: &Path) -> Command {
+    let mut ctr = Command::new("ctr");
+    ctr.arg("--address").arg(socket).args(["--namespace", "k8s.io"]);
+    ctr
+}
+
+/// What is in PATH may come from other packages: Docker's containerd.io stands for two of these.
+async fn ensure_packages() -> Result<(), Error> {
+    let mut missing = Vec::new();
+    for (program, package) in
+        [("containerd", "containerd"), ("runc", "runc"), ("busybox", "busybox-static"), ("ip", "iproute2")]
+    {
+        if !is_in_path(program) {
+            missing.push(package);
+        }
+    }
+    if configuration::cni_plugins().is_none() {
+        missing.push("containernetworking-plugins");
+    }
+    packages::ensure(&missing).await
+}
+
+fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
