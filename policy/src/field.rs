@@ -1,0 +1,103 @@
+//! Reading one field of a JSON object: it is absent, of the wrong type, or a value.
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+use vdi_api::{Email, Gpus, Invalid, Memory, Timeout};
+
+/// What stands at a dotted path such as `spec.resources.gpu`. `None` also when a parent is missing or no object.
+pub fn at<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    match path.split_once('.') {
+        Some((head, rest)) => at(object.get(head)?.as_object()?, rest),
+        None => object.get(path),
+    }
+}
+
+/// `spec.user: found 7; allowed ...`
+pub fn problem(path: &str, invalid: &Invalid) -> String {
+    format!("{path}: {invalid}")
+}
+
+/// Refuses what isn't there, or is of the wrong type. The words for it are the same in a request and in the settings.
+pub fn refused(value: Option<&Value>, allowed: &str) -> Invalid {
+    match value {
+        None => Invalid::value("nothing", allowed),
+        Some(Value::String(text)) => Invalid::text(text, allowed),
+        Some(Value::Array(_)) => Invalid::value("a list", allowed),
+        Some(Value::Object(_)) => Invalid::value("an object", allowed),
+        Some(scalar) => Invalid::value(scalar, allowed),
+    }
+}
+
+/// A value that is written the same way in a request and in the settings.
+pub trait FromJson: Sized {
+    fn from_json(value: Option<&Value>) -> Result<Self, Invalid>;
+}
+
+impl FromJson for Email {
+    fn from_json(value: Option<&Value>) -> Result<Self, Invalid> {
+        text(value, Self::ALLOWED)
+    }
+}
+
+impl FromJson for Memory {
+    fn from_json(value: Option<&Value>) -> Result<Self, Invalid> {
+        text(value, Self::ALLOWED)
+    }
+}
+
+impl FromJson for Timeout {
+    fn from_json(value: Option<&Value>) -> Result<Self, Invalid> {
+        text(value, Self::ALLOWED)
+    }
+}
+
+impl FromJson for Gpus {
+    fn from_json(value: Option<&Value>) -> Result<Self, Invalid> {
+        // `1.0` is refused too: it is a float to most readers of the stored object.
+        let count = value.and_then(Value::as_i64).ok_or_else(|| refused(value, Self::ALLOWED))?;
+        Self::try_from(count)
+    }
+}
+
+fn text<T: FromStr<Err = Invalid>>(value: Option<&Value>, allowed: &str) -> Result<T, Invalid> {
+    value.and_then(Value::as_str).ok_or_else(|| refused(value, allowed))?.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_what_was_found_whatever_its_type() {
+        for (value, found) in [
+            (json!("x"), "\"x\""),
+            (json!(7), "7"),
+            (json!(1.5), "1.5"),
+            (json!(null), "null"),
+            (json!(true), "true"),
+            (json!([1]), "a list"),
+            (json!({"a": 1}), "an object"),
+        ] {
+            assert_eq!(refused(Some(&value), "").found, found);
+        }
+        assert_eq!(refused(None, "").found, "nothing");
+    }
+
+    #[test]
+    fn a_path_through_something_that_is_no_object_finds_nothing() {
+        let object = json!({"spec": {"resources": [1]}});
+        assert_eq!(at(object.as_object().unwrap(), "spec.resources.gpu"), None);
+        assert_eq!(at(object.as_object().unwrap(), "spec.resources"), Some(&json!([1])));
+    }
+
+    #[test]
+    fn a_number_of_gpus_is_a_json_integer() {
+        assert_eq!(Gpus::from_json(Some(&json!(1))), Ok(Gpus::DEFAULT));
+        for value in [json!(1.0), json!("1"), json!(u64::MAX), json!(1e300), json!(0), json!(null)] {
+            assert!(Gpus::from_json(Some(&value)).is_err(), "{value}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+use vdi_api::Invalid;
+
+use super::Field;
+use crate::{field::refused, settings::Settings};
+
+/// Compared as JSON, as the CRD's `self == oldSelf` does: `4096Mi` in place of `4Gi` is a change.
+pub fn unchanged(field: &Field, _: &Settings) -> Result<(), Invalid> {
+    match field.old {
+        None => Ok(()),
+        Some(old) => {
+            let was = refused(old, "").found;
+            Err(refused(field.value, &format!("{was}, which can't be changed once the session is made")))
+        }
+    }
+}

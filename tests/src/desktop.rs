@@ -1,0 +1,79 @@
+//! Whether a picture shows a desktop.
+
+use std::{
+    collections::HashSet,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::browser::Browser;
+
+/// Opens the page and looks at it until a desktop is drawn. The last picture is saved, whatever it shows.
+///
+/// # Errors
+/// After a minute, with what the last picture lacked.
+pub async fn wait_until_drawn(browser: &Browser, url: &str, picture: &Path) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let start = Instant::now();
+    browser.open(url).await?;
+    loop {
+        let png = browser.screenshot().await?;
+        std::fs::write(picture, &png).with_context(|| format!("can't write {}", picture.display()))?;
+        match shows_desktop(&png) {
+            Ok(()) => return Ok(()),
+            Err(error) if start.elapsed() > PATIENCE => {
+                bail!("{url} shows no desktop: {error}; see {}", picture.display())
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+        }
+    }
+}
+
+/// Checks the pixels of a PNG: this project's wallpaper covers much of it, a terminal's dark window some, and there is
+/// text, which is many colours. A blank page, an error page or the page around a desktop that never came fails.
+pub fn shows_desktop(png: &[u8]) -> Result<()> {
+    let pixels = Pixels::decode(png)?;
+    let wallpaper = pixels.share(is_wallpaper);
+    let terminal = pixels.share(is_terminal);
+    let colours = pixels.colours();
+    ensure!(wallpaper > 0.3, "the wallpaper covers {:.0}% of the picture, not 30%", wallpaper * 100.0);
+    ensure!(terminal > 0.08, "a terminal covers {:.0}% of the picture, not 8%", terminal * 100.0);
+    ensure!(colours > 200, "there are {colours} colours in the picture, not 200");
+    Ok(())
+}
+
+type Colour = [u8; 3];
+
+fn is_wallpaper([r, g, b]: Colour) -> bool {
+    b > 40 && b > r && b.saturating_sub(r) > 20 && g < b
+}
+
+fn is_terminal([r, g, b]: Colour) -> bool {
+    r < 30 && g < 36 && b < 40
+}
+
+struct Pixels(Vec<Colour>);
+
+impl Pixels {
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+        decoder.set_transformations(png::Transformations::normalize_to_color8() | png::Transformations::STRIP_16);
+        let mut reader = decoder.read_info().context("the browser's picture is not a PNG")?;
+        let mut buffer = vec![0; reader.output_buffer_size().context("the picture is too large")?];
+        let frame = reader.next_frame(&mut buffer)?;
+        let channels = frame.color_type.samples();
+        ensure!(channels >= 3, "the picture is not in colour");
+        let pixels = buffer[..frame.buffer_size()].chunks_exact(channels).map(|pixel| [pixel[0], pixel[1], pixel[2]]);
+        Ok(Self(pixels.collect()))
+    }
+
+    fn share(&self, matches: impl Fn(Colour) -> bool) -> f64 {
+        self.0.iter().filter(|colour| matches(**colour)).count() as f64 / self.0.len().max(1) as f64
+    }
+
+    fn colours(&self) -> usize {
+        self.0.iter().collect::<HashSet<_>>().len()
+    }
+}

@@ -1,0 +1,138 @@
+use std::{collections::BTreeMap, path::Path, thread, time::Duration};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use wapc::WapcHost;
+use wasmtime_provider::{
+    EpochDeadlines, ResourceLimits, WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre,
+    wasmtime::{Config, Engine},
+};
+
+use super::metadata;
+
+/// Runs a policy as Kubewarden's policy server does: compiled once, a new instance for every request, an end to what takes
+/// too long or too much memory. It grants no host capability.
+pub struct PolicyHost {
+    module: WasmtimeEngineProviderPre,
+    deadlines: EpochDeadlines,
+    metadata: Value,
+}
+
+/// What one call may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub time: Duration,
+    /// Of linear memory, in bytes.
+    pub memory: usize,
+}
+
+impl Default for Limits {
+    /// The policy server's own time limit, and what a session of ordinary make-up takes many times over. A request that is
+    /// all tiny values may still run into it, and is then rejected.
+    fn default() -> Self {
+        Self { time: Duration::from_secs(2), memory: 128 << 20 }
+    }
+}
+
+/// Kubewarden's `ValidationResponse`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyResponse {
+    pub accepted: bool,
+    pub message: Option<String>,
+    pub code: Option<u16>,
+    /// The whole object.
+    pub mutated_object: Option<Value>,
+    pub audit_annotations: Option<BTreeMap<String, String>>,
+    pub warnings: Option<Vec<String>>,
+}
+
+/// Kubewarden's `SettingsValidationResponse`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct SettingsResponse {
+    pub valid: bool,
+    pub message: Option<String>,
+}
+
+impl PolicyHost {
+    /// Loads an annotated module.
+    ///
+    /// # Errors
+    /// When it can't be read or compiled, has no metadata, or speaks another version of the protocol.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let module = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
+        let metadata = metadata::read(&module)?;
+        let host = Self { metadata, ..Self::new(&module, Limits::default())? };
+        let version: String = host.call("protocol_version", &Value::Null)?;
+        ensure!(version == "v1", "the policy speaks protocol {version}, not v1");
+        Ok(host)
+    }
+
+    /// Compiles a module that has no metadata, in wasm's binary or text format.
+    ///
+    /// # Errors
+    /// When it can't be compiled, or imports what a policy can't have.
+    pub fn new(module: &[u8], limits: Limits) -> Result<Self> {
+        const TICK: Duration = Duration::from_millis(10);
+        let engine = Engine::new(Config::new().epoch_interruption(true)).map_err(|error| anyhow!("{error:#}"))?;
+        let module = WasmtimeEngineProviderBuilder::new()
+            .engine(engine.clone())
+            .module_bytes(module)
+            .enable_resource_limits(ResourceLimits {
+                max_memory_size: Some(limits.memory),
+                max_table_elements: Some(100_000),
+            })
+            .build_pre()?;
+        let weak = engine.weak();
+        // The thread ends with the last use of the engine.
+        thread::Builder::new().name("policy-clock".to_owned()).spawn(move || {
+            while let Some(engine) = weak.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(TICK);
+            }
+        })?;
+        // One more: the first tick may come at once.
+        let ticks = u64::try_from(limits.time.div_duration_f64(TICK).ceil() as u128)? + 1;
+        let deadlines = EpochDeadlines { wapc_init: ticks, wapc_func: ticks };
+        Ok(Self { module, deadlines, metadata: Value::Null })
+    }
+
+    /// What `metadata.yml` says, with `protocolVersion`.
+    pub fn metadata(&self) -> &Value {
+        &self.metadata
+    }
+
+    /// Asks the policy about an AdmissionRequest. Blocks for up to the limit.
+    ///
+    /// # Errors
+    /// When the policy fails to answer. For a policy server that is a rejection.
+    pub fn validate(&self, request: &Value, settings: &Value) -> Result<PolicyResponse> {
+        self.call("validate", &json!({"request": request, "settings": settings}))
+    }
+
+    /// # Errors
+    /// As [`Self::validate`].
+    pub fn validate_settings(&self, settings: &Value) -> Result<SettingsResponse> {
+        self.call("validate_settings", settings)
+    }
+
+    fn call<T: DeserializeOwned>(&self, function: &str, payload: &Value) -> Result<T> {
+        let answer = self.call_raw(function, &serde_json::to_vec(payload)?)?;
+        serde_json::from_slice(&answer).with_context(|| format!("can't read the policy's answer to {function}"))
+    }
+
+    /// Calls a function of the module by its waPC name.
+    ///
+    /// # Errors
+    /// When the module traps, runs into a limit, or answers with an error.
+    pub fn call_raw(&self, function: &str, payload: &[u8]) -> Result<Vec<u8>> {
+        let instance = self.module.rehydrate(Some(self.deadlines))?;
+        let no_capability = Box::new(|_, binding: &str, namespace: &str, operation: &str, _: &[u8]| {
+            Err(anyhow!("the policy may not call {binding}/{namespace}/{operation}").into())
+        });
+        let host = WapcHost::new(Box::new(instance), Some(no_capability))?;
+        host.call(function, payload).with_context(|| format!("the policy failed in {function}"))
+    }
+}

@@ -1,0 +1,108 @@
+//! What has to be on this machine before anything runs. Each step does nothing when it has been done.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use vdi_cluster::{Program, packages, progress};
+
+use crate::workspace;
+
+/// The standard library for the policy's target, by rustup.
+pub fn wasm_target() -> Result<()> {
+    const TARGET: &str = "wasm32-wasip1";
+    let sysroot = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
+    let library = sysroot.context("rustc can't be run")?.stdout;
+    if Path::new(String::from_utf8_lossy(&library).trim()).exists() {
+        return Ok(());
+    }
+    eprintln!("Adding the Rust target {TARGET} ...");
+    let status = Command::new("rustup").args(["target", "add", TARGET]).status();
+    let status =
+        status.with_context(|| format!("rustup can't be run; install Rust's target {TARGET} some other way"))?;
+    ensure!(status.success(), "`rustup target add {TARGET}` failed: {status}");
+    Ok(())
+}
+
+/// Why there can be no real node on this machine; `None` when there can.
+pub fn why_no_real_node() -> Option<&'static str> {
+    if !cfg!(target_os = "linux") {
+        return Some("a real node needs Linux");
+    }
+    (!vdi_cluster::is_root()).then_some("a real node needs root")
+}
+
+/// Everything that the tests need, so that the time it takes is not some test's.
+pub async fn everything() -> Result<()> {
+    for program in Program::ALL {
+        program.ensure().await?;
+    }
+    match why_no_real_node() {
+        Some(why) => eprintln!("No desktop image and no browser: {why}"),
+        None => {
+            browser().await?;
+            desktop_image().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Chromium and its driver.
+pub async fn browser() -> Result<()> {
+    Ok(packages::ensure(&["chromium", "chromium-driver"]).await?)
+}
+
+/// The desktop image as an OCI archive, built when its definition has changed since.
+pub async fn desktop_image() -> Result<PathBuf> {
+    let definition = workspace().join("images/desktop");
+    let cache = vdi_cluster::cache_directory()?.join("images");
+    let archive = cache.join(format!("desktop-{:016x}.oci.tar", fingerprint(&definition)?));
+    if archive.exists() {
+        return Ok(archive);
+    }
+    let build_packages = std::fs::read_to_string(definition.join("build-packages"))?;
+    let build_packages: Vec<&str> =
+        build_packages.lines().map(str::trim).filter(|line| !line.starts_with('#')).collect();
+    packages::ensure(&build_packages).await?;
+    std::fs::create_dir_all(&cache)?;
+    let log = cache.join("desktop.log");
+    progress::step("Building the desktop image (first time only, about 2 minutes)", async {
+        let partial = archive.with_extension(format!("{}.partial", std::process::id()));
+        let output = tokio::process::Command::new("sh").arg(definition.join("build.sh")).arg(&partial).output().await?;
+        std::fs::write(&log, [output.stdout, output.stderr].concat())?;
+        if !output.status.success() {
+            bail!("images/desktop/build.sh failed ({}); its output is in {}", output.status, log.display());
+        }
+        std::fs::rename(&partial, &archive)?;
+        Ok(())
+    })
+    .await?;
+    Ok(archive)
+}
+
+/// The same for the same files with the same content.
+fn fingerprint(folder: &Path) -> Result<u64> {
+    let mut files = files_below(folder)?;
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        file.strip_prefix(folder)?.hash(&mut hasher);
+        std::fs::read(&file)?.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
+}
+
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => files.extend(files_below(&path)?),
+            false => files.push(path),
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,41 @@
+//! One stack for all tests of a binary: starting one takes seconds, and the tests keep to namespaces of their own.
+
+use std::{path::PathBuf, sync::LazyLock};
+
+use anyhow::Result;
+use tokio::{runtime::Runtime, sync::OnceCell};
+use vdi_cluster::SimulatedNodes;
+
+use crate::{
+    stack::{Settings, Stack},
+    target,
+};
+
+/// The stack's tasks live as long as the binary, so they can't be on the runtime of one of its tests.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("threads can be started"));
+
+static STACK: OnceCell<(Stack, SimulatedNodes)> = OnceCell::const_new();
+
+/// Runs a test on the stack that the tests of this binary share: three simulated nodes with eight GPUs each.
+///
+/// The stack goes when the binary ends, as everything in a cluster does.
+pub fn with_stack(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
+    RUNTIME.block_on(async {
+        let (stack, _) = STACK.get_or_try_init(start).await?;
+        test(stack).await
+    })
+}
+
+async fn start() -> Result<(Stack, SimulatedNodes)> {
+    let stack = Stack::start(&directory(), Settings::default()).await?;
+    let nodes = SimulatedNodes::start(&stack.cluster, 3, 8).await?;
+    Ok((stack, nodes))
+}
+
+/// `target/clusters/<test binary>`
+pub fn directory() -> PathBuf {
+    let binary = std::env::current_exe().ok().and_then(|path| path.file_stem()?.to_str().map(str::to_owned));
+    // Without the hash that cargo puts behind it.
+    let name = binary.as_deref().and_then(|name| Some(name.rsplit_once('-')?.0)).unwrap_or("test");
+    target().join("clusters").join(name)
+}

@@ -1,0 +1,185 @@
+//! The whole product on a local cluster: what the demo shows and the end-to-end tests look at.
+
+use std::{
+    ffi::OsStr,
+    net::SocketAddr,
+    path::Path,
+    process::{ExitStatus, Output},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::{
+    Api,
+    api::{DynamicObject, PostParams},
+};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use vdi_api::VDISession;
+use vdi_cluster::{ControlPlane, Launch, Server, User};
+
+use crate::{
+    policy::{self, PolicyHost},
+    process, step, target,
+    webhook::Webhook,
+    workspace,
+};
+
+/// The namespace that deploy/samples makes for desktops.
+pub const DESKTOPS: &str = "desktops";
+
+/// A control plane with the CRDs, the RBAC of deploy/, the policy and the controller. It has no nodes yet.
+///
+/// Dropping it, or dying in whatever way, takes everything down.
+pub struct Stack {
+    // Dropped in this order: the API server goes last.
+    controller: Option<Server>,
+    webhook: Option<Webhook>,
+    pub cluster: ControlPlane,
+    settings: Settings,
+}
+
+/// What differs between the demo and the tests.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The policy's settings.
+    pub policy: Value,
+    /// The controller's flags, besides where it listens.
+    pub controller: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { policy: json!({}), controller: Vec::new() }
+    }
+}
+
+pub fn alice() -> User {
+    User::new("alice@example.com", ["vdi-users"])
+}
+
+pub fn bob() -> User {
+    User::new("bob@example.com", ["vdi-users"])
+}
+
+/// Who the controller is: it has the rights that deploy/rbac gives it, and no others.
+pub fn controller() -> User {
+    User::service_account("vdiwarden-system", "vdi-controller")
+}
+
+impl Stack {
+    /// Starts it with its state in `directory`, whose `logs/` stays.
+    pub async fn start(directory: &Path, settings: Settings) -> Result<Self> {
+        let module = step("Building the admission policy", process::blocking(policy::build)).await?;
+        step("Building the controller", process::blocking(build_controller)).await?;
+        let cluster = ControlPlane::start(directory, &[alice(), bob(), controller()]).await?;
+        let host = step("Loading the admission policy", process::blocking(|| PolicyHost::load(module))).await?;
+        let webhook = Some(Webhook::start(Arc::new(host), settings.policy.clone()).await?);
+        let mut stack = Self { controller: None, webhook, cluster, settings };
+        step("Installing the CRDs, the RBAC, the policy's webhook and the controller", async {
+            stack.install().await?;
+            stack.start_controller().await
+        })
+        .await?;
+        Ok(stack)
+    }
+
+    async fn install(&self) -> Result<()> {
+        let deploy = workspace().join("deploy");
+        let files = ["crds", "rbac", "samples/desktops.yaml"].map(|path| deploy.join(path).display().to_string());
+        self.kubectl_ok(&User::admin(), ["apply", "-f", &files[0], "-f", &files[1], "-f", &files[2]]).await?;
+        let crds = ["vdisessions", "vditemplates"].map(|plural| format!("crd/{plural}.vdi.kasm.io"));
+        self.kubectl_ok(&User::admin(), ["wait", "--for=condition=Established", &crds[0], &crds[1]]).await?;
+
+        let webhook = self.webhook.as_ref().context("the webhook is stopped")?;
+        let configuration: MutatingWebhookConfiguration = serde_json::from_value(webhook.configuration("vdiwarden"))?;
+        Api::all(self.cluster.admin()).create(&PostParams::default(), &configuration).await?;
+        self.wait_for_webhook().await
+    }
+
+    /// The API server takes up a new webhook a moment after it was written. From here on, nothing gets past it.
+    async fn wait_for_webhook(&self) -> Result<()> {
+        let sessions: Api<DynamicObject> =
+            Api::namespaced_with(self.cluster.admin(), DESKTOPS, &kube::api::ApiResource::erase::<VDISession>(&()));
+        let nobodys = DynamicObject::new("nobodys", &kube::api::ApiResource::erase::<VDISession>(&()))
+            .data(json!({ "spec": { "user": "nobody", "template": "none" } }));
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        for _ in 0..300 {
+            match sessions.create(&dry_run, &nobodys).await {
+                Err(kube::Error::Api(status)) if status.message.contains("admission webhook") => return Ok(()),
+                _ => sleep(Duration::from_millis(50)).await,
+            }
+        }
+        anyhow::bail!("the API server does not call the policy's webhook")
+    }
+
+    /// Starts the controller as it runs in a cluster: with its own credentials and only its own rights.
+    pub async fn start_controller(&mut self) -> Result<()> {
+        let mut arguments = vec!["--listen".into(), "127.0.0.1:0".into()];
+        arguments.extend(self.settings.controller.iter().map(Into::into));
+        let program = target().join("debug/vdi-controller");
+        let launch = Launch {
+            arguments,
+            environment: vec![("KUBECONFIG", self.cluster.kubeconfig(&controller())?.into())],
+            ..Launch::new("vdi-controller", &program)
+        };
+        self.controller = Some(Server::start(&self.cluster.logs(), launch)?);
+        Ok(())
+    }
+
+    /// Ends the controller as a crash does: it gets no chance to finish anything.
+    pub fn kill_controller(&mut self) -> Result<()> {
+        Ok(self.controller.take().context("the controller is stopped")?.kill()?)
+    }
+
+    /// Ends the controller as a rollout does, with SIGTERM. Returns how it exited.
+    pub fn stop_controller(&mut self) -> Result<ExitStatus> {
+        Ok(self.controller.take().context("the controller is stopped")?.stop()?)
+    }
+
+    /// Where the controller serves /healthz, /readyz and /metrics.
+    pub async fn controller_address(&mut self) -> Result<SocketAddr> {
+        let log = self.cluster.logs().join("vdi-controller.log");
+        let controller = self.controller.as_mut().context("the controller is stopped")?;
+        loop {
+            controller.check()?;
+            let text = tokio::fs::read_to_string(&log).await?;
+            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(address) = lines.filter_map(|line| line["listen"].as_str()?.parse().ok()).next() {
+                return Ok(address);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Takes the admission policy away, as a crash of its server does. Its registration stays.
+    pub fn stop_webhook(&mut self) {
+        self.webhook = None;
+    }
+
+    /// Runs kubectl as a user.
+    pub async fn kubectl<A: AsRef<OsStr>>(
+        &self,
+        user: &User,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Output> {
+        self.cluster.kubectl(user, arguments)?.output().await.context("kubectl can't be run")
+    }
+
+    /// Runs kubectl as a user, and returns what it prints. A failure of kubectl is an error with its words.
+    pub async fn kubectl_ok<A: AsRef<OsStr>>(
+        &self,
+        user: &User,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<String> {
+        let output = self.kubectl(user, arguments).await?;
+        ensure!(output.status.success(), "kubectl, as {}: {}", user.name, String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+fn build_controller() -> Result<()> {
+    process::cargo(["build", "--quiet", "--package=vdi-controller"])
+}

@@ -1,0 +1,107 @@
+//! The compiled policy between users and a real API server, seen through kubectl as the users see it.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use vdi_cluster::User;
+use vdi_tests::{
+    shared::with_stack,
+    stack::{DESKTOPS, Settings, Stack, alice, bob},
+};
+
+fn session(name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "vdi.kasm.io/v1alpha1",
+        "kind": "VDISession",
+        "metadata": { "name": name, "namespace": DESKTOPS },
+        "spec": spec,
+    })
+}
+
+/// `kubectl apply` of one object: whether it was taken, and what the user reads.
+async fn apply(stack: &Stack, user: &User, object: &Value) -> Result<(bool, String)> {
+    let mut kubectl = stack.cluster.kubectl(user, ["apply", "-f", "-"])?;
+    let mut kubectl = kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut stdin = kubectl.stdin.take().context("no standard input")?;
+    stdin.write_all(object.to_string().as_bytes()).await?;
+    drop(stdin);
+    let output = kubectl.wait_with_output().await?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8(said)?))
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_session_is_shown_to_the_person_who_applies_it() -> Result<()> {
+    with_stack(async |stack| {
+        let resources = json!({ "gpu": 0, "memory": "lots" });
+        let spec = json!({ "user": "alice", "template": "No Such", "resources": resources, "timeout": "8 hours" });
+        let (taken, said) = apply(stack, &alice(), &session("wrong", spec)).await?;
+        ensure!(!taken);
+        for line in [
+            "spec.user: found \"alice\"; allowed an e-mail address such as alice@example.com",
+            "spec.template: found \"No Such\"; allowed",
+            "spec.resources.gpu: found 0; allowed a whole number of GPUs, at least 1",
+            "spec.resources.memory: found \"lots\"; allowed a Kubernetes quantity such as 4Gi",
+            "spec.timeout: found \"8 hours\"; allowed a duration such as 8h, 90m or 1h30m",
+        ] {
+            ensure!(said.contains(line), "{line:?} is missing in:\n{said}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_user_may_have_sessions_and_neither_write_their_status_nor_templates_nor_see_pods() -> Result<()> {
+    with_stack(async |stack| {
+        let spec = json!({ "user": "alice@example.com", "template": "none" });
+        let (taken, said) = apply(stack, &alice(), &session("rights", spec)).await?;
+        ensure!(taken, "{said}");
+        for (verb, resource, allowed) in [
+            ("delete", "vdisessions", "yes"),
+            ("patch", "vdisessions/status", "no"),
+            ("get", "vditemplates", "yes"),
+            ("create", "vditemplates", "no"),
+            ("get", "pods", "no"),
+            ("create", "pods/exec", "no"),
+        ] {
+            let answer = stack.kubectl(&bob(), ["auth", "can-i", verb, resource, "-n", DESKTOPS]).await?;
+            let answer = String::from_utf8(answer.stdout)?;
+            ensure!(answer.trim() == allowed, "{verb} {resource}: {answer}");
+        }
+        let elsewhere = stack.kubectl(&alice(), ["get", "vdi", "-n", "default"]).await?;
+        ensure!(!elsewhere.status.success(), "the rights end with the namespace");
+        Ok(())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_policy_is_down_nothing_is_admitted() -> Result<()> {
+    let directory = vdi_tests::target().join("clusters/admission-down");
+    let mut stack = Stack::start(&directory, Settings::default()).await?;
+    let spec = json!({ "user": "alice@example.com", "template": "none" });
+    let (taken, said) = apply(&stack, &alice(), &session("before", spec.clone())).await?;
+    ensure!(taken, "{said}");
+    stack.stop_webhook();
+    for (user, name) in [(alice(), "during"), (User::admin(), "during"), (alice(), "before")] {
+        let mut changed = session(name, spec.clone());
+        changed["spec"]["timeout"] = json!("9h");
+        let (taken, said) = apply(&stack, &user, &changed).await?;
+        ensure!(!taken && said.contains("failed calling webhook"), "{name} as {}: {said}", user.name);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_administrators_settings_hold_at_the_api_server() -> Result<()> {
+    let policy = json!({ "gpu": { "max": 2 }, "timeout": { "max": "12h" }, "rules": { "timeout-range": "warn" } });
+    let directory = vdi_tests::target().join("clusters/admission-settings");
+    let stack = Stack::start(&directory, Settings { policy, ..Settings::default() }).await?;
+    let spec = |gpu: u32| json!({ "user": "alice@example.com", "template": "none", "resources": { "gpu": gpu }, "timeout": "24h" });
+    let (taken, said) = apply(&stack, &alice(), &session("many", spec(3))).await?;
+    ensure!(!taken && said.contains("spec.resources.gpu: found 3; allowed at most 2 (gpu-range)"), "{said}");
+    let (taken, said) = apply(&stack, &alice(), &session("long", spec(2))).await?;
+    ensure!(taken && said.contains("Warning: spec.timeout: found 24h; allowed at most 12h (timeout-range)"), "{said}");
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! The controller on a real API server, with simulated nodes. Each test has a namespace and a template of its own.
+
+use std::{collections::HashSet, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, TryStreamExt};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::json;
+use vdi_api::Phase;
+use vdi_tests::{
+    audit,
+    objects::{Space, create, delete, session, wait_for, wait_gone},
+    shared::with_stack,
+    stack::{Settings, Stack, controller},
+};
+
+fn merge(patch: serde_json::Value) -> Patch<serde_json::Value> {
+    Patch::Merge(patch)
+}
+
+/// The budget of a session where all goes well. It may only ever shrink.
+#[test]
+fn from_create_to_gone_a_session_costs_one_pod_create_and_two_status_patches() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "budget").await?;
+        space.template(json!({})).await?;
+        space.session("desktop").await?;
+        space.wait_running("desktop").await?;
+        delete(&space.sessions, "desktop").await?;
+        wait_gone(&space.pods, "vdi-desktop").await?;
+
+        let requests = audit::requests(&stack.cluster, &controller(), "budget")?;
+        let budget = [("create pods".to_owned(), 1), ("patch vdisessions/status".to_owned(), 2)];
+        ensure!(requests == budget.into(), "the controller's requests were {requests:#?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_session_waits_for_its_template_and_starts_when_it_appears() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "template-later").await?;
+        space.session("desktop").await?;
+        let waiting = space.wait("desktop", Phase::Pending, "TemplateNotFound").await?;
+        let message = &waiting.ready().context("no condition")?.message;
+        ensure!(message == "no VDITemplate is named \"template-later\"", "{message}");
+
+        space.template(json!({})).await?;
+        space.wait_running("desktop").await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_session_waits_for_a_gpu_with_the_schedulers_words_and_starts_when_there_is_one() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "no-gpu").await?;
+        space
+            .template(json!({ "gpu": { "resourceName": "nvidia.com/gpu", "nodeSelector": { "pool": "later" } } }))
+            .await?;
+        space.session("desktop").await?;
+        let waiting = space.wait("desktop", Phase::Pending, "Unschedulable").await?;
+        let message = &waiting.ready().context("no condition")?.message;
+        ensure!(message.starts_with("0/3 nodes are available"), "{message}");
+
+        let nodes: Api<Node> = Api::all(space.client.clone());
+        let label = merge(json!({ "metadata": { "labels": { "pool": "later" } } }));
+        nodes.patch("simulated-0", &PatchParams::default(), &label).await?;
+        space.wait_running("desktop").await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn the_pod_holds_the_gpus_and_the_memory_that_the_session_asks_for() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "resources").await?;
+        space.template(json!({})).await?;
+        let mut wanted = session("desktop", "resources");
+        wanted.spec.resources.gpu = 2;
+        wanted.spec.resources.memory = "2048Mi".to_owned();
+        create(&space.sessions, &wanted).await?;
+        space.wait_running("desktop").await?;
+
+        let pod = space.pods.get("vdi-desktop").await?;
+        let resources =
+            pod.spec.and_then(|spec| spec.containers.into_iter().next()?.resources).context("no resources")?;
+        let (limits, requests) = (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
+        for amounts in [&limits, &requests] {
+            ensure!(amounts["nvidia.com/gpu"].0 == "2" && amounts["memory"].0 == "2Gi", "{amounts:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn at_its_timeout_a_session_is_terminating_and_then_gone_with_its_pod() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "timeout").await?;
+        space.template(json!({})).await?;
+        let mut short = session("desktop", "timeout");
+        short.spec.timeout = "2s".to_owned();
+
+        let config = watcher::Config::default().fields("metadata.name=desktop");
+        let phases = watcher(space.sessions.clone(), config).touched_objects();
+        let mut phases = phases.map_ok(|session| session.status.unwrap_or_default().phase).boxed();
+        create(&space.sessions, &short).await?;
+        let mut seen = vec![];
+        while seen.last() != Some(&Phase::Terminating) {
+            let phase = phases.next().await.context("the watch ended")??;
+            if seen.last() != Some(&phase) {
+                seen.push(phase);
+            }
+        }
+        ensure!(seen == [Phase::Pending, Phase::Creating, Phase::Running, Phase::Terminating], "{seen:?}");
+        wait_gone(&space.sessions, "desktop").await?;
+        wait_gone(&space.pods, "vdi-desktop").await
+    })
+}
+
+#[test]
+fn raising_the_timeout_moves_the_end_of_a_running_session() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "extend").await?;
+        space.template(json!({})).await?;
+        space.session("desktop").await?;
+        let status = space.wait_running("desktop").await?;
+        let start = status.start_time.context("no start time")?.0;
+        ensure!(status.expires_at.context("no end")?.0 == start + SignedDuration::from_hours(8));
+
+        let longer = merge(json!({ "spec": { "timeout": "10h" } }));
+        space.sessions.patch("desktop", &PatchParams::default(), &longer).await?;
+        let moved = |session: &vdi_api::VDISession| {
+            let end = session.status.as_ref().and_then(|status| status.expires_at.as_ref());
+            end.is_some_and(|end| end.0 == start + SignedDuration::from_hours(10))
+        };
+        wait_for(&space.sessions, "desktop", "extended to ten hours", moved).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_pod_that_is_deleted_by_hand_fails_its_session_and_does_not_come_back() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "by-hand").await?;
+        space.template(json!({})).await?;
+        space.session("desktop").await?;
+        space.wait_running("desktop").await?;
+        delete(&space.pods, "vdi-desktop").await?;
+        let failed = space.wait("desktop", Phase::Failed, "PodLost").await?;
+        ensure!(failed.expires_at.is_some(), "a failed session is removed some day");
+        ensure!(space.pods.get_opt("vdi-desktop").await?.is_none());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_desktop_that_crashes_fails_its_session_with_what_it_said_last_and_is_removed_after_its_retention() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "crash").await?;
+        space.template(json!({ "failedRetention": "3s" })).await?;
+        space.session("desktop").await?;
+        space.wait_running("desktop").await?;
+        let end = json!({ "exitCode": 1, "reason": "Error", "message": "Xvnc: no screens found" });
+        let status = json!({ "name": "desktop", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": { "terminated": end } });
+        let crash = merge(json!({ "status": { "phase": "Failed", "containerStatuses": [status] } }));
+        space.pods.patch_status("vdi-desktop", &PatchParams::default(), &crash).await?;
+
+        let failed = space.wait("desktop", Phase::Failed, "DesktopEnded").await?;
+        let message = &failed.ready().context("no condition")?.message;
+        ensure!(message == "the desktop ended with exit code 1 (Error): Xvnc: no screens found", "{message}");
+        wait_gone(&space.sessions, "desktop").await?;
+        wait_gone(&space.pods, "vdi-desktop").await
+    })
+}
+
+#[test]
+fn a_suspended_session_has_no_pod_and_resumes_where_it_was() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "suspend").await?;
+        space.template(json!({})).await?;
+        space.session("desktop").await?;
+        let before = space.wait_running("desktop").await?;
+
+        let suspend = |suspend| merge(json!({ "spec": { "suspend": suspend } }));
+        space.sessions.patch("desktop", &PatchParams::default(), &suspend(true)).await?;
+        space.wait("desktop", Phase::Pending, "Suspended").await?;
+        ensure!(space.pods.get_opt("vdi-desktop").await?.is_none(), "the GPU is free when Suspended is shown");
+        space.sessions.patch("desktop", &PatchParams::default(), &suspend(false)).await?;
+        let after = space.wait_running("desktop").await?;
+        ensure!(after.url == before.url, "the address stays");
+        Ok(())
+    })
+}
+
+#[test]
+fn sessions_of_the_same_name_part_never_share_an_address() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "addresses").await?;
+        space.template(json!({})).await?;
+        let names: Vec<String> = (0..8).map(|n| format!("desktop-{n}")).collect();
+        let sessions = names.iter().enumerate().map(|(n, name)| {
+            let mut session = session(name, "addresses");
+            session.spec.user = format!("sam@{n}.example.com");
+            session
+        });
+        let sessions: Vec<_> = sessions.collect();
+        futures::future::try_join_all(sessions.iter().map(|session| create(&space.sessions, session))).await?;
+        let mut urls = HashSet::new();
+        for name in &names {
+            urls.extend(space.wait_running(name).await?.url);
+        }
+        ensure!(urls.len() == names.len() && urls.contains("https://sam.vdi.example.com"), "{urls:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_named_and_the_session_starts_when_it_is_raised() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "quota").await?;
+        space.template(json!({})).await?;
+        let quotas: Api<ResourceQuota> = Api::namespaced(space.client.clone(), "quota");
+        let none = json!({ "metadata": { "name": "gpus" }, "spec": { "hard": { "requests.nvidia.com/gpu": "0" } } });
+        create(&quotas, &serde_json::from_value(none)?).await?;
+        wait_for(&quotas, "gpus", "in force", |quota: &ResourceQuota| {
+            quota.status.as_ref().is_some_and(|status| status.hard.is_some())
+        })
+        .await?;
+
+        space.session("desktop").await?;
+        let waiting = space.wait("desktop", Phase::Pending, "QuotaExceeded").await?;
+        let message = &waiting.ready().context("no condition")?.message;
+        ensure!(message.contains("exceeded quota: gpus"), "{message}");
+        quotas.delete("gpus", &DeleteParams::default()).await?;
+        space.wait_running("desktop").await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn somebody_elses_pod_of_the_same_name_is_left_alone_and_the_session_starts_once_it_is_gone() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "foreign").await?;
+        space.template(json!({})).await?;
+        let foreign = json!({ "metadata": { "name": "vdi-desktop" }, "spec": { "containers": [{ "name": "mine", "image": "mine" }] } });
+        create::<Pod>(&space.pods, &serde_json::from_value(foreign)?).await?;
+        space.session("desktop").await?;
+        space.wait("desktop", Phase::Pending, "PodNameTaken").await?;
+        delete(&space.pods, "vdi-desktop").await?;
+        space.wait_running("desktop").await?;
+        Ok(())
+    })
+}
+
+/// Kills the controller again and again while sessions start, run out and are deleted. Whatever it was doing, it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_is_killed_at_any_point_goes_on_where_it_was() -> Result<()> {
+    let directory = vdi_tests::target().join("clusters/controller-killed");
+    let mut stack = Stack::start(&directory, Settings::default()).await?;
+    let _nodes = vdi_cluster::SimulatedNodes::start(&stack.cluster, 3, 8).await?;
+    let space = Space::new(&stack, "killed").await?;
+    space.template(json!({})).await?;
+    for round in 0..6 {
+        space.session(&format!("lasting-{round}")).await?;
+        let mut short = session(&format!("short-{round}"), "killed");
+        short.spec.timeout = "1s".to_owned();
+        create(&space.sessions, &short).await?;
+        // Later in every round, so that it is hit in another step.
+        tokio::time::sleep(Duration::from_millis(40 * round)).await;
+        stack.kill_controller()?;
+        stack.start_controller().await?;
+    }
+    for round in 0..6 {
+        space.wait_running(&format!("lasting-{round}")).await?;
+        wait_gone(&space.sessions, &format!("short-{round}")).await?;
+        wait_gone(&space.pods, &format!("vdi-short-{round}")).await?;
+    }
+    ensure!(space.pods.list(&Default::default()).await?.items.len() == 6, "one pod a session, and no other");
+    let status = stack.stop_controller()?;
+    ensure!(status.success(), "SIGTERM ends it in order, and not as {status}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_controller_serves_health_readiness_and_metrics() -> Result<()> {
+    let mut stack = Stack::start(&vdi_tests::target().join("clusters/controller-probes"), Settings::default()).await?;
+    let address = stack.controller_address().await?;
+    let get = async |path: &str| vdi_tests::http::get(address, path).await;
+    while get("/readyz").await?.0 != 200 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ensure!(get("/healthz").await? == (200, "ok\n".to_owned()));
+    let (status, page) = get("/metrics").await?;
+    ensure!(status == 200 && page.contains("vdi_controller_sessions{phase=\"Running\"} 0"), "{page}");
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! `cargo xtask test`: what has to hold before anything lands.
+
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use vdi_cluster::progress;
+use vdi_tests::{setup, workspace};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Leave out what needs a cluster
+    #[arg(long)]
+    fast: bool,
+}
+
+/// The tests without a cluster: those inside the crates, and those of the policy.
+const FAST: &[&str] = &["test", "--workspace", "--lib", "--bins", "--test", "policy*"];
+const ALL: &[&str] = &["test", "--workspace"];
+
+pub async fn run(options: &Options) -> anyhow::Result<()> {
+    setup::wasm_target()?;
+    cargo("Checking the format", &["fmt", "--all", "--check"]).await?;
+    cargo("Linting", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]).await?;
+    if options.fast {
+        return cargo("Testing what needs no cluster", FAST).await;
+    }
+    setup::everything().await?;
+    cargo("Testing", ALL).await
+}
+
+async fn cargo(title: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    progress::step(title, async {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status =
+            Command::new(cargo).args(arguments).current_dir(workspace()).status().context("cargo can't be run")?;
+        if !status.success() {
+            bail!("`cargo {}` failed: {status}; see above", arguments.join(" "));
+        }
+        Ok(())
+    })
+    .await
+}
