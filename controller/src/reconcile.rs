@@ -13,9 +13,10 @@ use kube::{
         Controller,
         controller::{self, Action as Requeue},
         events::Recorder,
-        reflector::{ObjectRef, store::WriterDropped},
+        reflector::ObjectRef,
     },
 };
+use tokio::sync::watch::error::RecvError;
 use vdi_api::{VDISession, VDITemplate};
 
 use crate::{
@@ -44,7 +45,7 @@ pub enum ReconcileError {
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error("the watches have ended: {0}")]
-    Watch(#[from] WriterDropped),
+    Watch(#[from] RecvError),
 }
 
 /// After an error of the API server.
@@ -83,7 +84,7 @@ fn waiting_for(template: &str, stores: &Stores) -> Vec<ObjectRef<VDISession>> {
 }
 
 async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Requeue, ReconcileError> {
-    context.stores.wait_until_ready().await?;
+    context.stores.wait_until_complete().await?;
     let began = Instant::now();
     let result = pass(&session, &context).await;
     context.metrics.reconciled(result.is_ok(), began.elapsed());

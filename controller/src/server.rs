@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use futures::FutureExt;
 
 use crate::{metrics::Metrics, stores::Stores};
 
@@ -23,9 +22,9 @@ pub fn router(probes: Probes) -> Router {
 
 /// Ready once everything that exists has been read.
 async fn ready(State(probes): State<Probes>) -> (StatusCode, &'static str) {
-    match probes.stores.wait_until_ready().now_or_never() {
-        Some(Ok(())) => (StatusCode::OK, "ok\n"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "still reading what exists in the cluster\n"),
+    match probes.stores.are_complete() {
+        true => (StatusCode::OK, "ok\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "still reading what exists in the cluster\n"),
     }
 }
 

@@ -1,15 +1,17 @@
 //! The objects that the controller watches, kept in memory, without what it never reads.
 
-use futures::{StreamExt, stream::BoxStream};
-use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
-use kube::{
-    Api, Client, ResourceExt,
-    runtime::{
-        WatchStreamExt, reflector,
-        reflector::{Store, store::WriterDropped},
-        watcher,
-    },
+use std::{fmt::Debug, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use k8s_openapi::{
+    api::core::v1::{Pod, PodSpec, PodStatus},
+    serde::de::DeserializeOwned,
 };
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    runtime::{WatchStreamExt, reflector, reflector::Store, watcher, watcher::Event},
+};
+use tokio::sync::watch::{self, error::RecvError};
 use vdi_api::{VDISession, VDITemplate};
 
 use crate::resources::OURS;
@@ -19,6 +21,8 @@ pub struct Stores {
     pub sessions: Store<VDISession>,
     pub templates: Store<VDITemplate>,
     pub pods: Store<Pod>,
+    /// How many of them have seen the whole of what they watch.
+    complete: watch::Receiver<usize>,
 }
 
 /// The streams of what was added, changed or deleted. They fill the stores while something polls them.
@@ -29,30 +33,56 @@ pub struct Watches {
 }
 
 pub fn watch(client: &Client) -> (Stores, Watches) {
-    let (sessions, session_writer) = reflector::store();
-    let (templates, template_writer) = reflector::store();
-    let (pods, pod_writer) = reflector::store();
+    let (complete, completed) = watch::channel(0);
+    let complete = Arc::new(complete);
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(OURS);
 
-    let session_watch = watcher(Api::all(client.clone()), everything.clone()).default_backoff().modify(forget_managers);
-    let template_watch = watcher(Api::all(client.clone()), everything).default_backoff().modify(forget_managers);
-    let pod_watch = watcher(Api::all(client.clone()), ours).default_backoff().modify(trim);
-    let watches = Watches {
-        sessions: session_watch.reflect(session_writer).touched_objects().boxed(),
-        templates: template_watch.reflect(template_writer).touched_objects().boxed(),
-        pods: pod_watch.reflect(pod_writer).touched_objects().boxed(),
+    let (sessions, session_watch) = watch_one(client, everything.clone(), forget_managers, &complete);
+    let (templates, template_watch) = watch_one(client, everything, forget_managers, &complete);
+    let (pods, pod_watch) = watch_one(client, ours, trim, &complete);
+    (
+        Stores { sessions, templates, pods, complete: completed },
+        Watches { sessions: session_watch, templates: template_watch, pods: pod_watch },
+    )
+}
+
+fn watch_one<K>(
+    client: &Client,
+    config: watcher::Config,
+    trim: fn(&mut K),
+    complete: &Arc<watch::Sender<usize>>,
+) -> (Store<K>, BoxStream<'static, watcher::Result<K>>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let mut once = Some(complete.clone());
+    // Behind the store: what is complete here is complete there.
+    let notice = move |event: &Event<K>| {
+        if matches!(event, Event::InitDone)
+            && let Some(complete) = once.take()
+        {
+            complete.send_modify(|stores| *stores += 1);
+        }
     };
-    (Stores { sessions, templates, pods }, watches)
+    let events = watcher(Api::all(client.clone()), config).default_backoff().modify(trim).reflect(writer);
+    (store, events.inspect_ok(notice).touched_objects().boxed())
 }
 
 impl Stores {
+    const COUNT: usize = 3;
+
     /// Returns once every store has seen the whole of what it watches. Planning before that would take what hasn't been
     /// read yet for something that doesn't exist.
-    pub async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
-        self.sessions.wait_until_ready().await?;
-        self.templates.wait_until_ready().await?;
-        self.pods.wait_until_ready().await
+    ///
+    /// Not by [`Store::wait_until_ready`]: of several that wait for the same store, kube 5.0 wakes only the last.
+    pub async fn wait_until_complete(&self) -> Result<(), RecvError> {
+        self.complete.clone().wait_for(|stores| *stores == Self::COUNT).await.map(drop)
+    }
+
+    pub fn are_complete(&self) -> bool {
+        *self.complete.borrow() == Self::COUNT
     }
 }
 
