@@ -44,3 +44,20 @@ impl fmt::Display for Reason {
         fmt::Debug::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads the variants off this file, so that a new one can't be forgotten.
+    #[test]
+    fn every_reason_is_explained_in_the_docs() {
+        let docs = include_str!("../../docs/sessions.md");
+        let code = include_str!("reason.rs");
+        let body = code.split("pub enum Reason {").nth(1).unwrap().split('}').next().unwrap();
+        let names = body.lines().filter_map(|line| line.trim().strip_suffix(','));
+        let missing: Vec<&str> = names.filter(|name| !docs.contains(&format!("| {name} |"))).collect();
+        assert!(missing.is_empty(), "docs/sessions.md lacks {missing:?}");
+        assert!(docs.contains(&format!("| {} |", Reason::PodLost)));
+    }
+}
