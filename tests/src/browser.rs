@@ -7,7 +7,7 @@ use fantoccini::{Client, ClientBuilder};
 use serde_json::json;
 use vdi_cluster::{Launch, Server};
 
-/// A browser with one empty window, 1280x800. Dropping it ends it, and so does the end of its owner.
+/// A browser with one page of 1280x800 pixels. Dropping it ends it, and so does the end of its owner.
 pub struct Browser {
     client: Client,
     _driver: Server,
@@ -33,7 +33,16 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .context("Chromium does not start; see chromedriver.log")?;
-        Ok(Self { client, _driver: driver, _profile: profile })
+        let browser = Self { client, _driver: driver, _profile: profile };
+        browser.resize(1280, 800).await?;
+        Ok(browser)
+    }
+
+    /// Gives the page this size: the window is larger, by the browser's own bars.
+    async fn resize(&self, width: u32, height: u32) -> Result<()> {
+        let bars = self.client.execute("return [outerWidth - innerWidth, outerHeight - innerHeight]", vec![]).await?;
+        let [wider, higher]: [u32; 2] = serde_json::from_value(bars).context("the size of the browser's bars")?;
+        self.client.set_window_size(width + wider, height + higher).await.context("resizing the browser")
     }
 
     pub async fn open(&self, url: &str) -> Result<()> {
@@ -57,7 +66,6 @@ fn capabilities(profile: &Path) -> fantoccini::wd::Capabilities {
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
-        "--window-size=1280,800",
         "--force-device-scale-factor=1",
     ];
     let profile = format!("--user-data-dir={}", profile.display());

@@ -35,7 +35,7 @@ async fn a_session_is_a_desktop_in_a_browser_and_its_end_is_explained() -> Resul
     let images = vec![setup::desktop_image().await?];
     let link = ["--url-template", "http://{podIP}:{port}/"].map(String::from);
     let stack = Stack::start(&directory, Settings { controller: link.into(), ..Settings::default() }).await?;
-    let _node = RealNode::start(&stack.cluster, RealNodeOptions { gpus: 2, images, ..Default::default() }).await?;
+    let _node = RealNode::start(&stack.cluster, RealNodeOptions { gpus: 2, images }).await?;
 
     let space = Space::new(&stack, "real").await?;
     let label = ["label", "namespace", "real", "pod-security.kubernetes.io/enforce=restricted"];

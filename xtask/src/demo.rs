@@ -31,15 +31,10 @@ const SESSION: &str = "alice-desktop";
 
 /// What is up while the demo is. Dropping it takes everything down.
 struct Demo {
-    // The node goes first: its pods are its containers.
-    _nodes: Nodes,
+    // The nodes go first: their pods are processes on this machine.
+    _nodes: Box<dyn Send>,
     stack: Stack,
     url: String,
-}
-
-enum Nodes {
-    Real { _node: RealNode },
-    Simulated { _nodes: SimulatedNodes },
 }
 
 pub async fn run(options: &Options) -> Result<()> {
@@ -81,12 +76,10 @@ async fn start(options: &Options, directory: &Path) -> Result<Demo> {
     Ok(Demo { _nodes: nodes, stack, url })
 }
 
-async fn start_nodes(options: &Options, stack: &Stack, images: Vec<PathBuf>) -> Result<Nodes> {
-    Ok(if options.simulated {
-        Nodes::Simulated { _nodes: SimulatedNodes::start(&stack.cluster, 3, 8).await? }
-    } else {
-        let options = RealNodeOptions { gpus: 1, images, ..RealNodeOptions::default() };
-        Nodes::Real { _node: RealNode::start(&stack.cluster, options).await? }
+async fn start_nodes(options: &Options, stack: &Stack, images: Vec<PathBuf>) -> Result<Box<dyn Send>> {
+    Ok(match options.simulated {
+        true => Box::new(SimulatedNodes::start(&stack.cluster, 3, 8).await?),
+        false => Box::new(RealNode::start(&stack.cluster, RealNodeOptions { gpus: 1, images }).await?),
     })
 }
 
