@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -62,11 +62,11 @@ impl RealNode {
         ensure_packages().await?;
         let kubelet = Program::Kubelet.ensure().await?;
         progress::step("Starting a real node", async {
-            let mut node = Self::start_server(cluster, &kubelet).await?;
+            let mut node = Self::start_server(cluster, &kubelet, options.gpus).await?;
             for image in &options.images {
                 node.import(image).await?;
             }
-            node.register(cluster, options.gpus).await?;
+            node.open(cluster).await?;
             Ok(node)
         })
         .await
@@ -85,8 +85,12 @@ impl RealNode {
     }
 
     /// Starts containerd and the kubelet, and imports the image that every pod needs.
-    async fn start_server(cluster: &ControlPlane, kubelet: &Path) -> Result<Self, Error> {
+    async fn start_server(cluster: &ControlPlane, kubelet: &Path, gpus: u32) -> Result<Self, Error> {
         let network = Network::reserve().await?;
+        if let Err(error) = register(cluster, &network.bridge, gpus).await {
+            network.release().await;
+            return Err(error);
+        }
         let state = cluster.files().directory.join(&network.bridge);
         // Not below `state`, because the path of a socket can't be longer than 107 bytes, unix(7).
         let runtime = Path::new("/run").join(&network.bridge);
@@ -132,36 +136,45 @@ impl RealNode {
         Ok(node)
     }
 
-    /// Creates the Node, and waits until the kubelet says that it's Ready.
-    async fn register(&mut self, cluster: &ControlPlane, gpus: u32) -> Result<(), Error> {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        // The kubelet adds what the machine has, and keeps this.
-        let resources = json!({"nvidia.com/gpu": gpus.to_string()});
-        let node = json!({
-            "metadata": {
-                "name": self.name,
-                "labels": {
-                    "kubernetes.io/arch": architecture,
-                    "kubernetes.io/hostname": self.name,
-                    "kubernetes.io/os": "linux",
-                },
-            },
-            "status": {"capacity": resources, "allocatable": resources},
-        });
-        let action = || format!("creating the node {}", self.name);
-        let node: Node = serde_json::from_value(node).map_err(kube::Error::SerdeError).context(action())?;
+    /// Lets pods onto the node, and waits until they can be scheduled to it.
+    async fn open(&mut self, cluster: &ControlPlane) -> Result<(), Error> {
         let nodes: Api<Node> = Api::all(cluster.admin());
-        nodes.create(&PostParams::default(), &node).await.context(action())?;
+        let schedulable = Patch::Merge(json!({"spec": {"unschedulable": null}}));
+        let action = || format!("making the node {} schedulable", self.name);
+        nodes.patch(&self.name, &PatchParams::default(), &schedulable).await.context(action())?;
         until_ready(&mut self.server, &mut [], READY_SECONDS, async || {
             let node = nodes.get(&self.name).await.map_err(|error| error.to_string())?;
             if is_schedulable(&node) { Ok(()) } else { Err(format!("node {} is not Ready", self.name)) }
         })
         .await
     }
+}
+
+/// Creates the Node. Before the kubelet looks for it, which would else wait longer with every time that it isn't there;
+/// unschedulable, because the images aren't there yet.
+async fn register(cluster: &ControlPlane, name: &str, gpus: u32) -> Result<(), Error> {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    // The kubelet adds what the machine has, and keeps this.
+    let resources = json!({"nvidia.com/gpu": gpus.to_string()});
+    let node = json!({
+        "metadata": {
+            "name": name,
+            "labels": {
+                "kubernetes.io/arch": architecture,
+                "kubernetes.io/hostname": name,
+                "kubernetes.io/os": "linux",
+            },
+        },
+        "spec": {"unschedulable": true},
+        "status": {"capacity": resources, "allocatable": resources},
+    });
+    let action = || format!("creating the node {name}");
+    let node: Node = serde_json::from_value(node).map_err(kube::Error::SerdeError).context(action())?;
+    Api::all(cluster.admin()).create(&PostParams::default(), &node).await.context(action()).map(drop)
 }
 
 /// containerd's client, for the images that the kubelet sees.
