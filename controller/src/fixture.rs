@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use vdi_api::{EnvVar, Gpus, VDISessionStatus};
 
 use crate::{
@@ -22,6 +22,7 @@ pub fn observed() -> Observed {
         namespace: "team".to_owned(),
         uid: "7f3a9c1e-0000-4000-8000-000000000001".to_owned(),
         generation: Some(1),
+        created: noon() - SignedDuration::from_mins(1),
         deleting: false,
         spec: Ok(spec()),
         status: VDISessionStatus::default(),

@@ -2,6 +2,8 @@
 //!
 //! The plan follows from what is observed, not from what was done before, with one exception: Failed is final.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::Pod,
@@ -15,6 +17,10 @@ use crate::{
     reason::Reason,
     resources::{pod, pod_name},
 };
+
+/// Sessions and templates come through different watches, so a new session can be seen before the template that its user
+/// made first.
+const TEMPLATE_GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -108,6 +114,10 @@ fn create(seen: &Observed, now: Timestamp) -> Plan {
     let blocked = |reason, message| Plan::publish(pending(seen, reason, message, now));
     match (&seen.spec, &seen.template) {
         (Err(invalid), _) => blocked(Reason::SessionInvalid, invalid.to_string()),
+        // It may only be on its way here.
+        (Ok(_), None) if now < after(seen.created, TEMPLATE_GRACE) => {
+            Plan { wake: Some(after(seen.created, TEMPLATE_GRACE)), ..Plan::publish(seen.status.clone()) }
+        }
         (Ok(spec), None) => blocked(Reason::TemplateNotFound, format!("no VDITemplate is named {:?}", spec.template)),
         (Ok(spec), Some(Err(invalid))) => {
             blocked(Reason::TemplateInvalid, format!("VDITemplate {:?}: {invalid}", spec.template))
@@ -215,7 +225,7 @@ fn is_already(seen: &Observed, reason: Reason) -> bool {
     seen.status.ready().is_some_and(|condition| condition.reason == reason.to_string())
 }
 
-fn after(start: Timestamp, length: std::time::Duration) -> Timestamp {
+fn after(start: Timestamp, length: Duration) -> Timestamp {
     start.checked_add(length).unwrap_or(Timestamp::MAX)
 }
 

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use jiff::SignedDuration;
 use vdi_api::{Invalid, Memory};
 
@@ -76,6 +74,14 @@ fn a_missing_template_is_named_and_the_session_starts_once_it_is_there() {
     let there = Observed { template: Some(Ok(fixture::template())), ..then(&seen, noon()) };
     assert!(matches!(plan(&there, noon()).action, Some(Action::CreatePod(_))));
     assert_eq!(said(&plan(&there, noon())), (Phase::Pending, "Scheduling"));
+}
+
+#[test]
+fn a_template_that_may_be_on_its_way_is_not_called_missing_yet() {
+    let seen = Observed { template: None, created: noon(), ..fixture::observed() };
+    let grace = noon() + Duration::from_secs(2);
+    assert_eq!(plan(&seen, noon()), Plan { wake: Some(grace), ..Plan::publish(seen.status.clone()) });
+    assert_eq!(said(&plan(&seen, grace)), (Phase::Pending, "TemplateNotFound"));
 }
 
 #[test]

@@ -103,7 +103,7 @@ async fn show(options: &Options, demo: &Demo) -> Result<()> {
     for user in [alice(), User::admin()] {
         println!("  export KUBECONFIG={}", stack.cluster.kubeconfig(&user)?.display());
     }
-    println!("  kubectl get vdi,pods -A    # {}", stack.cluster.kubectl_path().display());
+    println!("  {} get vdi -n {DESKTOPS}", stack.cluster.kubectl_path().display());
     println!("\nCtrl-C takes everything down again.");
     std::future::pending().await
 }
