@@ -16,7 +16,7 @@ pub fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(arguments).current_dir(workspace());
-    // Set by `cargo run` and `cargo test` for the host; they don't fit another target.
+    // Set by `cargo run`, `cargo test` and cargo-llvm-cov for the host; they don't fit another target.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     let status = command.status().context("cargo can't be run")?;
     ensure!(status.success(), "{command:?} failed: {status}; see above");

@@ -181,5 +181,5 @@ impl Stack {
 }
 
 fn build_controller() -> Result<()> {
-    process::cargo(["build", "--quiet", "--package=vdi-controller"])
+    process::cargo(["build", "--package=vdi-controller"])
 }

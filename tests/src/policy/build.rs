@@ -1,14 +1,13 @@
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::{LazyLock, Mutex},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::metadata;
-use crate::{target, workspace};
+use crate::{process, target, workspace};
 
 /// Builds `target/policy/vdisession-policy.wasm`, ready for `kwctl run` and `kwctl push`, and says where it is.
 ///
@@ -27,16 +26,9 @@ pub fn build() -> Result<PathBuf> {
 
 fn build_anew() -> Result<PathBuf> {
     const TARGET: &str = "wasm32-wasip1";
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package=vdisession-policy", "--profile=wasm", "--target", TARGET])
-        .current_dir(workspace())
-        // Set by `cargo run`, `cargo test` and cargo-llvm-cov for the host; they don't fit another target.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .status()
-        .context("cargo can't be run")?;
-    ensure!(status.success(), "cargo build failed. Is the target there? `rustup target add {TARGET}` adds it");
+    process::cargo(["build", "--package=vdisession-policy", "--profile=wasm", "--target", TARGET]).with_context(
+        || format!("the policy can't be built. Is its target there? `rustup target add {TARGET}` adds it"),
+    )?;
 
     let module = target().join(TARGET).join("wasm/vdisession_policy.wasm");
     let module = fs::read(&module).with_context(|| format!("can't read {}", module.display()))?;
