@@ -77,3 +77,36 @@ impl Pixels {
         self.0.iter().collect::<HashSet<_>>().len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(colour_at: impl Fn(u32, u32) -> Colour) -> Vec<u8> {
+        let (width, height) = (320, 200);
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        let pixels: Vec<u8> =
+            (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| colour_at(x, y)).collect();
+        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn the_picture_in_the_readme_shows_a_desktop() {
+        shows_desktop(&std::fs::read(crate::workspace().join("docs/desktop.png")).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_blank_page_an_error_page_and_a_wallpaper_without_windows_show_none() {
+        let blank = png(|_, _| [255, 255, 255]);
+        let dark = png(|_, _| [16, 20, 24]);
+        let error = png(|x, y| if y == 100 && x % 3 == 0 { [32, 33, 36] } else { [255, 255, 255] });
+        let wallpaper = png(|x, y| [27, (74 + x / 8) as u8, (110 + y / 4) as u8]);
+        for picture in [blank, dark, error, wallpaper] {
+            assert!(shows_desktop(&picture).is_err());
+        }
+        assert!(shows_desktop(b"<html>").is_err());
+    }
+}
