@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use vdi_api::{EnvVar, Gpus, VDISessionStatus};
+use vdi_api::{EnvVar, Gpus, VDISession, VDISessionSpec, VDISessionStatus};
 
 use crate::{
     observe::{Observed, Spec},
@@ -30,6 +30,20 @@ pub fn observed() -> Observed {
         pod: PodState::Absent,
         url: Some("https://alice.vdi.example.com".to_owned()),
     }
+}
+
+/// The object itself, in the namespace `team`.
+pub fn session(name: &str) -> VDISession {
+    let spec = VDISessionSpec {
+        user: "alice@example.com".to_owned(),
+        template: "ubuntu-desktop".to_owned(),
+        resources: Default::default(),
+        timeout: "8h".to_owned(),
+        suspend: false,
+    };
+    let mut session = VDISession::new(name, spec);
+    session.metadata.namespace = Some("team".to_owned());
+    session
 }
 
 pub fn spec() -> Spec {

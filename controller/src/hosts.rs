@@ -92,20 +92,13 @@ fn candidates(user: &Email, uid: &str) -> impl Iterator<Item = HostLabel> {
 #[cfg(test)]
 mod tests {
     use kube::runtime::{reflector, watcher::Event};
-    use vdi_api::VDISessionSpec;
 
     use super::*;
+    use crate::fixture;
 
     fn session(name: &str, user: &str, uid: &str) -> VDISession {
-        let spec = VDISessionSpec {
-            user: user.to_owned(),
-            template: "ubuntu-desktop".to_owned(),
-            resources: Default::default(),
-            timeout: "8h".to_owned(),
-            suspend: false,
-        };
-        let mut session = VDISession::new(name, spec);
-        session.metadata.namespace = Some("team".to_owned());
+        let mut session = fixture::session(name);
+        session.spec.user = user.to_owned();
         session.metadata.uid = Some(uid.to_owned());
         session
     }

@@ -5,6 +5,7 @@ mod apply;
 #[cfg(test)]
 mod fixture;
 mod hosts;
+mod in_flight;
 mod metrics;
 mod observe;
 mod plan;
@@ -32,6 +33,7 @@ use tokio::{net::TcpListener, signal::unix::SignalKind};
 
 use crate::{
     hosts::HostClaims,
+    in_flight::InFlight,
     metrics::Metrics,
     server::Probes,
     settings::{LogFormat, Settings},
@@ -55,6 +57,7 @@ async fn main() -> anyhow::Result<()> {
     let context = reconcile::Context {
         hosts: HostClaims::new(settings.url_template.in_domain(&settings.domain)),
         events: Recorder::new(client.clone(), Reporter { controller: "vdi-controller".to_owned(), instance: None }),
+        in_flight: InFlight::default(),
         client,
         stores,
         metrics,

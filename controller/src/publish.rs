@@ -18,15 +18,16 @@ pub enum PublishError {
     Json(#[from] serde_json::Error),
 }
 
+/// Whether there is a newer version of the session now.
 pub async fn publish(
     session: &VDISession,
     status: &VDISessionStatus,
     client: &Client,
     events: &Recorder,
-) -> Result<(), PublishError> {
+) -> Result<bool, PublishError> {
     let current = session.status.clone().unwrap_or_default();
     if current == *status {
-        return Ok(());
+        return Ok(false);
     }
     let patch = json!({
         // From an old cache, this write is refused: the newer object is on its way here, and will be planned for.
@@ -34,13 +35,14 @@ pub async fn publish(
         "status": merge_patch(&current, status)?,
     });
     let sessions: Api<VDISession> = Api::namespaced(client.clone(), &session.namespace().unwrap_or_default());
-    match sessions.patch_status(&session.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(()),
+    let written = match sessions.patch_status(&session.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await
+    {
+        Ok(written) => written,
+        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(false),
         Err(error) => return Err(PublishError::Status(Box::new(error))),
-    }
+    };
     tell(session, &current, status, events).await;
-    Ok(())
+    Ok(written.resource_version() != session.resource_version())
 }
 
 /// RFC 7396: only what differs, with `null` for what goes.

@@ -22,9 +22,11 @@ use vdi_api::{VDISession, VDITemplate};
 use crate::{
     apply::{ApplyError, Outcome, apply},
     hosts::HostClaims,
+    in_flight::InFlight,
     metrics::Metrics,
     observe::observe,
-    plan::{plan, refused},
+    plan::{Action, plan, refused},
+    pod_state::PodState,
     publish::{PublishError, publish},
     stores::{Stores, Watches},
 };
@@ -34,6 +36,7 @@ pub struct Context {
     pub client: Client,
     pub stores: Stores,
     pub hosts: HostClaims,
+    pub in_flight: InFlight,
     pub events: Recorder,
     pub metrics: Arc<Metrics>,
 }
@@ -92,19 +95,35 @@ async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Re
 }
 
 async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, ReconcileError> {
-    let Context { client, stores, hosts, events, .. } = context;
+    let Context { client, stores, hosts, in_flight, events, .. } = context;
+    if in_flight.is_replaced(session) {
+        return Ok(Requeue::await_change());
+    }
     let now = whole_seconds(Timestamp::now());
 
     let observed = observe(session, stores, hosts);
+    if observed.pod != PodState::Absent {
+        in_flight.pod_seen(session);
+    }
     let mut plan = plan(&observed, now);
     let mut wake = plan.wake.map(|at| until(at, now));
-    if let Some(action) = plan.action.take()
-        && let Outcome::Refused { reason, message } = apply(action, &observed, client).await?
-    {
-        plan.status = refused(&observed, reason, &message, now);
-        wake = Some(ASK_AGAIN);
+    if let Some(action) = plan.action.take() {
+        let creates_pod = matches!(action, Action::CreatePod(_));
+        if let Some(wait) = in_flight.pod_is_coming(session).filter(|_| creates_pod) {
+            return Ok(Requeue::requeue(wait));
+        }
+        match apply(action, &observed, client).await? {
+            Outcome::Done if creates_pod => in_flight.pod_created(session),
+            Outcome::Done => {}
+            Outcome::Refused { reason, message } => {
+                plan.status = refused(&observed, reason, &message, now);
+                wake = Some(ASK_AGAIN);
+            }
+        }
     }
-    publish(session, &plan.status, client, events).await?;
+    if publish(session, &plan.status, client, events).await? {
+        in_flight.status_written(session);
+    }
     Ok(wake.map_or_else(Requeue::await_change, |wait| Requeue::requeue(wait.min(LONGEST_SLEEP))))
 }
 
