@@ -58,19 +58,7 @@ impl fmt::Display for Email {
 }
 
 #[cfg(feature = "crd")]
-impl schemars::JsonSchema for Email {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Email".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": Self::PATTERN, "maxLength": Self::MAX_CHARS })
-    }
-}
+crate::schema::json_schema_of!(Email, { "type": "string", "pattern": Email::PATTERN, "maxLength": Email::MAX_CHARS });
 
 #[cfg(test)]
 mod tests {

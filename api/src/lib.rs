@@ -17,6 +17,8 @@ mod timeout;
 #[cfg(feature = "crd")]
 pub mod crds;
 #[cfg(feature = "crd")]
+mod schema;
+#[cfg(feature = "crd")]
 mod session;
 #[cfg(feature = "crd")]
 mod template;

@@ -42,26 +42,14 @@ impl fmt::Display for Memory {
 }
 
 #[cfg(feature = "crd")]
-impl schemars::JsonSchema for Memory {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Memory".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "maxLength": Self::MAX_CHARS,
-            "x-kubernetes-validations": [{
-                "rule": "isQuantity(self) && !quantity(self).isLessThan(quantity('1')) && quantity(self).isLessThan(quantity('1Ei'))",
-                "message": format!("must be {}", Self::ALLOWED),
-            }],
-        })
-    }
-}
+crate::schema::json_schema_of!(Memory, {
+    "type": "string",
+    "maxLength": Memory::MAX_CHARS,
+    "x-kubernetes-validations": [{
+        "rule": "isQuantity(self) && !quantity(self).isLessThan(quantity('1')) && quantity(self).isLessThan(quantity('1Ei'))",
+        "message": format!("must be {}", Memory::ALLOWED),
+    }],
+});
 
 fn parse(text: &str) -> Option<u64> {
     let unsigned = text.strip_prefix('+').unwrap_or(text);

@@ -103,27 +103,15 @@ impl fmt::Display for Timeout {
 }
 
 #[cfg(feature = "crd")]
-impl schemars::JsonSchema for Timeout {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Timeout".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        // The pattern is in the rule, not beside it: `duration()` fails on what it can't read, and so would the rule.
-        schemars::json_schema!({
-            "type": "string",
-            "maxLength": Self::MAX_CHARS,
-            "x-kubernetes-validations": [{
-                "rule": format!("self.matches('{}') && duration(self) > duration('0s')", Self::PATTERN),
-                "message": format!("must be {}", Self::ALLOWED),
-            }],
-        })
-    }
-}
+// The pattern is in the rule, not beside it: `duration()` fails on what it can't read, and so would the rule.
+crate::schema::json_schema_of!(Timeout, {
+    "type": "string",
+    "maxLength": Timeout::MAX_CHARS,
+    "x-kubernetes-validations": [{
+        "rule": format!("self.matches('{}') && duration(self) > duration('0s')", Timeout::PATTERN),
+        "message": format!("must be {}", Timeout::ALLOWED),
+    }],
+});
 
 #[cfg(test)]
 mod tests {

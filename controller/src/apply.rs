@@ -8,7 +8,12 @@ use kube::{
 };
 use vdi_api::VDISession;
 
-use crate::{observe::Observed, plan::Action, reason::Reason, resources::pod_name};
+use crate::{
+    observe::Observed,
+    plan::Action,
+    reason::Reason,
+    resources::{pod_name, pod_name_taken},
+};
 
 /// What came of it.
 #[derive(Debug, PartialEq)]
@@ -82,7 +87,7 @@ async fn name_taken(pod: &Pod, session: &Observed, pods: &Api<Pod>) -> Result<Ou
     let name = pod.name_any();
     let Some(existing) = pods.get_metadata_opt(&name).await? else { return Ok(Outcome::Done) };
     let is_ours = existing.owner_references().iter().any(|owner| owner.uid == session.uid);
-    let message = format!("another pod is named {name}, which this session needs for its own");
+    let message = pod_name_taken(&session.name);
     Ok(if is_ours { Outcome::Done } else { Outcome::Refused { reason: Reason::PodNameTaken, message } })
 }
 

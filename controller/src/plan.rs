@@ -15,7 +15,7 @@ use crate::{
     observe::Observed,
     pod_state::PodState,
     reason::Reason,
-    resources::{pod, pod_name},
+    resources::{pod, pod_name, pod_name_taken},
 };
 
 /// Sessions and templates come through different watches, so a new session can be seen before the template that its user
@@ -57,11 +57,7 @@ pub fn plan(seen: &Observed, now: Timestamp) -> Plan {
             fail(seen, Reason::PodLost, "the desktop's pod is gone: it was deleted, or its node was".to_owned(), now)
         }
         PodState::Absent => create(seen, now),
-        PodState::Foreign => {
-            let message =
-                format!("another pod is named {}, which this session needs for its own", pod_name(&seen.name));
-            Plan::publish(pending(seen, Reason::PodNameTaken, message, now))
-        }
+        PodState::Foreign => Plan::publish(pending(seen, Reason::PodNameTaken, pod_name_taken(&seen.name), now)),
         PodState::Unscheduled { why: None } => Plan::publish(waiting(seen, now)),
         PodState::Unscheduled { why: Some(why) } => {
             let status = pending(seen, Reason::Unschedulable, why.clone(), now);

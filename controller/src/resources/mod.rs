@@ -2,7 +2,7 @@
 
 mod pod;
 
-pub use pod::{pod, pod_name};
+pub use pod::{pod, pod_name, pod_name_taken};
 
 /// The label selector of everything that this controller makes.
 pub const OURS: &str = "app.kubernetes.io/managed-by=vdiwarden";

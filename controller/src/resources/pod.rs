@@ -20,6 +20,11 @@ pub fn pod_name(session: &str) -> String {
     format!("vdi-{session}")
 }
 
+/// What a session's user is told when its pod's name is another pod's.
+pub fn pod_name_taken(session: &str) -> String {
+    format!("another pod is named {}, which this session needs for its own", pod_name(session))
+}
+
 /// The desktop: one unprivileged container with its GPUs, as the [restricted] pod security standard wants it.
 ///
 /// [restricted]: https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
