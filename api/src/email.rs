@@ -19,6 +19,25 @@ impl Email {
         &self.0
     }
 
+    /// Whether mail to both would reach the same person. The domain's letters may differ in case (RFC 4343); the local
+    /// part is compared as it is, since it is the domain's to say whether `Alice` is `alice` (RFC 5321, section 2.4).
+    pub fn is_same_person(&self, other: &Self) -> bool {
+        match (self.0.rsplit_once('@'), other.0.rsplit_once('@')) {
+            (Some((local, domain)), Some((other_local, other_domain))) => {
+                local == other_local && domain.eq_ignore_ascii_case(other_domain)
+            }
+            _ => false,
+        }
+    }
+
+    /// The same address with its domain in lower case.
+    pub fn normalized(&self) -> Self {
+        match self.0.rsplit_once('@') {
+            Some((local, domain)) => Self(format!("{local}@{}", domain.to_ascii_lowercase())),
+            None => self.clone(),
+        }
+    }
+
     /// What stands before the first `@` that the pattern can split at.
     pub fn local_part(&self) -> &str {
         split(&self.0).map_or("", |(local, _)| local)
@@ -84,6 +103,19 @@ mod tests {
             for text in &texts {
                 assert_eq!(text.parse::<Email>().is_ok(), reference.is_match(text), "{text:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_person_is_the_same_whatever_the_case_of_the_domain_but_not_of_the_name() {
+        let email = |text: &str| text.parse::<Email>().unwrap();
+        let alice = email("alice@Example.COM");
+        assert_eq!(alice.normalized(), email("alice@example.com"));
+        assert!(alice.is_same_person(&alice.normalized()) && alice.is_same_person(&email("alice@EXAMPLE.com")));
+        for other in
+            ["Alice@example.com", "bob@example.com", "alice@example.org", "alice@evil@example.com", "alice@exämple.com"]
+        {
+            assert!(!alice.is_same_person(&email(other)), "{other}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a `VDISession` and a `VDITemplate` are.
 //!
 //! A rule about a value (what an e-mail address is, what `8h` means) is written once, in a type that can't hold anything
-//! else: [`Email`], [`Gpus`], [`Memory`], [`Timeout`]. The CRD schema, the admission policy and the controller all take
+//! else: [`Email`], [`Gpus`], [`Memory`], [`SessionName`], [`Timeout`]. The CRD schema, the admission policy and the controller all take
 //! it from there.
 //!
 //! Without features the crate is serde only, which keeps the policy's wasm module small. The feature `crd` adds the
@@ -12,6 +12,7 @@ mod gpus;
 mod host_label;
 mod invalid;
 mod memory;
+mod session_name;
 mod timeout;
 
 #[cfg(feature = "crd")]
@@ -28,6 +29,7 @@ pub use gpus::Gpus;
 pub use host_label::HostLabel;
 pub use invalid::Invalid;
 pub use memory::Memory;
+pub use session_name::SessionName;
 pub use timeout::Timeout;
 
 #[cfg(feature = "crd")]

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Email, Memory, Timeout};
+use crate::{Email, Memory, SessionName, Timeout};
 
 // The fields hold what the API server stored. They are parsed (Email, Gpus, Memory, Timeout) before use: one object that
 // an older schema let through must not keep the others from being read.
@@ -34,9 +34,8 @@ use crate::{Email, Memory, Timeout};
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
         priority = 1
     ),
-    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$')").message(
-        "metadata.name must be lower-case letters, digits and inner hyphens, at most 52 characters: the names of the pod and its host are made from it"
-    )
+    validation = Rule::new(format!("self.metadata.name.matches('{}')", SessionName::PATTERN))
+        .message(format!("metadata.name must be {}", SessionName::ALLOWED).as_str())
 )]
 #[serde(rename_all = "camelCase")]
 pub struct VDISessionSpec {

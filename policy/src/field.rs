@@ -1,9 +1,7 @@
 //! Reading one field of a JSON object: it is absent, of the wrong type, or a value.
 
-use std::str::FromStr;
-
 use serde_json::{Map, Value};
-use vdi_api::{Email, Gpus, Invalid, Memory, Timeout};
+use vdi_api::{Gpus, Invalid, Memory, Timeout};
 
 /// What stands at a dotted path such as `spec.resources.gpu`. `None` also when a parent is missing or no object.
 pub fn at<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
@@ -34,21 +32,15 @@ pub trait FromJson: Sized {
     fn from_json(value: Option<&Value>) -> Result<Self, Invalid>;
 }
 
-impl FromJson for Email {
-    fn from_json(value: Option<&Value>) -> Result<Self, Invalid> {
-        text(value, Self::ALLOWED)
-    }
-}
-
 impl FromJson for Memory {
     fn from_json(value: Option<&Value>) -> Result<Self, Invalid> {
-        text(value, Self::ALLOWED)
+        parse(value, Self::ALLOWED, |text| text.parse().ok())
     }
 }
 
 impl FromJson for Timeout {
     fn from_json(value: Option<&Value>) -> Result<Self, Invalid> {
-        text(value, Self::ALLOWED)
+        parse(value, Self::ALLOWED, |text| text.parse().ok())
     }
 }
 
@@ -60,8 +52,9 @@ impl FromJson for Gpus {
     }
 }
 
-fn text<T: FromStr<Err = Invalid>>(value: Option<&Value>, allowed: &str) -> Result<T, Invalid> {
-    value.and_then(Value::as_str).ok_or_else(|| refused(value, allowed))?.parse()
+/// What `read` makes of a string.
+pub fn parse<T>(value: Option<&Value>, allowed: &str, read: impl FnOnce(&str) -> Option<T>) -> Result<T, Invalid> {
+    value.and_then(Value::as_str).and_then(read).ok_or_else(|| refused(value, allowed))
 }
 
 #[cfg(test)]

@@ -3,9 +3,12 @@
 //! Everything but this file is pure: [`review::validate`] takes the bytes that a policy server sends and says what the
 //! answer is. Here it is only connected to waPC, the calling convention of Kubewarden's modules.
 
-mod defaults;
+mod address;
 mod field;
-mod range;
+pub mod host;
+mod image;
+pub mod mutation;
+mod names;
 mod request;
 pub mod review;
 pub mod rules;
@@ -13,16 +16,17 @@ pub mod settings;
 mod verdict;
 
 use kubewarden_policy_sdk::{protocol_version_guest, response::ValidationResponse};
-use wapc_guest::{CallResult, register_function};
+use serde_json::Value;
+use wapc_guest::{CallResult, host_call, register_function};
 
-pub use verdict::Verdict;
+pub use verdict::{Answer, Code, Verdict};
 
 // waPC finds this function by its name. That is all there is to the attribute's unsafety: no other symbol may have it.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 pub extern "C" fn wapc_init() {
     register_function("validate", |payload| {
-        Ok(serde_json::to_vec(&ValidationResponse::from(review::validate(payload)))?)
+        Ok(serde_json::to_vec(&ValidationResponse::from(review::validate(payload, &PolicyServer)))?)
     });
     register_function("validate_settings", validate_settings);
     register_function("protocol_version", protocol_version_guest);
@@ -30,4 +34,15 @@ pub extern "C" fn wapc_init() {
 
 fn validate_settings(payload: &[u8]) -> CallResult {
     Ok(serde_json::to_vec(&settings::validate(payload))?)
+}
+
+/// What runs this module.
+struct PolicyServer;
+
+impl host::Host for PolicyServer {
+    fn kubernetes(&self, operation: &str, request: &Value) -> Result<Value, String> {
+        let answer = host_call("kubewarden", "kubernetes", operation, request.to_string().as_bytes())
+            .map_err(|error| error.to_string())?;
+        serde_json::from_slice(&answer).map_err(|error| format!("the host's answer to kubernetes/{operation}: {error}"))
+    }
 }

@@ -7,11 +7,37 @@ use crate::field;
 
 pub type Object = Map<String, Value>;
 
-/// A write of a VDISession, as the API server would store it.
+/// Which of the two kinds an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Session,
+    Template,
+}
+
+/// What is done to an object, as the API server would store it.
 #[derive(Clone, Copy, Debug)]
-pub enum Request<'a> {
+pub enum Operation<'a> {
     Create { object: &'a Object },
     Update { object: &'a Object, old: &'a Object },
+    Delete { old: &'a Object },
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Requester<'a> {
+    /// As the cluster knows them: never empty.
+    pub name: &'a str,
+    pub groups: Vec<&'a str>,
+}
+
+/// A request that there is something to judge about.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    pub kind: Kind,
+    pub operation: Operation<'a>,
+    pub namespace: Option<&'a str>,
+    /// `None` in the requests that Kubewarden's background audit makes up. The API server always names somebody.
+    pub requester: Option<Requester<'a>>,
 }
 
 impl<'a> Request<'a> {
@@ -21,35 +47,83 @@ impl<'a> Request<'a> {
     /// The first thing that can't be read: `request.operation: found ...; allowed ...`.
     pub fn read(request: &'a Value) -> Result<Option<Self>, String> {
         let request = object(Some(request), "request")?;
-        let kind = object(request.get("kind"), "request.kind")?;
-        if text(kind, "group", "request.kind.group")? != GROUP
-            || text(kind, "kind", "request.kind.kind")? != "VDISession"
-        {
+        let gvk = object(request.get("kind"), "request.kind")?;
+        if text(gvk, "group", "request.kind.group")? != GROUP {
             return Ok(None);
         }
-        let version = text(kind, "version", "request.kind.version")?;
+        let kind = match text(gvk, "kind", "request.kind.kind")? {
+            "VDISession" => Kind::Session,
+            "VDITemplate" => Kind::Template,
+            _ => return Ok(None),
+        };
+        let version = text(gvk, "version", "request.kind.version")?;
         if version != VERSION {
             return Err(field::problem("request.kind.version", &Invalid::text(version, VERSION)));
         }
-        // The API server takes nothing but the status from a write to it.
-        if request.contains_key("subResource") && text(request, "subResource", "request.subResource")? == "status" {
+        // The API server takes nothing but the status from a write to it, and RBAC says who may write it.
+        if optional_text(request, "subResource", "request.subResource")? == Some("status") {
             return Ok(None);
         }
-        let new = || object(request.get("object"), "request.object");
-        match text(request, "operation", "request.operation")? {
-            "CREATE" => Ok(Some(Self::Create { object: new()? })),
-            "UPDATE" => {
-                Ok(Some(Self::Update { object: new()?, old: object(request.get("oldObject"), "request.oldObject")? }))
-            }
-            // No rule limits who may delete, and a session that breaks a rule must be removable. VDISessions have
-            // nothing to connect to.
-            "DELETE" | "CONNECT" => Ok(None),
-            other => {
-                let allowed = "CREATE, UPDATE, DELETE or CONNECT";
-                Err(field::problem("request.operation", &Invalid::text(other, allowed)))
-            }
+        let Some(operation) = operation(request)? else { return Ok(None) };
+        let namespace = optional_text(request, "namespace", "request.namespace")?;
+        Ok(Some(Self { kind, operation, namespace, requester: requester(request.get("userInfo"))? }))
+    }
+
+    /// What is to be stored; `None` when it is deleted.
+    pub fn object(&self) -> Option<&'a Object> {
+        match self.operation {
+            Operation::Create { object } | Operation::Update { object, .. } => Some(object),
+            Operation::Delete { .. } => None,
         }
     }
+
+    /// What is stored; `None` when it is new.
+    pub fn old(&self) -> Option<&'a Object> {
+        match self.operation {
+            Operation::Create { .. } => None,
+            Operation::Update { old, .. } | Operation::Delete { old } => Some(old),
+        }
+    }
+}
+
+fn operation(request: &Object) -> Result<Option<Operation<'_>>, String> {
+    let new = || object(request.get("object"), "request.object");
+    let old = || object(request.get("oldObject"), "request.oldObject");
+    match text(request, "operation", "request.operation")? {
+        "CREATE" => Ok(Some(Operation::Create { object: new()? })),
+        "UPDATE" => Ok(Some(Operation::Update { object: new()?, old: old()? })),
+        // A deletecollection is announced once without a name, and then asked about for each object.
+        "DELETE"
+            if optional_text(request, "name", "request.name")?.is_none() && is_absent(request.get("oldObject")) =>
+        {
+            Ok(None)
+        }
+        "DELETE" => Ok(Some(Operation::Delete { old: old()? })),
+        // There is nothing to connect to.
+        "CONNECT" => Ok(None),
+        other => {
+            let allowed = "CREATE, UPDATE, DELETE or CONNECT";
+            Err(field::problem("request.operation", &Invalid::text(other, allowed)))
+        }
+    }
+}
+
+fn requester(user_info: Option<&Value>) -> Result<Option<Requester<'_>>, String> {
+    if is_absent(user_info) {
+        return Ok(None);
+    }
+    let user_info = object(user_info, "request.userInfo")?;
+    let Some(name) = optional_text(user_info, "username", "request.userInfo.username")? else { return Ok(None) };
+    let refused = |value| field::problem("request.userInfo.groups", &field::refused(value, "a list of strings"));
+    let groups = match user_info.get("groups") {
+        groups if is_absent(groups) => Some(Vec::new()),
+        groups => groups.and_then(Value::as_array).and_then(|groups| groups.iter().map(Value::as_str).collect()),
+    };
+    Ok(Some(Requester { name, groups: groups.ok_or_else(|| refused(user_info.get("groups")))? }))
+}
+
+fn is_absent(value: Option<&Value>) -> bool {
+    value.is_none_or(Value::is_null)
 }
 
 fn object<'a>(value: Option<&'a Value>, path: &str) -> Result<&'a Object, String> {
@@ -59,6 +133,14 @@ fn object<'a>(value: Option<&'a Value>, path: &str) -> Result<&'a Object, String
 fn text<'a>(object: &'a Object, name: &str, path: &str) -> Result<&'a str, String> {
     let value = object.get(name);
     value.and_then(Value::as_str).ok_or_else(|| field::problem(path, &field::refused(value, "a string")))
+}
+
+/// `None` also when it is empty: Go leaves out what is, or not.
+fn optional_text<'a>(object: &'a Object, name: &str, path: &str) -> Result<Option<&'a str>, String> {
+    if is_absent(object.get(name)) {
+        return Ok(None);
+    }
+    text(object, name, path).map(|text| Some(text).filter(|text| !text.is_empty()))
 }
 
 #[cfg(test)]
@@ -78,20 +160,36 @@ mod tests {
     }
 
     #[test]
-    fn creates_and_updates_of_sessions_are_judged() {
-        assert!(matches!(Request::read(&request(json!({}))), Ok(Some(Request::Create { .. }))));
-        let update = request(json!({"operation": "UPDATE", "oldObject": {}}));
-        assert!(matches!(Request::read(&update), Ok(Some(Request::Update { .. }))));
+    fn writes_and_deletes_of_both_kinds_are_judged() {
+        let template = json!({"group": GROUP, "version": VERSION, "kind": "VDITemplate"});
+        for changes in [
+            json!({}),
+            json!({"operation": "UPDATE", "oldObject": {}}),
+            json!({"operation": "DELETE", "object": null, "oldObject": {}}),
+            json!({"kind": template}),
+        ] {
+            assert!(matches!(Request::read(&request(changes.clone())), Ok(Some(_))), "{changes}");
+        }
     }
 
     #[test]
-    fn there_is_nothing_to_judge_in_deletes_status_writes_and_other_kinds() {
+    fn nobody_asks_in_a_background_audit() {
+        for user_info in [json!(null), json!({}), json!({"username": ""}), json!({"username": null, "groups": []})] {
+            let request = request(json!({"userInfo": user_info}));
+            assert!(Request::read(&request).unwrap().unwrap().requester.is_none(), "{user_info}");
+        }
+        let request = request(json!({"userInfo": {"username": "system:anonymous"}}));
+        assert!(Request::read(&request).unwrap().unwrap().requester.is_some());
+    }
+
+    #[test]
+    fn there_is_nothing_to_judge_in_announcements_status_writes_and_other_kinds() {
         for changes in [
-            json!({"operation": "DELETE", "object": null}),
+            json!({"operation": "DELETE", "object": null, "name": ""}),
             json!({"operation": "CONNECT"}),
             json!({"subResource": "status", "operation": "UPDATE"}),
             json!({"kind": {"group": "", "version": "v1", "kind": "Pod"}}),
-            json!({"kind": {"group": GROUP, "version": VERSION, "kind": "VDITemplate"}}),
+            json!({"kind": {"group": GROUP, "version": VERSION, "kind": "VDIOther"}}),
         ] {
             assert!(matches!(Request::read(&request(changes.clone())), Ok(None)), "{changes}");
         }
@@ -100,6 +198,16 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused_by_name() {
         for (changes, message) in [
+            (
+                json!({"operation": "DELETE", "name": "a", "object": null}),
+                "request.oldObject: found nothing; allowed an object",
+            ),
+            (json!({"userInfo": "alice"}), "request.userInfo: found \"alice\"; allowed an object"),
+            (json!({"userInfo": {"username": 7}}), "request.userInfo.username: found 7; allowed a string"),
+            (
+                json!({"userInfo": {"username": "a", "groups": ["b", 7]}}),
+                "request.userInfo.groups: found a list; allowed a list of strings",
+            ),
             (json!({"kind": null}), "request.kind: found null; allowed an object"),
             (json!({"kind": {"group": 1}}), "request.kind.group: found 1; allowed a string"),
             (

@@ -4,81 +4,118 @@ use serde_json::{Map, Value};
 
 use crate::{
     field,
-    request::{Object, Request},
-    rules::{Field, Mode, RULES, Rule},
+    host::Host,
+    mutation,
+    request::{Kind, Object, Operation, Request},
+    rules::{Context, Field, Mode, RULES, Rule, When},
     settings::Settings,
-    verdict::{Code, Verdict, list},
+    verdict::{Answer, Code, Verdict, list},
 };
 
 /// Judges `{"request": AdmissionRequest, "settings": {...}}`, as a policy server sends it.
 ///
 /// Fails closed: what can't be read is rejected, with a message that says what it was.
-pub fn validate(payload: &[u8]) -> Verdict {
+pub fn validate(payload: &[u8], host: &dyn Host) -> Verdict {
     let payload: Map<String, Value> = match serde_json::from_slice(payload) {
         Ok(payload) => payload,
         Err(error) => return Verdict::refused(Code::BadRequest, format!("the request can't be read: {error}")),
     };
-    let settings = match Settings::read(payload.get("settings")) {
-        Ok(settings) => settings,
+    match Settings::parse(payload.get("settings")) {
+        Ok((settings, deprecated)) => {
+            let mut verdict = review(payload.get("request").unwrap_or(&Value::Null), &settings, host);
+            verdict.warnings.extend(deprecated);
+            verdict
+        }
         Err(problems) => {
             let message = format!("the policy's settings are not valid: {}", list(&problems));
-            return Verdict::refused(Code::InternalServerError, message);
+            Verdict::refused(Code::InternalServerError, message)
         }
-    };
-    review(payload.get("request").unwrap_or(&Value::Null), &settings)
+    }
 }
 
 /// Judges one AdmissionRequest. The object is completed first: what is judged is what will be stored.
-pub fn review(request: &Value, settings: &Settings) -> Verdict {
+pub fn review(request: &Value, settings: &Settings, host: &dyn Host) -> Verdict {
     match Request::read(request) {
         Err(problem) => Verdict::refused(Code::BadRequest, problem),
         Ok(None) => Verdict::accepted(),
-        Ok(Some(request)) => judge(&request, settings),
+        Ok(Some(request)) => judge(&request, settings, host),
     }
 }
 
-fn judge(request: &Request, settings: &Settings) -> Verdict {
-    let (new, old) = match *request {
-        Request::Create { object } => (object, None),
-        Request::Update { object, old } => (object, Some(old)),
+/// What has to be an object, if it is there: without these there is nowhere to look for the fields.
+const SESSION_SHAPE: &[&str] = &["metadata", "metadata.annotations", "spec", "spec.resources"];
+const TEMPLATE_SHAPE: &[&str] = &["metadata", "spec", "spec.probe", "spec.gpu"];
+
+fn judge(request: &Request, settings: &Settings, host: &dyn Host) -> Verdict {
+    let ((object, mut warnings), old) = match request.kind {
+        Kind::Session => {
+            let old = request.old().map(|old| mutation::with_defaults(old, request, settings));
+            (mutation::complete(request, settings), old)
+        }
+        Kind::Template => {
+            let object = request.object().or(request.old()).cloned().unwrap_or_default();
+            ((object, Vec::new()), request.old().cloned())
+        }
     };
-    let old = old.map(|old| settings.defaults.complete(old, None));
-    let complete = settings.defaults.complete(new, old.as_ref());
-    // Not a rule that a setting can turn off: without these there is nowhere to look for the fields.
-    let misshapen: Vec<_> = ["spec", "spec.resources"].into_iter().filter(|path| !is_object(new, path)).collect();
-    let mut violations: Vec<_> =
-        misshapen.iter().map(|path| field::problem(path, &field::refused(field::at(new, path), "an object"))).collect();
-    let mut warnings = Vec::new();
-    for rule in RULES {
-        let found = match settings.mode(rule) {
-            Mode::Enforce => &mut violations,
-            Mode::Warn => &mut warnings,
-            Mode::Off => continue,
-        };
-        let fields = rule.fields.iter().filter(|field| !misshapen.iter().any(|parent| field.starts_with(parent)));
-        found.extend(fields.filter_map(|field| check(rule, field, &complete, old.as_ref(), settings)));
+    let context = Context { request, object: &object, settings, host };
+    let misshapen = misshapen(request);
+    let mut violations: Vec<_> = misshapen
+        .iter()
+        .map(|path| field::problem(path, &field::refused(field::at(&object, path), "an object")))
+        .collect();
+    // Forbidden is what no correction of the object would put right.
+    let mut code = if violations.is_empty() { Code::Forbidden } else { Code::UnprocessableEntity };
+    let mut broken = Vec::new();
+    for rule in RULES.iter().filter(|rule| rule.kind == request.kind) {
+        let mode = settings.mode(rule);
+        if mode == Mode::Off {
+            continue;
+        }
+        let fields = rule.fields.iter().filter(|field| !misshapen.iter().any(|parent| is_below(field, parent)));
+        let found: Vec<_> = fields.filter_map(|path| check(rule, path, &context, old.as_ref())).collect();
+        if found.is_empty() {
+            continue;
+        }
+        broken.push((rule.id, mode));
+        if mode == Mode::Warn {
+            warnings.extend(found);
+        } else {
+            violations.extend(found);
+            code = if rule.code == Code::Forbidden { code } else { rule.code };
+        }
     }
-    if violations.is_empty() {
-        Verdict::Accepted { mutated: (complete != *new).then_some(Value::Object(complete)), warnings }
+    let answer = if violations.is_empty() {
+        let mutated = request.object().is_some_and(|given| *given != object);
+        Answer::Accepted(mutated.then_some(Value::Object(object)))
     } else {
-        Verdict::Rejected { code: Code::UnprocessableEntity, message: list(&violations), warnings }
-    }
+        Answer::Rejected(code, list(&violations))
+    };
+    Verdict { answer, warnings, broken }
 }
 
-/// Or absent.
-fn is_object(object: &Object, path: &str) -> bool {
-    field::at(object, path).is_none_or(Value::is_object)
+/// Not a rule that a setting can turn off. What is deleted may have any shape.
+fn misshapen(request: &Request) -> Vec<&'static str> {
+    let shape = match request.kind {
+        Kind::Session => SESSION_SHAPE,
+        Kind::Template => TEMPLATE_SHAPE,
+    };
+    let is_object = |object: &Object, path: &str| field::at(object, path).is_none_or(Value::is_object);
+    request
+        .object()
+        .map_or(Vec::new(), |object| shape.iter().copied().filter(|path| !is_object(object, path)).collect())
 }
 
-/// In an update, only what it changes is judged: settings that have become stricter must not keep the controller from
-/// releasing a session that was fine when it was made. The API server's own validation ratchets in the same way
-/// (KEP-4008).
-fn check(rule: &Rule, path: &str, new: &Object, old: Option<&Object>, settings: &Settings) -> Option<String> {
-    let field = Field { value: field::at(new, path), old: old.map(|old| field::at(old, path)) };
-    if field.old == Some(field.value) {
+fn is_below(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn check(rule: &Rule, path: &'static str, context: &Context, old: Option<&Object>) -> Option<String> {
+    let is_delete = matches!(context.request.operation, Operation::Delete { .. });
+    let field = Field { path, value: field::at(context.object, path), old: old.map(|old| field::at(old, path)) };
+    if rule.when == When::Changed && (is_delete || field.old == Some(field.value)) {
         return None;
     }
-    let invalid = (rule.check)(&field, settings).err()?;
+    let invalid = (rule.check)(&field, context).err()?;
     Some(format!("{} ({})", field::problem(path, &invalid), rule.id))
 }
 
@@ -88,8 +125,25 @@ mod tests {
 
     use super::*;
 
+    /// Answers nothing: the rules that are tested here ask nothing.
+    struct NoHost;
+
+    impl Host for NoHost {
+        fn kubernetes(&self, operation: &str, _: &Value) -> Result<Value, String> {
+            panic!("{operation} is not needed")
+        }
+    }
+
+    fn review(request: &Value, settings: &Settings) -> Verdict {
+        super::review(request, settings, &NoHost)
+    }
+
+    fn validate(payload: &[u8]) -> Verdict {
+        super::validate(payload, &NoHost)
+    }
+
     fn settings(value: Value) -> Settings {
-        Settings::read(Some(&value)).unwrap()
+        Settings::parse(Some(&value)).unwrap().0
     }
 
     fn request(operation: &str, spec: Value, old_spec: Value) -> Value {
@@ -109,8 +163,8 @@ mod tests {
     }
 
     fn message(verdict: Verdict) -> String {
-        match verdict {
-            Verdict::Rejected { message, .. } => message,
+        match verdict.answer {
+            Answer::Rejected(_, message) => message,
             accepted => panic!("{accepted:?}"),
         }
     }
@@ -151,17 +205,19 @@ mod tests {
     fn a_rule_can_warn_or_be_off() {
         let request = request("CREATE", spec(9, "8h"), json!(null));
         let at_most_two = |mode: &str| settings(json!({"gpu": {"max": 2}, "rules": {"gpu-range": mode}}));
-        let Verdict::Accepted { warnings, .. } = review(&request, &at_most_two("warn")) else { panic!() };
-        assert_eq!(warnings, ["spec.resources.gpu: found 9; allowed at most 2 (gpu-range)"]);
+        let verdict = review(&request, &at_most_two("warn"));
+        assert_eq!(verdict.answer, Answer::Accepted(None));
+        assert_eq!(verdict.warnings, ["spec.resources.gpu: found 9; allowed at most 2 (gpu-range)"]);
+        assert_eq!(verdict.broken, [("gpu-range", Mode::Warn)]);
         assert_eq!(review(&request, &at_most_two("off")), Verdict::accepted());
-        assert!(matches!(review(&request, &at_most_two("enforce")), Verdict::Rejected { .. }));
+        assert!(message(review(&request, &at_most_two("enforce"))).starts_with("spec.resources.gpu"));
     }
 
     #[test]
     fn a_payload_that_is_no_json_object_is_a_bad_request() {
         for payload in [&b""[..], b"{", b"[]", b"null", b"\xff", b"{\"settings\":{}}", &b"[".repeat(10_000)] {
-            let verdict = validate(payload);
-            assert!(matches!(verdict, Verdict::Rejected { code: Code::BadRequest | Code::InternalServerError, .. }));
+            let answer = validate(payload).answer;
+            assert!(matches!(answer, Answer::Rejected(Code::BadRequest | Code::InternalServerError, _)), "{answer:?}");
         }
     }
 
@@ -169,8 +225,8 @@ mod tests {
     fn of_a_key_that_is_given_twice_the_last_counts_and_is_the_one_returned() {
         let payload = br#"{"settings": {}, "request": {
             "kind": {"group": "vdi.kasm.io", "version": "v1alpha1", "kind": "VDISession"}, "operation": "CREATE",
-            "object": {"spec": {"user": "nobody", "user": "alice@example.com", "template": "ubuntu"}}}}"#;
-        let Verdict::Accepted { mutated: Some(object), .. } = validate(payload) else { panic!() };
+            "object": {"metadata": {"name": "a"}, "spec": {"user": "nobody", "user": "alice@example.com", "template": "ubuntu"}}}}"#;
+        let Answer::Accepted(Some(object)) = validate(payload).answer else { panic!() };
         assert_eq!(object["spec"]["user"], "alice@example.com");
     }
 }

@@ -1,77 +1,247 @@
 //! What an administrator sets. Nothing has to be set for the policy to be safe.
 
-mod section;
+mod modes;
+mod range;
+pub mod setting;
 
 use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde_json::{Value, json};
-use vdi_api::{Gpus, Memory, Timeout};
+use vdi_api::{Gpus, Invalid, Memory, Timeout};
 
 use crate::{
-    defaults::Defaults,
-    range::Range,
+    names::{Count, DomainPattern, Glob, Registry},
+    request::{Object, Requester},
     rules::{Mode, Rule},
     verdict::list,
 };
-use section::{Problems, Section};
+use modes::Modes;
+pub use range::Range;
+use setting::{At, Findings, Setting, Shape, section};
 
-/// ```yaml
-/// templates: {allow: [ubuntu-desktop, blender]}   # none: any
-/// gpu: {min: 1, max: 4}
-/// memory: {min: 1Gi, max: 64Gi}
-/// timeout: {min: 10m, max: 24h}
-/// defaults: {gpu: 1, memory: 4Gi, timeout: 8h}
-/// rules: {gpu-range: warn}                        # enforce, warn or off
-/// ```
+section! {
+    /// The settings. docs/policy.md has them with examples.
+    pub struct Settings {
+        /// Who may have sessions.
+        pub users = "users": Users,
+        /// How the policy knows who makes a request.
+        pub identity = "identity": Identity,
+        /// Which templates a session may name, by groups of users. None: any.
+        pub templates = "templates": Templates,
+        /// Whether a session is refused when there is no VDITemplate of that name. Otherwise it waits for one.
+        pub template_must_exist = "templateMustExist": bool,
+        /// How many GPUs a session may have.
+        pub gpu = "gpu": Range<Gpus>,
+        /// How much memory a session may have.
+        pub memory = "memory": Range<Memory>,
+        /// How long a session may run.
+        pub timeout = "timeout": Range<Timeout>,
+        /// Other limits for some templates or groups of users. The first entry that fits a session and has the range in
+        /// question counts, instead of the range above as a whole.
+        pub overrides = "overrides": Vec<Override>,
+        /// What one user may have at a time, in all namespaces together.
+        pub per_user = "perUser": PerUser,
+        /// Which images a VDITemplate may name.
+        pub images = "images": Images,
+        /// What each rule does: reject the request (enforce), warn the client, or nothing (off).
+        pub rules = "rules": Modes,
+    }
+}
+
+section! {
+    pub struct Users {
+        /// The domains of their addresses; `*.example.com` is any domain below example.com. None: any.
+        pub allowed_domains = "allowedDomains": Vec<DomainPattern>,
+    }
+}
+
+section! {
+    pub struct Identity {
+        /// What stands before the e-mail address in the names of the cluster's users, such as `oidc:`.
+        pub username_prefix = "usernamePrefix": Option<String>,
+        /// Users that may act on everybody's sessions, by their full names, beside those whom RBAC grants the verb
+        /// assign-user on vdisessions.
+        /// Default: the controller's service account, `system:serviceaccount:vdiwarden-system:vdi-controller`.
+        pub exempt_users = "exemptUsers": Option<Vec<String>>,
+        /// Groups whose members may act on everybody's sessions.
+        pub exempt_groups = "exemptGroups": Vec<String>,
+    }
+    check |identity: &Identity, _: &Object, at: &At| {
+        if identity.username_prefix.as_deref() == Some("") {
+            at.member("usernamePrefix").refuse(&Invalid::text("", "text such as oidc:, or no such setting"));
+        }
+        for group in ["system:authenticated", "system:unauthenticated"] {
+            if let Some(index) = identity.exempt_groups.iter().position(|exempt| exempt == group) {
+                let allowed = "groups that not everybody is in; rules.user-identity: off lets everybody do everything";
+                at.member("exemptGroups").item(index).refuse(&Invalid::text(group, allowed));
+            }
+        }
+    }
+}
+
+impl Identity {
+    /// Where deploy/rbac puts the controller.
+    const CONTROLLER: &str = "system:serviceaccount:vdiwarden-system:vdi-controller";
+
+    pub fn is_exempt(&self, requester: &Requester) -> bool {
+        let by_name = match &self.exempt_users {
+            Some(users) => users.iter().any(|user| user == requester.name),
+            None => requester.name == Self::CONTROLLER,
+        };
+        by_name || self.exempt_groups.iter().any(|group| requester.groups.contains(&group.as_str()))
+    }
+}
+
+/// The lists of templates.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
-    /// The names that a session may give; any, when empty.
-    pub templates: Vec<String>,
-    pub gpu: Range<Gpus>,
-    pub memory: Range<Memory>,
-    pub timeout: Range<Timeout>,
-    pub defaults: Defaults,
-    modes: Vec<(&'static str, Mode)>,
+pub struct Templates(pub Vec<TemplateList>);
+
+section! {
+    pub struct TemplateList {
+        /// Whose members these templates are for. None: everybody.
+        pub groups = "groups": Vec<String>,
+        /// The templates' names; `*` stands for any characters, `?` for one.
+        pub allow = "allow": Vec<Glob>,
+    }
+    check |_: &TemplateList, given: &Object, at: &At| {
+        if given.get("allow").is_none_or(|allow| allow.as_array().is_some_and(Vec::is_empty)) {
+            at.member("allow").refuse(&Invalid::value("nothing", "at least one name or glob; \"*\" is any template"));
+        }
+    }
+}
+
+impl Setting for Templates {
+    const SHAPE: Shape = Shape::List(&TemplateList::SHAPE);
+
+    fn read(value: &Value, at: &At) -> Option<Self> {
+        if value.is_object() {
+            at.deprecate("write a list: templates: [{allow: [...]}]");
+            return TemplateList::read(value, at).map(|list| Self(vec![list]));
+        }
+        Vec::read(value, at).map(Self)
+    }
+}
+
+section! {
+    pub struct Override {
+        /// The names of the templates that it is for, as names or globs. None: all.
+        pub templates = "templates": Vec<Glob>,
+        /// The groups whose members it is for. None: everybody.
+        pub groups = "groups": Vec<String>,
+        /// How many GPUs a session may have.
+        pub gpu = "gpu": Option<Range<Gpus>>,
+        /// How much memory a session may have.
+        pub memory = "memory": Option<Range<Memory>>,
+        /// How long a session may run.
+        pub timeout = "timeout": Option<Range<Timeout>>,
+    }
+    check |_: &Override, given: &Object, at: &At| {
+        if !["gpu", "memory", "timeout"].iter().any(|range| given.contains_key(*range)) {
+            at.refuse(&Invalid::value("no range", "at least one of gpu, memory and timeout"));
+        }
+    }
+}
+
+section! {
+    pub struct PerUser {
+        /// How many sessions, suspended ones included.
+        pub sessions = "sessions": Option<Count>,
+        /// How many GPUs, in all sessions together that aren't suspended.
+        pub gpus = "gpus": Option<Count>,
+    }
+}
+
+section! {
+    pub struct Images {
+        /// Where they may come from: registries, with the beginning of a path if wanted, such as
+        /// `registry.example.com/desktops`. None: anywhere.
+        pub registries = "registries": Vec<Registry>,
+    }
+}
+
+/// The ranges that count for a session. `None` where that depends on who asks, and nobody does.
+pub struct Ranges<'a> {
+    pub gpu: Option<&'a Range<Gpus>>,
+    pub memory: Option<&'a Range<Memory>>,
+    pub timeout: Option<&'a Range<Timeout>>,
 }
 
 impl Settings {
+    /// The settings, and what in them is deprecated.
+    ///
     /// # Errors
     /// Everything that is wrong, one line each: `settings.gpu.max: found 0; allowed ...`.
-    pub fn read(settings: Option<&Value>) -> Result<Self, Vec<String>> {
+    pub fn parse(settings: Option<&Value>) -> Result<(Self, Vec<String>), Vec<String>> {
         // `null` is what an empty `settings:` is in YAML. Anywhere deeper it may be a limit that a template engine left
         // out, and is refused. So are settings that are not there at all: a policy server always sends some.
         let empty = json!({});
         let settings = settings.map(|value| if value.is_null() { &empty } else { value });
-
-        let problems = Problems::default();
-        let root = Section::root(settings, &["templates", "gpu", "memory", "timeout", "defaults", "rules"], &problems);
-        let (gpu, memory, timeout) = (root.range("gpu"), root.range("memory"), root.range("timeout"));
-        let (defaults, built_in) = (root.section("defaults", &["gpu", "memory", "timeout"]), Defaults::default());
-        let settings = Self {
-            templates: root.section("templates", &["allow"]).template_names("allow"),
-            defaults: Defaults {
-                gpu: defaults.within("gpu", &gpu).unwrap_or(built_in.gpu),
-                memory: defaults.within("memory", &memory).unwrap_or(built_in.memory),
-                timeout: defaults.within("timeout", &timeout).unwrap_or(built_in.timeout),
-            },
-            modes: root.modes("rules"),
-            gpu,
-            memory,
-            timeout,
+        let findings = Findings::default();
+        let at = At::root(&findings);
+        let read = match settings {
+            Some(settings) => Self::read(settings, &at),
+            None => {
+                at.refuse(&Invalid::value("nothing", "an object"));
+                None
+            }
         };
-        let problems = problems.into_inner();
-        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+        let problems = findings.problems.into_inner();
+        read.filter(|_| problems.is_empty()).map(|read| (read, findings.deprecated.into_inner())).ok_or(problems)
     }
 
     pub fn mode(&self, rule: &Rule) -> Mode {
-        self.modes.iter().find(|(id, _)| *id == rule.id).map_or(rule.mode, |(_, mode)| *mode)
+        self.rules.of(rule)
     }
+
+    /// What the requester's groups may have; `None` is any template. In an audit, what anybody may have.
+    pub fn templates_for(&self, requester: Option<&Requester>) -> Option<Vec<&Glob>> {
+        let lists = || self.templates.0.iter();
+        let mine = lists().filter(|list| concerns(&list.groups, requester).unwrap_or(true));
+        lists().next().map(|_| mine.flat_map(|list| &list.allow).collect())
+    }
+
+    pub fn ranges(&self, template: Option<&str>, requester: Option<&Requester>) -> Ranges<'_> {
+        Ranges {
+            gpu: self.range(template, requester, &self.gpu, |it| it.gpu.as_ref()),
+            memory: self.range(template, requester, &self.memory, |it| it.memory.as_ref()),
+            timeout: self.range(template, requester, &self.timeout, |it| it.timeout.as_ref()),
+        }
+    }
+
+    fn range<'a, T>(
+        &'a self,
+        template: Option<&str>,
+        requester: Option<&Requester>,
+        overall: &'a Range<T>,
+        range_of: impl Fn(&'a Override) -> Option<&'a Range<T>>,
+    ) -> Option<&'a Range<T>> {
+        for it in &self.overrides {
+            let Some(range) = range_of(it) else { continue };
+            let is_for_template = it.templates.is_empty()
+                || template.is_some_and(|name| it.templates.iter().any(|glob| glob.matches(name)));
+            match concerns(&it.groups, requester) {
+                _ if !is_for_template => {}
+                Some(true) => return Some(range),
+                Some(false) => {}
+                None => return None,
+            }
+        }
+        Some(overall)
+    }
+}
+
+/// Whether something for these groups is for the requester; `None` when that can't be said, since nobody asks.
+fn concerns(groups: &[String], requester: Option<&Requester>) -> Option<bool> {
+    if groups.is_empty() {
+        return Some(true);
+    }
+    requester.map(|requester| groups.iter().any(|group| requester.groups.contains(&group.as_str())))
 }
 
 /// Answers waPC's `validate_settings`, whose payload is the settings alone.
 pub fn validate(payload: &[u8]) -> SettingsValidationResponse {
     let read = serde_json::from_slice::<Value>(payload)
         .map_err(|error| vec![format!("settings can't be read: {error}")])
-        .and_then(|settings| Settings::read(Some(&settings)));
+        .and_then(|settings| Settings::parse(Some(&settings)));
     match read {
         Ok(_) => SettingsValidationResponse { valid: true, message: None },
         Err(problems) => SettingsValidationResponse { valid: false, message: Some(list(&problems)) },
@@ -82,54 +252,62 @@ pub fn validate(payload: &[u8]) -> SettingsValidationResponse {
 mod tests {
     use super::*;
 
-    fn problems(settings: Value) -> Vec<String> {
-        Settings::read(Some(&settings)).unwrap_err()
+    fn settings(value: Value) -> Settings {
+        Settings::parse(Some(&value)).unwrap().0
+    }
+
+    fn problems(value: Value) -> Vec<String> {
+        Settings::parse(Some(&value)).unwrap_err()
+    }
+
+    fn member_of<'a>(group: &'a str) -> Requester<'a> {
+        Requester { name: "alice@example.com", groups: vec![group] }
     }
 
     #[test]
     fn no_setting_is_needed() {
-        for empty in [json!({}), json!(null), json!({"templates": {}, "gpu": {}, "defaults": {}, "rules": {}})] {
-            assert_eq!(Settings::read(Some(&empty)), Ok(Settings::default()), "{empty}");
+        for empty in [json!({}), json!(null), json!({"templates": [], "gpu": {}, "overrides": [], "rules": {}})] {
+            assert_eq!(Settings::parse(Some(&empty)), Ok((Settings::default(), vec![])), "{empty}");
         }
-    }
-
-    #[test]
-    fn every_setting_can_be_given() {
-        let settings = Settings::read(Some(&json!({
-            "templates": {"allow": ["ubuntu-desktop"]},
-            "gpu": {"min": 1, "max": 4},
-            "memory": {"min": "1Gi", "max": "64Gi"},
-            "timeout": {"min": "10m", "max": "24h"},
-            "defaults": {"gpu": 2, "memory": "8192Mi", "timeout": "90m"},
-            "rules": {"gpu-range": "warn", "user-format": "off", "timeout-range": "enforce"},
-        })))
-        .unwrap();
-        assert_eq!(settings.defaults, Defaults { gpu: json!(2), memory: json!("8192Mi"), timeout: json!("90m") });
-        assert_eq!(settings.modes.len(), 3);
     }
 
     #[test]
     fn every_problem_is_named_with_its_path() {
         let found = problems(json!({
             "template": {},
-            "templates": {"allow": ["Ubuntu", 7], "deny": []},
+            "users": {"allowedDomains": ["example.com", "com"], "alowedDomains": []},
+            "identity": {"usernamePrefix": "", "exemptGroups": ["system:authenticated"]},
+            "templates": [{"allow": ["Ubuntu", 7]}, {"groups": ["a"]}, "x"],
+            "templateMustExist": "yes",
             "gpu": {"min": 0, "maximum": 4},
             "memory": {"min": "8Gi", "max": "4Gi"},
             "timeout": {"max": null},
-            "defaults": {"gpu": "1"},
+            "overrides": [{}, {"templates": ["[a]"], "gpu": {"max": 1, "default": 2}}],
+            "perUser": {"sessions": 0},
+            "images": {"registries": ["https://a.b"]},
             "rules": {"gpu-range": "maybe", "gpu-rage": "warn"},
         }));
         let paths: Vec<_> = found.iter().map(|problem| problem.split(": found").next().unwrap()).collect();
         let expected = [
             "settings.template",
+            "settings.users.alowedDomains",
+            "settings.users.allowedDomains[1]",
+            "settings.identity.usernamePrefix",
+            "settings.identity.exemptGroups[0]",
+            "settings.templates[0].allow[0]",
+            "settings.templates[0].allow[1]",
+            "settings.templates[1].allow",
+            "settings.templates[2]",
+            "settings.templateMustExist",
             "settings.gpu.maximum",
             "settings.gpu.min",
             "settings.memory.min",
             "settings.timeout.max",
-            "settings.templates.deny",
-            "settings.templates.allow[0]",
-            "settings.templates.allow[1]",
-            "settings.defaults.gpu",
+            "settings.overrides[0]",
+            "settings.overrides[1].templates[0]",
+            "settings.overrides[1].gpu.default",
+            "settings.perUser.sessions",
+            "settings.images.registries[0]",
             "settings.rules.gpu-rage",
             "settings.rules.gpu-range",
         ];
@@ -137,15 +315,55 @@ mod tests {
     }
 
     #[test]
-    fn a_default_that_the_ranges_would_refuse_is_refused() {
-        assert_eq!(
-            problems(json!({"gpu": {"max": 4}, "defaults": {"gpu": 8}})),
-            ["settings.defaults.gpu: found 8; allowed at most 4"]
-        );
-        assert_eq!(
-            problems(json!({"timeout": {"min": "1h", "max": "2h"}, "defaults": {"timeout": "30m"}})),
-            ["settings.defaults.timeout: found \"30m\"; allowed 1h to 2h"]
-        );
+    fn a_misspelt_name_is_answered_with_the_nearest() {
+        assert!(problems(json!({"gpus": {}}))[0].ends_with("did you mean gpu?"));
+        assert!(problems(json!({"rules": {"gpu-rage": "warn"}}))[0].ends_with("did you mean gpu-range?"));
+        assert!(!problems(json!({"colour": {}}))[0].contains("did you mean"));
+    }
+
+    #[test]
+    fn the_first_override_that_fits_counts() {
+        let settings = settings(json!({
+            "gpu": {"max": 1},
+            "overrides": [
+                {"templates": ["blender-*"], "groups": ["artists"], "gpu": {"max": 8}},
+                {"templates": ["blender-*"], "gpu": {"max": 4}, "memory": {"max": "64Gi"}},
+                {"groups": ["artists"], "gpu": {"max": 2}},
+            ],
+        }));
+        let max = |template: &str, requester: Option<&Requester>| {
+            settings.ranges(Some(template), requester).gpu.and_then(|range| range.max).map(Gpus::get)
+        };
+        let (artist, other) = (member_of("artists"), member_of("others"));
+        assert_eq!(max("blender-4", Some(&artist)), Some(8));
+        assert_eq!(max("blender-4", Some(&other)), Some(4));
+        assert_eq!(max("ubuntu", Some(&artist)), Some(2));
+        assert_eq!(max("ubuntu", Some(&other)), Some(1));
+        assert_eq!(max("ubuntu", None), None, "an audit can't know");
+        assert_eq!(settings.ranges(Some("ubuntu"), None).memory, Some(&Range::default()));
+    }
+
+    #[test]
+    fn templates_are_allowed_by_group() {
+        let settings = settings(json!({
+            "templates": [{"allow": ["ubuntu"]}, {"groups": ["artists"], "allow": ["blender-*"]}],
+        }));
+        let names = |requester: Option<&Requester>| {
+            settings
+                .templates_for(requester)
+                .map(|globs| globs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(names(Some(&member_of("artists"))).unwrap(), "ubuntu blender-*");
+        assert_eq!(names(Some(&member_of("others"))).unwrap(), "ubuntu");
+        assert_eq!(names(None).unwrap(), "ubuntu blender-*");
+        assert_eq!(Settings::default().templates_for(None), None);
+    }
+
+    #[test]
+    fn a_single_list_of_templates_is_deprecated_and_still_works() {
+        let (settings, deprecated) = Settings::parse(Some(&json!({"templates": {"allow": ["ubuntu"]}}))).unwrap();
+        assert_eq!(settings.templates.0.len(), 1);
+        assert_eq!(deprecated, ["settings.templates: deprecated; write a list: templates: [{allow: [...]}]"]);
     }
 
     #[test]

@@ -1,27 +1,34 @@
+use std::collections::HashMap;
+
 use kubewarden_policy_sdk::response::ValidationResponse;
 use serde_json::Value;
 
+use crate::rules::Mode;
+
 /// What the policy says to a request.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    Accepted {
-        /// The whole object with its defaults, when any were missing.
-        mutated: Option<Value>,
-        warnings: Vec<String>,
-    },
-    Rejected {
-        code: Code,
-        message: String,
-        warnings: Vec<String>,
-    },
+pub struct Verdict {
+    pub answer: Answer,
+    pub warnings: Vec<String>,
+    /// The rules that were broken, and what each of them does about it: for the API server's audit log.
+    pub broken: Vec<(&'static str, Mode)>,
 }
 
-/// The HTTP status that the client sees. `403` is left for what depends on who asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// With the whole object, when the policy changes it.
+    Accepted(Option<Value>),
+    Rejected(Code, String),
+}
+
+/// The HTTP status that the client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// The request isn't an admission request that this policy knows how to read.
     BadRequest = 400,
-    /// The object breaks a rule. As with the API server's own validation, the client can correct it.
+    /// This requester may not have this; another might, or the same one later.
+    Forbidden = 403,
+    /// The object breaks a rule, whoever asks. As with the API server's own validation, the client can correct it.
     UnprocessableEntity = 422,
     /// The policy's settings are wrong: the client can do nothing about it.
     InternalServerError = 500,
@@ -30,12 +37,12 @@ pub enum Code {
 impl Verdict {
     /// For what there is nothing to say about.
     pub fn accepted() -> Self {
-        Self::Accepted { mutated: None, warnings: Vec::new() }
+        Self { answer: Answer::Accepted(None), warnings: Vec::new(), broken: Vec::new() }
     }
 
     /// For what could not be judged at all.
     pub fn refused(code: Code, message: String) -> Self {
-        Self::Rejected { code, message, warnings: Vec::new() }
+        Self { answer: Answer::Rejected(code, message), warnings: Vec::new(), broken: Vec::new() }
     }
 }
 
@@ -49,17 +56,19 @@ pub fn list(problems: &[String]) -> String {
 }
 
 impl From<Verdict> for ValidationResponse {
-    fn from(verdict: Verdict) -> Self {
-        let (accepted, code, message, mutated_object, warnings) = match verdict {
-            Verdict::Accepted { mutated, warnings } => (true, None, None, mutated, warnings),
-            Verdict::Rejected { code, message, warnings } => (false, Some(code as u16), Some(message), None, warnings),
+    fn from(Verdict { answer, warnings, broken }: Verdict) -> Self {
+        let (accepted, code, message, mutated_object) = match answer {
+            Answer::Accepted(mutated) => (true, None, None, mutated),
+            Answer::Rejected(code, message) => (false, Some(code as u16), Some(message), None),
         };
+        let annotations = broken.into_iter().map(|(rule, mode)| (rule.to_owned(), mode.name().to_owned()));
         Self {
             accepted,
             message,
             code,
             mutated_object,
-            audit_annotations: None,
+            audit_annotations: Some(annotations.collect())
+                .filter(|annotations: &HashMap<_, _>| !annotations.is_empty()),
             warnings: Some(warnings).filter(|warnings| !warnings.is_empty()),
         }
     }

@@ -1,9 +1,14 @@
 //! The admission policy as it is deployed: the annotated wasm module, in the engine that Kubewarden's policy server uses.
 
 mod build;
+mod capabilities;
 pub mod case;
+mod cluster;
 mod host;
 mod metadata;
+pub mod native;
 
 pub use build::build;
+pub use capabilities::{Capabilities, Played};
+pub use cluster::ClusterCapabilities;
 pub use host::{Limits, PolicyHost, PolicyResponse, SettingsResponse};

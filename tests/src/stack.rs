@@ -21,7 +21,7 @@ use vdi_api::VDISession;
 use vdi_cluster::{ControlPlane, Launch, Server, User};
 
 use crate::{
-    policy::{self, PolicyHost},
+    policy::{self, ClusterCapabilities, PolicyHost},
     process, step, target,
     webhook::Webhook,
     workspace,
@@ -48,11 +48,13 @@ pub struct Settings {
     pub policy: Value,
     /// The controller's flags, besides where it listens.
     pub controller: Vec<String>,
+    /// Who there is besides alice, bob and the administrator.
+    pub users: Vec<User>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { policy: json!({}), controller: Vec::new() }
+        Self { policy: json!({}), controller: Vec::new(), users: Vec::new() }
     }
 }
 
@@ -62,6 +64,11 @@ pub fn alice() -> User {
 
 pub fn bob() -> User {
     User::new("bob@example.com", ["vdi-users"])
+}
+
+/// Who the policy server is: it may ask what deploy/kubewarden/rbac.yaml lets it ask.
+fn policy_server() -> User {
+    User::service_account("kubewarden", "policy-server")
 }
 
 /// Who the controller is: it has the rights that deploy/rbac gives it, and no others.
@@ -74,9 +81,12 @@ impl Stack {
     pub async fn start(directory: &Path, settings: Settings) -> Result<Self> {
         let module = step("Building the admission policy", process::blocking(policy::build)).await?;
         step("Building the controller", process::blocking(build_controller)).await?;
-        let cluster = ControlPlane::start(directory, &[alice(), bob(), controller()]).await?;
+        let mut users = vec![alice(), bob(), controller(), policy_server()];
+        users.extend(settings.users.iter().cloned());
+        let cluster = ControlPlane::start(directory, &users).await?;
         let host = step("Loading the admission policy", process::blocking(|| PolicyHost::load(module))).await?;
-        let webhook = Some(Webhook::start(Arc::new(host), settings.policy.clone()).await?);
+        let capabilities = Arc::new(ClusterCapabilities::new(cluster.client(&policy_server()).await?));
+        let webhook = Some(Webhook::start(Arc::new(host), settings.policy.clone(), capabilities).await?);
         let mut stack = Self { controller: None, webhook, cluster, settings };
         step("Installing the CRDs, the RBAC, the policy's webhook and the controller", async {
             stack.install().await?;
@@ -88,8 +98,10 @@ impl Stack {
 
     async fn install(&self) -> Result<()> {
         let deploy = workspace().join("deploy");
-        let files = ["crds", "rbac", "samples/desktops.yaml"].map(|path| deploy.join(path).display().to_string());
-        self.kubectl_ok(&User::admin(), ["apply", "-f", &files[0], "-f", &files[1], "-f", &files[2]]).await?;
+        let files = ["crds", "rbac", "kubewarden/rbac.yaml", "samples/desktops.yaml"];
+        let files = files.map(|path| deploy.join(path).display().to_string());
+        let files = files.iter().flat_map(|path| ["-f", path]);
+        self.kubectl_ok(&User::admin(), ["apply"].into_iter().chain(files)).await?;
         let crds = ["vdisessions", "vditemplates"].map(|plural| format!("crd/{plural}.vdi.kasm.io"));
         self.kubectl_ok(&User::admin(), ["wait", "--for=condition=Established", &crds[0], &crds[1]]).await?;
 

@@ -25,7 +25,7 @@ use rustls::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::policy::PolicyHost;
+use crate::policy::{Capabilities, PolicyHost};
 
 /// An HTTPS server that answers AdmissionReviews (`admission.k8s.io/v1`) at `/validate`. It ends when it is dropped.
 pub struct Webhook {
@@ -40,6 +40,7 @@ pub struct Webhook {
 struct Policy {
     host: Arc<PolicyHost>,
     settings: Value,
+    capabilities: Arc<dyn Capabilities>,
 }
 
 impl Webhook {
@@ -47,7 +48,7 @@ impl Webhook {
     ///
     /// # Errors
     /// When the settings aren't valid, or the server can't be started.
-    pub async fn start(host: Arc<PolicyHost>, settings: Value) -> Result<Self> {
+    pub async fn start(host: Arc<PolicyHost>, settings: Value, capabilities: Arc<dyn Capabilities>) -> Result<Self> {
         let answer = host.validate_settings(&settings)?;
         ensure!(answer.valid, "the policy's settings are not valid: {}", answer.message.unwrap_or_default());
         let rules = host.metadata()["rules"].clone();
@@ -65,7 +66,7 @@ impl Webhook {
             .route("/validate", post(validate))
             // The API server takes objects of up to 3 MiB; an update carries two.
             .layer(DefaultBodyLimit::max(8 << 20))
-            .with_state(Arc::new(Policy { host, settings }));
+            .with_state(Arc::new(Policy { host, settings, capabilities }));
         let handle = Handle::new();
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
@@ -126,7 +127,7 @@ async fn validate(
     Json(review): Json<Value>,
 ) -> Result<Json<Value>, (StatusCode, &'static str)> {
     // A policy computes; it would keep the other connections waiting.
-    let answer = tokio::task::spawn_blocking(move || review::answer(&policy.host, &policy.settings, &review)).await;
+    let answer = tokio::task::spawn_blocking(move || review::answer(&policy, &review)).await;
     match answer {
         Ok(Some(answer)) => Ok(Json(answer)),
         Ok(None) => Err((StatusCode::BAD_REQUEST, "this is no AdmissionReview of admission.k8s.io/v1\n")),

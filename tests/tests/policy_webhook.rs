@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 use vdi_tests::{
     policy::{
-        self, Limits, PolicyHost,
+        self, Limits, Played, PolicyHost,
         case::{create, valid_session},
     },
     webhook::Webhook,
@@ -22,7 +22,7 @@ static POLICY: LazyLock<Arc<PolicyHost>> =
     LazyLock::new(|| Arc::new(PolicyHost::load(policy::build().unwrap()).unwrap()));
 
 async fn start(settings: Value) -> Webhook {
-    Webhook::start(POLICY.clone(), settings).await.unwrap()
+    Webhook::start(POLICY.clone(), settings, Arc::new(Played::default())).await.unwrap()
 }
 
 /// A client that trusts the webhook's certificate and no other.
@@ -74,10 +74,10 @@ async fn a_default_comes_as_a_json_patch() {
 #[tokio::test]
 async fn a_violation_is_denied_with_its_code_and_message() {
     let webhook = start(json!({})).await;
-    let response = ask(&webhook, session_with("user", json!("alice"))).await;
+    let response = ask(&webhook, session_with("timeout", json!("soon"))).await;
     assert_eq!(response["allowed"], false);
     assert_eq!(response["status"]["code"], 422);
-    assert!(response["status"]["message"].as_str().unwrap().starts_with("spec.user: found \"alice\"; allowed"));
+    assert!(response["status"]["message"].as_str().unwrap().starts_with("spec.timeout: found \"soon\"; allowed"));
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_policy_that_fails_denies() {
             (call $respond (i32.const 0) (i32.const 14))
             (i32.const 1)))"#;
     let host = Arc::new(PolicyHost::new(module.as_bytes(), Limits::default()).unwrap());
-    let webhook = Webhook::start(host, json!({})).await.unwrap();
+    let webhook = Webhook::start(host, json!({}), Arc::new(Played::default())).await.unwrap();
     let response = ask(&webhook, create(valid_session())).await;
     assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(500)));
 }
@@ -115,7 +115,8 @@ async fn what_is_no_admission_review_is_a_client_error() {
 
 #[tokio::test]
 async fn settings_that_are_not_valid_do_not_start() {
-    let error = Webhook::start(POLICY.clone(), json!({"gpu": {"max": 0}})).await.err().unwrap();
+    let error =
+        Webhook::start(POLICY.clone(), json!({"gpu": {"max": 0}}), Arc::new(Played::default())).await.err().unwrap();
     assert!(error.to_string().contains("settings.gpu.max: found 0"), "{error}");
 }
 
@@ -127,7 +128,7 @@ async fn its_configuration_fails_closed_and_has_the_rules_of_the_metadata() {
     let configuration = &configuration["webhooks"][0];
     assert_eq!(configuration["failurePolicy"], "Fail");
     assert_eq!(configuration["rules"], POLICY.metadata()["rules"]);
-    assert_eq!(configuration["rules"][0]["resources"], json!(["vdisessions"]));
+    assert_eq!(configuration["rules"][0]["resources"], json!(["vdisessions", "vditemplates"]));
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 use vdi_api::Invalid;
 
-use super::Field;
-use crate::{field::refused, settings::Settings};
+use super::{Context, Field};
+use crate::field::refused;
 
 /// Compared as JSON, as the CRD's `self == oldSelf` does: `4096Mi` in place of `4Gi` is a change.
-pub fn unchanged(field: &Field, _: &Settings) -> Result<(), Invalid> {
+pub fn unchanged(field: &Field, _: &Context) -> Result<(), Invalid> {
     match field.old {
         None => Ok(()),
         Some(old) => {

@@ -1,31 +1,62 @@
-//! Rules that are a type of vdi-api, and a range of it.
+//! Rules that are a type of vdi-api, and what a site allows of it.
 
-use vdi_api::{Email, Invalid};
+use serde_json::Value;
+use vdi_api::{Invalid, SessionName};
 
-use super::Field;
+use super::{Context, Field};
 use crate::{
-    field::{FromJson, refused},
-    range::Range,
-    settings::Settings,
+    address,
+    field::{self, FromJson, refused},
+    settings::{Range, Ranges},
 };
 
-pub fn user_format(field: &Field, _: &Settings) -> Result<(), Invalid> {
-    Email::from_json(field.value).map(drop)
+pub fn name(field: &Field, context: &Context) -> Result<(), Invalid> {
+    match (field.value, context.object.get("metadata").and_then(|metadata| metadata.get("generateName"))) {
+        // A name that is still to be generated is absent, or empty, while the request is judged.
+        (None, Some(Value::String(prefix))) => SessionName::check_prefix(prefix),
+        (Some(Value::String(name)), Some(Value::String(prefix))) if name.is_empty() => {
+            SessionName::check_prefix(prefix)
+        }
+        (name, _) => field::parse(name, SessionName::ALLOWED, |name| name.parse::<SessionName>().ok()).map(drop),
+    }
 }
 
-pub fn gpu_range(field: &Field, settings: &Settings) -> Result<(), Invalid> {
-    within(field, &settings.gpu)
+pub fn user_format(field: &Field, context: &Context) -> Result<(), Invalid> {
+    let user = address::from_json(field.value)?;
+    let domains = &context.settings.users.allowed_domains;
+    let domain = user.as_str().rsplit_once('@').map_or("", |(_, domain)| domain);
+    if domains.is_empty() || domains.iter().any(|allowed| allowed.matches(domain)) {
+        return Ok(());
+    }
+    let domains: Vec<_> = domains.iter().map(ToString::to_string).collect();
+    Err(Invalid::text(user.as_str(), format!("an address at {}", domains.join(", "))))
 }
 
-pub fn memory_range(field: &Field, settings: &Settings) -> Result<(), Invalid> {
-    within(field, &settings.memory)
+pub fn gpu_range(field: &Field, context: &Context) -> Result<(), Invalid> {
+    within(field, context, |ranges| ranges.gpu)
 }
 
-pub fn timeout_range(field: &Field, settings: &Settings) -> Result<(), Invalid> {
-    within(field, &settings.timeout)
+pub fn memory_range(field: &Field, context: &Context) -> Result<(), Invalid> {
+    within(field, context, |ranges| ranges.memory)
 }
 
-fn within<T: FromJson + Copy + Ord + std::fmt::Display>(field: &Field, range: &Range<T>) -> Result<(), Invalid> {
-    // The message shows the value as the user wrote it, not as the type prints it.
-    range.check(T::from_json(field.value)?).map_err(|outside| refused(field.value, &outside.allowed))
+pub fn timeout_range(field: &Field, context: &Context) -> Result<(), Invalid> {
+    within(field, context, |ranges| ranges.timeout)
+}
+
+fn within<'a, T>(
+    field: &Field,
+    context: &'a Context,
+    range: impl FnOnce(Ranges<'a>) -> Option<&'a Range<T>>,
+) -> Result<(), Invalid>
+where
+    T: FromJson + Copy + Ord + std::fmt::Display + 'a,
+{
+    let value = T::from_json(field.value)?;
+    let template = field::at(context.object, "spec.template").and_then(Value::as_str);
+    match range(context.settings.ranges(template, context.request.requester.as_ref())) {
+        // The message shows the value as the user wrote it, not as the type prints it.
+        Some(range) => range.check(value).map_err(|outside| refused(field.value, &outside.allowed)),
+        None => Ok(()),
+    }
 }

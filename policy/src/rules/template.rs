@@ -1,44 +1,24 @@
 use vdi_api::Invalid;
 
-use super::Field;
-use crate::{field::refused, settings::Settings};
+use super::{Context, Field};
+use crate::{
+    field,
+    host::find_template,
+    names::{OBJECT_NAME, is_object_name},
+};
 
-pub fn allowed(field: &Field, settings: &Settings) -> Result<(), Invalid> {
-    let name = field.value.and_then(|value| value.as_str()).filter(|name| is_object_name(name));
-    let name = name.ok_or_else(|| refused(field.value, ALLOWED))?;
-    if settings.templates.is_empty() || settings.templates.iter().any(|allowed| allowed == name) {
-        Ok(())
-    } else {
-        Err(Invalid::text(name, settings.templates.join(", ")))
+pub fn allowed(field: &Field, context: &Context) -> Result<(), Invalid> {
+    let name = field::parse(field.value, OBJECT_NAME, |name| is_object_name(name).then(|| name.to_owned()))?;
+    if let Some(globs) = context.settings.templates_for(context.request.requester.as_ref())
+        && !globs.iter().any(|glob| glob.matches(&name))
+    {
+        let globs: Vec<_> = globs.iter().map(ToString::to_string).collect();
+        let allowed = if globs.is_empty() { "none to the requester's groups".to_owned() } else { globs.join(", ") };
+        return Err(Invalid::text(&name, allowed));
     }
-}
-
-pub const ALLOWED: &str =
-    "a VDITemplate's name: lower-case letters, digits, inner hyphens and dots, at most 253 characters";
-
-/// An [RFC 1123 subdomain], which is what the API server lets a VDITemplate be called.
-///
-/// [RFC 1123 subdomain]: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
-pub fn is_object_name(name: &str) -> bool {
-    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let is_label = |label: &str| {
-        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.chars().all(is_inner)
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_what_the_api_server_lets_a_template_be_called() {
-        for name in ["a", "0", "ubuntu-22.04", "a--b", &"a".repeat(253)] {
-            assert!(is_object_name(name), "{name}");
-        }
-        for name in ["", ".", "a.", ".a", "a..b", "-a", "a-", "a.-b", "A", "a_b", "a b", "ä", "a\n", &"a".repeat(254)]
-        {
-            assert!(!is_object_name(name), "{name:?}");
-        }
+    if context.settings.template_must_exist {
+        find_template(context.host, &name)
+            .map_err(|why| Invalid::text(&name, format!("the name of a VDITemplate that exists ({why})")))?;
     }
+    Ok(())
 }

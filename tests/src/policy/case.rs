@@ -6,26 +6,48 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{PolicyHost, PolicyResponse};
+use super::{Played, PolicyHost, PolicyResponse};
 
-/// A case of `validate`. Without anything else it is the creation of [`valid_session`].
+/// A case of `validate`. Without anything else it is the creation of [`valid_session`] by its user.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Case {
-    /// Replaces the session.
+    #[serde(default)]
+    kind: Kind,
+    /// Replaces the object.
     object: Option<Value>,
-    /// Replaces members of the session's spec; `{"$absent": true}` removes one.
+    /// Replaces members of the object's metadata; `{"$absent": true}` removes one.
+    #[serde(default)]
+    metadata: Map<String, Value>,
+    /// Replaces members of the object's spec.
     #[serde(default)]
     spec: Map<String, Value>,
-    /// Makes it an update of a valid session whose spec has these members replaced.
+    /// Makes it an update of a valid object whose spec has these members replaced.
     old_spec: Option<Map<String, Value>>,
+    /// Makes it a delete of the object.
+    #[serde(default)]
+    delete: bool,
+    /// Who asks, instead of alice.
+    user: Option<String>,
+    groups: Option<Vec<String>>,
     /// Replaces members of the AdmissionRequest.
     #[serde(default)]
     request: Map<String, Value>,
     #[serde(default = "no_settings")]
     settings: Value,
-    /// `{"accepted", "code", "message": [line ...], "patch": [RFC 6902 ...], "warnings"}`; what is not there has to be absent.
+    /// Nobody may act for others, unless the case says what the host answers.
+    #[serde(default = "Played::nobody_may_assign_user")]
+    host: Played,
+    /// `{"accepted", "code", "message": [line ...], "patch": [RFC 6902 ...], "warnings", "audit"}`; what is not there has
+    /// to be absent.
     expect: Value,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+enum Kind {
+    #[default]
+    VDISession,
+    VDITemplate,
 }
 
 /// A case of `validate_settings`.
@@ -46,7 +68,11 @@ pub fn valid_session() -> Value {
     json!({
         "apiVersion": "vdi.kasm.io/v1alpha1",
         "kind": "VDISession",
-        "metadata": {"name": "alice-desktop", "namespace": "desktops"},
+        "metadata": {
+            "name": "alice-desktop",
+            "namespace": "desktops",
+            "annotations": {"vdi.kasm.io/created-by": "alice@example.com"},
+        },
         "spec": {
             "user": "alice@example.com",
             "template": "ubuntu-desktop",
@@ -56,15 +82,34 @@ pub fn valid_session() -> Value {
     })
 }
 
-/// The AdmissionRequest that creates `object`, as the API server sends it.
+/// A template that breaks no rule.
+pub fn valid_template() -> Value {
+    let digest = "2f9f0d2f1ad3b6ba1d1b2d2f7a3f6bd4a2a4b7b2f9c1a5d7e8c3b1f0a9d8c7e6";
+    json!({
+        "apiVersion": "vdi.kasm.io/v1alpha1",
+        "kind": "VDITemplate",
+        "metadata": {"name": "ubuntu-desktop"},
+        "spec": {
+            "image": format!("registry.example.com/desktops/ubuntu:24.04@sha256:{digest}"),
+            "port": 6080,
+            "probe": {"path": "/healthz"},
+            "sharedMemory": "256Mi",
+            "gpu": {"resourceName": "nvidia.com/gpu"},
+        },
+    })
+}
+
+/// The AdmissionRequest in which alice creates `object`, as the API server sends it.
 pub fn create(object: Value) -> Value {
-    let kind = json!({"group": "vdi.kasm.io", "version": "v1alpha1", "kind": "VDISession"});
-    let resource = json!({"group": "vdi.kasm.io", "version": "v1alpha1", "resource": "vdisessions"});
+    let kind = object["kind"].as_str().unwrap_or("VDISession").to_owned();
+    let gvk = json!({"group": "vdi.kasm.io", "version": "v1alpha1", "kind": kind});
+    let resource = format!("{}s", kind.to_lowercase());
+    let resource = json!({"group": "vdi.kasm.io", "version": "v1alpha1", "resource": resource});
     json!({
         "uid": "5b0f4c1e-6f2e-4f0c-9a51-3f8f4f1d2a6b",
-        "kind": kind,
+        "kind": gvk,
         "resource": resource,
-        "requestKind": kind,
+        "requestKind": gvk,
         "requestResource": resource,
         "name": "alice-desktop",
         "namespace": "desktops",
@@ -80,11 +125,21 @@ pub fn create(object: Value) -> Value {
 impl Case {
     /// The AdmissionRequest.
     pub fn request(&self) -> Value {
-        let object = self.object.clone().map_or_else(|| session_with(&self.spec), expand);
+        let object = self.object.clone().map_or_else(|| self.valid_with(&self.metadata, &self.spec), expand);
         let mut request = create(object);
         if let Some(old_spec) = &self.old_spec {
             request["operation"] = "UPDATE".into();
-            request["oldObject"] = session_with(old_spec);
+            request["oldObject"] = self.valid_with(&Map::new(), old_spec);
+        }
+        if self.delete {
+            request["operation"] = "DELETE".into();
+            request["oldObject"] = request["object"].take();
+        }
+        if let Some(user) = &self.user {
+            request["userInfo"]["username"] = user.as_str().into();
+        }
+        if let Some(groups) = &self.groups {
+            request["userInfo"]["groups"] = json!(groups);
         }
         replace(&mut request, &self.request);
         request
@@ -92,16 +147,41 @@ impl Case {
 
     /// # Errors
     /// What is wrong, with what was expected and what the policy answered.
-    pub fn check(&self, host: &PolicyHost) -> Result<()> {
+    pub fn check(&self, ask: impl Fn(&Value, &Value, &Played) -> Result<PolicyResponse>) -> Result<()> {
         let request = self.request();
-        let response = host.validate(&request, &self.settings)?;
+        let response = ask(&request, &self.settings, &self.host)?;
         if let Some(mutated) = &response.mutated_object {
             let mut again = request.clone();
             again["object"] = mutated.clone();
-            let again = host.validate(&again, &self.settings)?;
+            let again = ask(&again, &self.settings, &self.host)?;
             ensure!(again.accepted && again.mutated_object.is_none(), "mutating it again is not the same: {again:?}");
         }
         compare(&self.expect, &summary(&request["object"], response))
+    }
+
+    /// What the policy says when the rule does something else than the case's settings say.
+    ///
+    /// # Errors
+    /// When it doesn't answer.
+    pub fn ask_with_mode(
+        &self,
+        ask: impl Fn(&Value, &Value, &Played) -> Result<PolicyResponse>,
+        rule: &str,
+        mode: &str,
+    ) -> Result<PolicyResponse> {
+        let mut settings = self.settings.clone();
+        settings["rules"][rule] = mode.into();
+        ask(&self.request(), &settings, &self.host)
+    }
+
+    fn valid_with(&self, metadata: &Map<String, Value>, spec: &Map<String, Value>) -> Value {
+        let mut object = match self.kind {
+            Kind::VDISession => valid_session(),
+            Kind::VDITemplate => valid_template(),
+        };
+        replace(&mut object["metadata"], metadata);
+        replace(&mut object["spec"], spec);
+        object
     }
 }
 
@@ -136,12 +216,6 @@ pub fn check_all<C: for<'de> Deserialize<'de>>(folder: &Path, check: impl Fn(&C)
     }
     ensure!(failures.is_empty(), "{failures}");
     Ok(files.len())
-}
-
-fn session_with(spec: &Map<String, Value>) -> Value {
-    let mut session = valid_session();
-    replace(&mut session["spec"], spec);
-    session
 }
 
 fn replace(object: &mut Value, members: &Map<String, Value>) {
@@ -181,6 +255,9 @@ fn summary(object: &Value, response: PolicyResponse) -> Value {
     }
     if let Some(warnings) = response.warnings {
         summary["warnings"] = warnings.into();
+    }
+    if let Some(annotations) = response.audit_annotations {
+        summary["audit"] = json!(annotations);
     }
     summary
 }

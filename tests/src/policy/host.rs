@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, path::Path, thread, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -9,14 +9,14 @@ use wasmtime_provider::{
     wasmtime::{Config, Engine},
 };
 
-use super::metadata;
+use super::{Capabilities, capabilities::denied, metadata};
 
 /// Runs a policy as Kubewarden's policy server does: compiled once, a new instance for every request, an end to what takes
-/// too long or too much memory. It grants no host capability.
+/// too long or too much memory. What the policy asks for is granted as far as its metadata say that it does.
 pub struct PolicyHost {
     module: WasmtimeEngineProviderPre,
     deadlines: EpochDeadlines,
-    metadata: Value,
+    metadata: Arc<Value>,
 }
 
 /// What one call may take.
@@ -63,8 +63,8 @@ impl PolicyHost {
         let path = path.as_ref();
         let module = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
         let metadata = metadata::read(&module)?;
-        let host = Self { metadata, ..Self::new(&module, Limits::default())? };
-        let version: String = host.call("protocol_version", &Value::Null)?;
+        let host = Self { metadata: metadata.into(), ..Self::new(&module, Limits::default())? };
+        let version: String = host.call("protocol_version", &Value::Null, None)?;
         ensure!(version == "v1", "the policy speaks protocol {version}, not v1");
         Ok(host)
     }
@@ -96,7 +96,7 @@ impl PolicyHost {
         // One more: the first tick may come at once.
         let ticks = u64::try_from(limits.time.div_duration_f64(TICK).ceil() as u128)? + 1;
         let deadlines = EpochDeadlines { wapc_init: ticks, wapc_func: ticks };
-        Ok(Self { module, deadlines, metadata: Value::Null })
+        Ok(Self { module, deadlines, metadata: Value::Null.into() })
     }
 
     /// What `metadata.yml` says, with `protocolVersion`.
@@ -108,31 +108,68 @@ impl PolicyHost {
     ///
     /// # Errors
     /// When the policy fails to answer. For a policy server that is a rejection.
-    pub fn validate(&self, request: &Value, settings: &Value) -> Result<PolicyResponse> {
-        self.call("validate", &json!({"request": request, "settings": settings}))
+    pub fn validate(
+        &self,
+        request: &Value,
+        settings: &Value,
+        capabilities: Arc<dyn Capabilities>,
+    ) -> Result<PolicyResponse> {
+        self.call("validate", &json!({"request": request, "settings": settings}), Some(capabilities))
     }
 
     /// # Errors
     /// As [`Self::validate`].
     pub fn validate_settings(&self, settings: &Value) -> Result<SettingsResponse> {
-        self.call("validate_settings", settings)
+        self.call("validate_settings", settings, None)
     }
 
-    fn call<T: DeserializeOwned>(&self, function: &str, payload: &Value) -> Result<T> {
-        let answer = self.call_raw(function, &serde_json::to_vec(payload)?)?;
+    fn call<T: DeserializeOwned>(
+        &self,
+        function: &str,
+        payload: &Value,
+        capabilities: Option<Arc<dyn Capabilities>>,
+    ) -> Result<T> {
+        let answer = self.call_raw(function, &serde_json::to_vec(payload)?, capabilities)?;
         serde_json::from_slice(&answer).with_context(|| format!("can't read the policy's answer to {function}"))
     }
 
-    /// Calls a function of the module by its waPC name.
+    /// Calls a function of the module by its waPC name, with no capabilities or some.
     ///
     /// # Errors
     /// When the module traps, runs into a limit, or answers with an error.
-    pub fn call_raw(&self, function: &str, payload: &[u8]) -> Result<Vec<u8>> {
-        let instance = self.module.rehydrate(Some(self.deadlines))?;
-        let no_capability = Box::new(|_, binding: &str, namespace: &str, operation: &str, _: &[u8]| {
-            Err(anyhow!("the policy may not call {binding}/{namespace}/{operation}").into())
-        });
-        let host = WapcHost::new(Box::new(instance), Some(no_capability))?;
-        host.call(function, payload).with_context(|| format!("the policy failed in {function}"))
+    pub fn call_raw(
+        &self,
+        function: &str,
+        payload: &[u8],
+        capabilities: Option<Arc<dyn Capabilities>>,
+    ) -> Result<Vec<u8>> {
+        self.instance(capabilities)?.call(function, payload).with_context(|| format!("the policy failed in {function}"))
     }
+
+    /// A new instance of the module.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn instance(&self, capabilities: Option<Arc<dyn Capabilities>>) -> Result<WapcHost> {
+        let instance = self.module.rehydrate(Some(self.deadlines))?;
+        let metadata = self.metadata.clone();
+        let call = move |_, binding: &str, namespace: &str, operation: &str, request: &[u8]| {
+            let capability = format!("{namespace}/{operation}");
+            let capabilities = capabilities.as_ref().filter(|_| binding == "kubewarden");
+            let capabilities = capabilities.filter(|_| is_granted(&metadata, &capability, request));
+            let answer = capabilities.map_or_else(|| Err(denied(&capability)), |it| it.call(&capability, request));
+            answer.map_err(Into::into)
+        };
+        Ok(WapcHost::new(Box::new(instance), Some(Box::new(call)))?)
+    }
+}
+
+/// Whether the metadata name the capability, and the kind of object that is asked for: ClusterAdmissionPolicies are written
+/// to grant what they name.
+fn is_granted(metadata: &Value, capability: &str, request: &[u8]) -> bool {
+    let holds = |list: &Value, wanted: &Value| list.as_array().is_some_and(|list| list.contains(wanted));
+    let request: Value = serde_json::from_slice(request).unwrap_or_default();
+    let resource = json!({"apiVersion": request["api_version"], "kind": request["kind"]});
+    holds(&metadata["hostCapabilities"], &capability.into())
+        && (request["kind"].is_null() || holds(&metadata["contextAwareResources"], &resource))
 }

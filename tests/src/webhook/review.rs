@@ -1,15 +1,17 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use crate::policy::{PolicyHost, PolicyResponse};
+use super::Policy;
+use crate::policy::PolicyResponse;
 
 /// The [AdmissionReview] that answers `review`. `None` when it isn't one.
 ///
 /// [AdmissionReview]: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response
-pub fn answer(host: &PolicyHost, settings: &Value, review: &Value) -> Option<Value> {
+pub fn answer(policy: &Policy, review: &Value) -> Option<Value> {
     let request = (review["apiVersion"] == "admission.k8s.io/v1").then(|| review.get("request")).flatten()?;
     let uid = request["uid"].as_str()?;
-    let response = host.validate(request, settings).unwrap_or_else(|error| PolicyResponse {
+    let response = policy.host.validate(request, &policy.settings, policy.capabilities.clone());
+    let response = response.unwrap_or_else(|error| PolicyResponse {
         message: Some(format!("internal server error: {error:#}")),
         code: Some(500),
         ..PolicyResponse::default()

@@ -1,0 +1,92 @@
+//! What the policy asks its host, which asks the API server. Only what a rule needs for the request at hand.
+
+use serde_json::{Value, json};
+use vdi_api::{GROUP, VERSION};
+
+use crate::{field, request::Requester};
+
+/// Where the answers come from: Kubewarden's [host capabilities], or what a test says.
+///
+/// [host capabilities]: https://docs.kubewarden.io/reference/spec/host-capabilities/kubernetes
+pub trait Host {
+    /// Calls `kubernetes/<operation>`.
+    ///
+    /// # Errors
+    /// What the host says: that the policy may not call it, or that the API server doesn't answer.
+    fn kubernetes(&self, operation: &str, request: &Value) -> Result<Value, String>;
+}
+
+/// Whether RBAC lets the requester act on other people's sessions in this namespace: a SubjectAccessReview.
+///
+/// # Errors
+/// When there is no answer, or none that can be understood.
+pub fn may_assign_user(host: &dyn Host, requester: &Requester, namespace: Option<&str>) -> Result<bool, String> {
+    let answer = host.kubernetes(
+        "can_i",
+        &json!({
+            "subject_access_review": {
+                "user": requester.name,
+                "groups": requester.groups,
+                "resource_attributes": {
+                    "verb": "assign-user", "group": GROUP, "resource": "vdisessions", "namespace": namespace,
+                    "name": null, "subresource": null, "version": null,
+                },
+            },
+            "disable_cache": false,
+        }),
+    )?;
+    let denied = answer.get("denied").and_then(Value::as_bool).unwrap_or(false);
+    let allowed = answer.get("allowed").and_then(Value::as_bool);
+    allowed.map(|allowed| allowed && !denied).ok_or_else(|| not_understood("can_i"))
+}
+
+/// All sessions of the cluster, with as much of them as is needed to count.
+///
+/// # Errors
+/// As [`may_assign_user`].
+pub fn sessions(host: &dyn Host) -> Result<Vec<Value>, String> {
+    let answer = host.kubernetes(
+        "list_resources_all",
+        &json!({
+            "api_version": format!("{GROUP}/{VERSION}"),
+            "kind": "VDISession",
+            "label_selector": null,
+            "field_selector": null,
+            "field_masks": [
+                "metadata.name", "metadata.namespace", "metadata.deletionTimestamp",
+                "spec.user", "spec.suspend", "spec.resources.gpu", "status.phase",
+            ],
+        }),
+    )?;
+    match answer {
+        Value::Object(mut list) => match list.remove("items") {
+            Some(Value::Array(items)) => Ok(items),
+            _ => Err(not_understood("list_resources_all")),
+        },
+        _ => Err(not_understood("list_resources_all")),
+    }
+}
+
+/// Looks for a VDITemplate. The host doesn't tell one that isn't there from one that can't be read.
+///
+/// # Errors
+/// As [`may_assign_user`], and when there is none.
+pub fn find_template(host: &dyn Host, name: &str) -> Result<(), String> {
+    let answer = host.kubernetes(
+        "get_resource",
+        &json!({
+            "api_version": format!("{GROUP}/{VERSION}"),
+            "kind": "VDITemplate",
+            "name": name,
+            "namespace": null,
+            "disable_cache": false,
+            "field_masks": ["metadata.name"],
+        }),
+    )?;
+    let found = answer.as_object().and_then(|object| field::at(object, "metadata.name")).and_then(Value::as_str);
+    if found == Some(name) { Ok(()) } else { Err(not_understood("get_resource")) }
+}
+
+fn not_understood(operation: &str) -> String {
+    format!("the host's answer to kubernetes/{operation} can't be understood")
+}

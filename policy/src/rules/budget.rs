@@ -1,0 +1,105 @@
+//! What one user has at a time. Two requests at the same moment are counted without each other: a budget holds down what
+//! people do, it isn't a lock.
+
+use serde_json::{Map, Value};
+use vdi_api::{Email, Invalid};
+
+use super::{Context, Field};
+use crate::{field, host, names::Count, request::Object};
+
+pub fn sessions(field: &Field, context: &Context) -> Result<(), Invalid> {
+    let Some(Count(allowed)) = context.settings.per_user.sessions else { return Ok(()) };
+    if field.old.is_some() {
+        return Ok(());
+    }
+    let Some(others) = others(context, "sessions", allowed)? else { return Ok(()) };
+    if others.len() < allowed as usize {
+        return Ok(());
+    }
+    let names = others.iter().map(|session| session.name.as_str());
+    Err(Invalid::value(
+        format!("{} sessions with this one, beside {}", others.len() + 1, listed(names)),
+        format!("{allowed} for one user"),
+    ))
+}
+
+pub fn gpus(field: &Field, context: &Context) -> Result<(), Invalid> {
+    let Some(Count(allowed)) = context.settings.per_user.gpus else { return Ok(()) };
+    let suspended = |object: &Object| field::at(object, "spec.suspend").and_then(Value::as_bool) == Some(true);
+    // The GPUs of a new session are counted once, on their own field; later they count again when it is resumed.
+    let resumed = field.path == "spec.suspend";
+    if suspended(context.object) || resumed != field.old.is_some() {
+        return Ok(());
+    }
+    let Some(others) = others(context, "GPUs", allowed)? else { return Ok(()) };
+    let wanted = gpus_of(context.object);
+    let used: u64 = others.iter().map(|session| session.gpus).sum();
+    if used + wanted <= u64::from(allowed) {
+        return Ok(());
+    }
+    let users =
+        others.iter().filter(|session| session.gpus > 0).map(|session| format!("{} ({})", session.name, session.gpus));
+    let users: Vec<_> = users.collect();
+    let beside =
+        if users.is_empty() { String::new() } else { format!(", beside {}", listed(users.iter().map(String::as_str))) };
+    Err(Invalid::value(format!("{} GPUs with this session{beside}", used + wanted), format!("{allowed} for one user")))
+}
+
+/// A live session of the user.
+struct Live {
+    /// `namespace/name`
+    name: String,
+    /// 0 while it is suspended.
+    gpus: u64,
+}
+
+/// The user's sessions without this one. `None` when there is no user: that is for other rules to refuse.
+fn others(context: &Context, what: &str, allowed: u32) -> Result<Option<Vec<Live>>, Invalid> {
+    let email = |object: &Object| {
+        field::at(object, "spec.user").and_then(Value::as_str).and_then(|user| user.parse::<Email>().ok())
+    };
+    let Some(user) = email(context.object) else { return Ok(None) };
+    let this = name_of(context.object, context.request.namespace);
+    let all = host::sessions(context.host).map_err(|why| {
+        Invalid::value(format!("{what} that can't be counted ({why})"), format!("{allowed} for one user"))
+    })?;
+    let live = all.iter().filter_map(Value::as_object).filter(|session| is_live(session));
+    let of_user = live.filter(|session| email(session).is_some_and(|owner| owner.is_same_person(&user)));
+    let named = of_user.map(|session| {
+        let suspended = field::at(session, "spec.suspend").and_then(Value::as_bool) == Some(true);
+        Live { name: name_of(session, None), gpus: if suspended { 0 } else { gpus_of(session) } }
+    });
+    let mut others: Vec<_> = named.filter(|session| session.name != this).collect();
+    others.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Some(others))
+}
+
+/// Neither being deleted nor over.
+fn is_live(session: &Map<String, Value>) -> bool {
+    let phase = field::at(session, "status.phase").and_then(Value::as_str);
+    field::at(session, "metadata.deletionTimestamp").is_none_or(Value::is_null)
+        && !matches!(phase, Some("Failed" | "Terminating"))
+}
+
+fn gpus_of(session: &Object) -> u64 {
+    field::at(session, "spec.resources.gpu").and_then(Value::as_u64).unwrap_or(1)
+}
+
+fn name_of(session: &Object, namespace: Option<&str>) -> String {
+    let part = |path| field::at(session, path).and_then(Value::as_str);
+    format!(
+        "{}/{}",
+        part("metadata.namespace").or(namespace).unwrap_or_default(),
+        part("metadata.name").unwrap_or_default()
+    )
+}
+
+/// The first few: a message is read by a person.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 10;
+    let names: Vec<_> = names.collect();
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+    }
+}

@@ -1,0 +1,173 @@
+//! Rules for VDITemplates. What a template leaves out has a default in the CRD, and breaks no rule.
+
+use serde_json::Value;
+use vdi_api::{Invalid, Memory};
+
+use super::{Context, Field};
+use crate::{
+    field::{self, FromJson, refused},
+    image::Image,
+};
+
+pub fn image(field: &Field, context: &Context) -> Result<(), Invalid> {
+    let image = read_image(field)?;
+    let registries = &context.settings.images.registries;
+    if registries.is_empty() || registries.iter().any(|registry| registry.contains(&image.repository)) {
+        return Ok(());
+    }
+    let registries: Vec<_> = registries.iter().map(ToString::to_string).collect();
+    Err(refused(field.value, &format!("an image from {}", registries.join(", "))))
+}
+
+pub fn image_digest(field: &Field, _: &Context) -> Result<(), Invalid> {
+    match read_image(field) {
+        // What is no image is for the other rule.
+        Err(_) => Ok(()),
+        Ok(image) if image.has_digest => Ok(()),
+        Ok(_) => Err(refused(field.value, "an image with its digest behind it, @sha256:...")),
+    }
+}
+
+fn read_image(field: &Field) -> Result<Image, Invalid> {
+    field::parse(field.value, Image::ALLOWED, |text| Image::parse(text).ok())
+}
+
+pub fn privileges(field: &Field, _: &Context) -> Result<(), Invalid> {
+    let Some(value) = field.value else { return Ok(()) };
+    match field.path {
+        "spec.securityProfile" => match value.as_str() {
+            Some("restricted" | "baseline") => Ok(()),
+            _ => Err(refused(Some(value), "restricted or baseline")),
+        },
+        "spec.gpu.resourceName" => {
+            field::parse(Some(value), EXTENDED_RESOURCE, |name| is_extended_resource(name).then_some(()))
+        }
+        "spec.gpu.tolerations" => {
+            let tolerations = value.as_array().ok_or_else(|| refused(Some(value), "a list of tolerations"))?;
+            let wrong = tolerations.iter().find(|toleration| tolerates_too_much(toleration));
+            wrong.map_or(Ok(()), |toleration| Err(Invalid::value(toleration_text(toleration), TOLERATION)))
+        }
+        _ => {
+            let labels = value.as_object().ok_or_else(|| refused(Some(value), "labels of nodes"))?;
+            let wrong = labels.keys().find(|key| is_control_plane(key));
+            wrong.map_or(Ok(()), |key| Err(Invalid::text(key, "labels of worker nodes")))
+        }
+    }
+}
+
+const EXTENDED_RESOURCE: &str =
+    "an extended resource such as nvidia.com/gpu: a domain other than kubernetes.io, a slash and a name";
+const TOLERATION: &str = "tolerations of a taint by its key, other than the control plane's and Kubernetes' own";
+
+/// [Extended resources] are outside the domain that Kubernetes keeps for itself.
+///
+/// [Extended resources]: https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#extended-resources
+fn is_extended_resource(name: &str) -> bool {
+    let is_inner = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
+    name.split_once('/').is_some_and(|(domain, name)| {
+        crate::names::is_domain(domain)
+            && domain != "kubernetes.io"
+            && !domain.ends_with(".kubernetes.io")
+            && (1..=63).contains(&name.len())
+            && name.bytes().all(is_inner)
+            && name.bytes().next().is_some_and(|c| c.is_ascii_alphanumeric())
+            && name.bytes().last().is_some_and(|c| c.is_ascii_alphanumeric())
+    })
+}
+
+/// Without a key it tolerates every taint. Those of kubernetes.io are put on nodes that are going away, or belong to the
+/// control plane.
+fn tolerates_too_much(toleration: &Value) -> bool {
+    match toleration.get("key").and_then(Value::as_str) {
+        None | Some("") => true,
+        Some(key) => is_control_plane(key) || key.starts_with("node.kubernetes.io/"),
+    }
+}
+
+fn is_control_plane(key: &str) -> bool {
+    matches!(
+        key,
+        "node-role.kubernetes.io/control-plane" | "node-role.kubernetes.io/master" | "node-role.kubernetes.io/etcd"
+    )
+}
+
+fn toleration_text(toleration: &Value) -> String {
+    match toleration.get("key").and_then(Value::as_str) {
+        None | Some("") => "one without a key, which tolerates every taint".to_owned(),
+        Some(key) => Invalid::text(key, "").found,
+    }
+}
+
+pub fn shared_memory(field: &Field, context: &Context) -> Result<(), Invalid> {
+    let Some(value) = field.value else { return Ok(()) };
+    let shared = Memory::from_json(Some(value))?;
+    let name = field::at(context.object, "metadata.name").and_then(Value::as_str);
+    let range = context.settings.ranges(name, context.request.requester.as_ref()).memory;
+    let default = range.and_then(|range| range.default.as_ref()).and_then(Value::as_str).unwrap_or(Memory::DEFAULT);
+    let memory: Memory = default.parse()?;
+    if shared < memory {
+        return Ok(());
+    }
+    let allowed = format!("less than {default}, the memory of a session that doesn't say: /dev/shm counts against it");
+    Err(refused(Some(value), &allowed))
+}
+
+pub fn endpoint(field: &Field, _: &Context) -> Result<(), Invalid> {
+    match field.path {
+        "spec.port" => match field.value.and_then(Value::as_u64) {
+            Some(1..=65_535) => Ok(()),
+            _ => Err(refused(field.value, "a port, 1 to 65535")),
+        },
+        _ => {
+            let Some(value) = field.value else { return Ok(()) };
+            field::parse(Some(value), PATH, |path| is_path(path).then_some(()))
+        }
+    }
+}
+
+const PATH: &str =
+    "an absolute path such as /healthz, of printable ASCII without spaces or .., at most 1024 characters";
+
+fn is_path(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.starts_with("//")
+        && path.len() <= 1024
+        && path.bytes().all(|c| c.is_ascii_graphic())
+        && !path.split(['/', '?']).any(|segment| segment == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gpus_are_extended_resources_outside_kubernetes_own_domain() {
+        for name in ["nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "amd.com/gpu", "gpu.intel.com/xe"] {
+            assert!(is_extended_resource(name), "{name}");
+        }
+        for name in [
+            "",
+            "cpu",
+            "memory",
+            "hugepages-2Mi",
+            "kubernetes.io/x",
+            "a.kubernetes.io/x",
+            "nvidia.com/",
+            "/gpu",
+            "nvidia.com/-",
+            "nvidia.com/gpu/x",
+        ] {
+            assert!(!is_extended_resource(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_probes_path_is_plain() {
+        assert!(is_path("/") && is_path("/healthz?x=1") && is_path("/a/b.c/..d"));
+        for path in
+            ["", "healthz", "//evil.example", "/a b", "/..", "/a/../b", "/ä", "/a\n", &format!("/{}", "a".repeat(1024))]
+        {
+            assert!(!is_path(path), "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+use serde_json::Value;
+use vdi_api::{Email, Invalid};
+
+use super::{Context, Field};
+use crate::{
+    address,
+    field::refused,
+    host::may_assign_user,
+    request::{Operation, Requester},
+};
+
+/// Kubernetes' own controllers, by the names that they have with and without service accounts of their own. They delete
+/// what is in a namespace or belongs to something deleted, and rewrite objects as they are. They never create sessions.
+const KUBERNETES: &[&str] = &[
+    "system:serviceaccount:kube-system:generic-garbage-collector",
+    "system:serviceaccount:kube-system:namespace-controller",
+    "system:serviceaccount:kube-system:storage-version-migrator-controller",
+    "system:kube-controller-manager",
+];
+
+/// An update may neither take a session nor give it away: both users have to be the requester.
+pub fn owner_or_delegate(field: &Field, context: &Context) -> Result<(), Invalid> {
+    // Nobody asks in a background audit. Whoever made the session was asked about then.
+    let Some(requester) = &context.request.requester else { return Ok(()) };
+    let is_new = matches!(context.request.operation, Operation::Create { .. });
+    if context.settings.identity.is_exempt(requester) || (!is_new && KUBERNETES.contains(&requester.name)) {
+        return Ok(());
+    }
+    let email = email_of(requester, context);
+    let is_requester = |owner: Option<&Value>| match (owner.and_then(Value::as_str), &email) {
+        (Some(owner), Some(email)) => owner.parse::<Email>().is_ok_and(|owner| owner.is_same_person(email)),
+        _ => false,
+    };
+    let users = [field.old, context.request.object().map(|_| field.value)];
+    let Some(other) = users.into_iter().flatten().find(|user| !is_requester(*user)) else { return Ok(()) };
+    let asked = may_assign_user(context.host, requester, context.request.namespace);
+    if asked == Ok(true) {
+        return Ok(());
+    }
+    let who = match &email {
+        Some(email) => format!("{:?}, who makes this request", email.as_str()),
+        None => {
+            format!("nobody: {}, who makes this request, is no e-mail address", Invalid::text(requester.name, "").found)
+        }
+    };
+    let verb = "the verb assign-user on vdisessions";
+    let otherwise = match asked {
+        Err(why) => format!("whether RBAC grants {verb}, which acting for others takes, can't be found out: {why}"),
+        _ => format!("acting for others takes {verb}"),
+    };
+    Err(refused(other, &format!("{who}; {otherwise}")))
+}
+
+/// The requester's address, when the cluster knows them by it.
+fn email_of(requester: &Requester, context: &Context) -> Option<Email> {
+    let prefix = context.settings.identity.username_prefix.as_deref().unwrap_or_default();
+    requester.name.strip_prefix(prefix).and_then(address::parse)
+}
