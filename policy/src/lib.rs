@@ -9,7 +9,7 @@ pub mod host;
 mod image;
 pub mod mutation;
 mod names;
-mod request;
+pub mod request;
 pub mod review;
 pub mod rules;
 pub mod settings;

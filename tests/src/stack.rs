@@ -48,13 +48,11 @@ pub struct Settings {
     pub policy: Value,
     /// The controller's flags, besides where it listens.
     pub controller: Vec<String>,
-    /// Who there is besides alice, bob and the administrator.
-    pub users: Vec<User>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { policy: json!({}), controller: Vec::new(), users: Vec::new() }
+        Self { policy: json!({}), controller: Vec::new() }
     }
 }
 
@@ -64,6 +62,16 @@ pub fn alice() -> User {
 
 pub fn bob() -> User {
     User::new("bob@example.com", ["vdi-users"])
+}
+
+/// Hands out desktops to others, where a test lets her.
+pub fn carol() -> User {
+    User::new("carol@example.com", ["vdi-delegates"])
+}
+
+/// A pod that users let run in their namespace.
+pub fn robot() -> User {
+    User::service_account(DESKTOPS, "robot")
 }
 
 /// Who the policy server is: it may ask what deploy/kubewarden/rbac.yaml lets it ask.
@@ -81,8 +89,7 @@ impl Stack {
     pub async fn start(directory: &Path, settings: Settings) -> Result<Self> {
         let module = step("Building the admission policy", process::blocking(policy::build)).await?;
         step("Building the controller", process::blocking(build_controller)).await?;
-        let mut users = vec![alice(), bob(), controller(), policy_server()];
-        users.extend(settings.users.iter().cloned());
+        let users = [alice(), bob(), carol(), robot(), controller(), policy_server()];
         let cluster = ControlPlane::start(directory, &users).await?;
         let host = step("Loading the admission policy", process::blocking(|| PolicyHost::load(module))).await?;
         let capabilities = Arc::new(ClusterCapabilities::new(cluster.client(&policy_server()).await?));
@@ -193,5 +200,6 @@ impl Stack {
 }
 
 fn build_controller() -> Result<()> {
-    process::cargo(["build", "--package=vdi-controller"])
+    // With the features that the whole workspace has, as whoever runs this was built: less to build.
+    process::cargo(["build", "--workspace", "--bin=vdi-controller"])
 }

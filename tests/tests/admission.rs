@@ -9,6 +9,7 @@ use vdi_cluster::User;
 use vdi_tests::{
     shared::with_stack,
     stack::{DESKTOPS, Settings, Stack, alice, bob},
+    workspace,
 };
 
 fn session(name: &str, spec: Value) -> Value {
@@ -96,7 +97,7 @@ async fn while_the_policy_is_down_nothing_is_admitted() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_administrators_settings_hold_at_the_api_server() -> Result<()> {
-    let policy = json!({ "gpu": { "max": 2 }, "timeout": { "max": "12h" }, "rules": { "timeout-range": "warn" } });
+    let policy = json!({ "gpu": { "max": 2 }, "memory": { "default": "8Gi" }, "timeout": { "max": "12h" }, "rules": { "timeout-range": "warn" } });
     let directory = vdi_tests::target().join("clusters/admission-settings");
     let stack = Stack::start(&directory, Settings { policy, ..Settings::default() }).await?;
     let spec = |gpu: u32| json!({ "user": "alice@example.com", "template": "none", "resources": { "gpu": gpu }, "timeout": "24h" });
@@ -107,5 +108,24 @@ async fn the_administrators_settings_hold_at_the_api_server() -> Result<()> {
         taken && said.contains("Warning: spec.timeout: found \"24h\"; allowed at most 12h (timeout-range)"),
         "{said}"
     );
+
+    // A default of the site's counts once the CRD has none. The API server takes up a changed CRD in its own time.
+    let bare = session("bare", json!({ "user": "alice@example.com", "template": "none" }));
+    let patch = workspace().join("deploy/kubewarden/site-defaults.yaml").display().to_string();
+    let crd = ["patch", "crd", "vdisessions.vdi.kasm.io", "--type=json", "--patch-file", &patch];
+    stack.kubectl_ok(&User::admin(), crd).await?;
+    let resources = ["get", "vdi", "bare", "-n", DESKTOPS, "-o", "jsonpath={.spec.resources}{.spec.timeout}"];
+    let expected = r#"{"gpu":1,"memory":"8Gi"}8h"#;
+    let mut stored = String::new();
+    for _ in 0..100 {
+        let (taken, said) = apply(&stack, &alice(), &bare).await?;
+        ensure!(taken, "{said}");
+        stored = stack.kubectl_ok(&alice(), resources).await?;
+        if stored == expected {
+            break;
+        }
+        stack.kubectl_ok(&alice(), ["delete", "vdi", "bare", "-n", DESKTOPS]).await?;
+    }
+    ensure!(stored == expected, "{stored}");
     Ok(())
 }

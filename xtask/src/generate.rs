@@ -1,8 +1,14 @@
-//! The files that are made from the code. A test below fails when one of them is not what the code says.
+//! The files that are made from the code, in whole or in part. A test below fails when one of them is not what the code says.
+
+mod artifacthub;
+mod policy_docs;
+mod questions;
+mod settings_schema;
 
 use std::{fs, path::PathBuf};
 
 use anyhow::Context;
+use serde::Serialize;
 use vdi_api::crds;
 use vdi_tests::workspace;
 
@@ -16,13 +22,19 @@ pub fn run() -> anyhow::Result<()> {
 }
 
 fn files() -> anyhow::Result<Vec<(PathBuf, String)>> {
-    let crds = [crds::vdisession(), crds::vditemplate()];
-    let file = |crd: &_| {
-        let yaml = serde_saphyr::to_string(crd)?;
-        anyhow::Ok(format!("# Generated from api/ by `cargo xtask generate`.\n{yaml}"))
-    };
-    let path = |plural: &str| workspace().join("deploy/crds").join(plural).with_extension("yaml");
-    crds.iter().map(|crd| Ok((path(&crd.spec.names.plural), file(crd)?))).collect()
+    let files = [
+        ("deploy/crds/vdisessions.yaml", yaml("api/", &crds::vdisession())?),
+        ("deploy/crds/vditemplates.yaml", yaml("api/", &crds::vditemplate())?),
+        ("deploy/kubewarden/settings.schema.json", settings_schema::file()?),
+        ("artifacthub-pkg.yml", yaml("metadata.yml and policy/", &artifacthub::package()?)?),
+        ("questions-ui.yml", yaml("policy/", &questions::questions())?),
+        ("docs/policy.md", policy_docs::file()?),
+    ];
+    Ok(files.map(|(path, content)| (workspace().join(path), content)).into())
+}
+
+fn yaml(source: &str, content: &impl Serialize) -> anyhow::Result<String> {
+    Ok(format!("# Generated from {source} by `cargo xtask generate`.\n{}", serde_saphyr::to_string(content)?))
 }
 
 #[cfg(test)]
