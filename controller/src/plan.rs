@@ -192,7 +192,8 @@ fn waiting(seen: &Observed, now: Timestamp) -> VDISessionStatus {
     }
 }
 
-fn pending(seen: &Observed, reason: Reason, message: String, now: Timestamp) -> VDISessionStatus {
+/// The status of a session that has no pod, or one without a node, and why.
+pub fn pending(seen: &Observed, reason: Reason, message: String, now: Timestamp) -> VDISessionStatus {
     status(seen, Phase::Pending, reason, message, now)
 }
 
@@ -229,11 +230,6 @@ impl Plan {
     fn publish(status: VDISessionStatus) -> Self {
         Self { action: None, status, wake: None }
     }
-}
-
-/// What the API server said when it would not make the pod, as the session's status.
-pub fn refused(seen: &Observed, reason: Reason, message: &str, now: Timestamp) -> VDISessionStatus {
-    pending(seen, reason, message.to_owned(), now)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::{
     in_flight::InFlight,
     metrics::Metrics,
     observe::observe,
-    plan::{Action, plan, refused},
+    plan::{Action, pending, plan},
     pod_state::PodState,
     publish::{PublishError, publish},
     stores::{Stores, Watches},
@@ -116,7 +116,7 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
             Outcome::Done if creates_pod => in_flight.pod_created(session),
             Outcome::Done => {}
             Outcome::Refused { reason, message } => {
-                plan.status = refused(&observed, reason, &message, now);
+                plan.status = pending(&observed, reason, message, now);
                 wake = Some(ASK_AGAIN);
             }
         }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use vdi_api::{Email, Invalid};
 
-use crate::{field, names::is_domain};
+use crate::{domain::is_domain, field};
 
 const ALLOWED: &str = "an e-mail address such as alice@example.com: at most 254 visible characters without spaces, quotes \
                        or brackets, one @, and a domain";

@@ -1,6 +1,14 @@
 //! Names of images, read as container runtimes read them.
 
+use std::fmt;
+
+use serde_json::Value;
 use vdi_api::Invalid;
+
+use crate::{
+    field::{FromJson, parse},
+    settings::setting::{Shape, scalars},
+};
 
 /// `[registry/]path[:tag][@digest]`, following the [grammar] of the distribution project.
 ///
@@ -93,6 +101,40 @@ fn is_digest(text: &str) -> bool {
         Some(("sha512", hex)) => hex.len() == 128 && is_hex(hex),
         _ => false,
     }
+}
+
+/// A registry, or the beginning of a path in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registry(String);
+
+impl Registry {
+    const ALLOWED: &str =
+        "a registry such as registry.example.com, with the beginning of a path if wanted, as in docker.io/library";
+
+    pub fn contains(&self, repository: &Repository) -> bool {
+        let rest = repository.as_str().strip_prefix(&self.0);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl FromJson for Registry {
+    fn from_json(value: Option<&Value>) -> Result<Self, Invalid> {
+        parse(value, Self::ALLOWED, |text| {
+            let (host, path) = text.split_once('/').unwrap_or((text, "x"));
+            let valid = Repository::is_host(host) && Repository::is_path(path);
+            valid.then(|| Self(text.replacen(host, &host.to_ascii_lowercase(), 1)))
+        })
+    }
+}
+
+impl fmt::Display for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+scalars! {
+    Registry: Shape::Text(Registry::ALLOWED),
 }
 
 #[cfg(test)]

@@ -4,15 +4,16 @@
 //! answer is. Here it is only connected to waPC, the calling convention of Kubewarden's modules.
 
 mod address;
+mod domain;
 mod field;
 pub mod host;
 mod image;
 pub mod mutation;
-mod names;
 pub mod request;
 pub mod review;
 pub mod rules;
 pub mod settings;
+mod template_name;
 mod verdict;
 
 use kubewarden_policy_sdk::{protocol_version_guest, response::ValidationResponse};

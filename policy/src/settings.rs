@@ -1,5 +1,6 @@
 //! What an administrator sets. Nothing has to be set for the policy to be safe.
 
+mod count;
 mod modes;
 mod range;
 pub mod setting;
@@ -9,11 +10,14 @@ use serde_json::{Value, json};
 use vdi_api::{Gpus, Invalid, Memory, Timeout};
 
 use crate::{
-    names::{Count, DomainPattern, Glob, Registry},
+    domain::DomainPattern,
+    image::Registry,
     request::{Object, Requester},
     rules::{Mode, Rule},
+    template_name::Glob,
     verdict::list,
 };
+pub use count::Count;
 use modes::Modes;
 pub use range::Range;
 use setting::{At, Findings, Setting, Shape, section};

@@ -11,19 +11,36 @@ use crate::{
     target,
 };
 
-/// The stack's tasks live as long as the binary, so they can't be on the runtime of one of its tests.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("threads can be started"));
+/// What all tests of a binary share, started by the first that needs it. It goes when the binary ends, as everything in a
+/// cluster does.
+pub struct Shared<T> {
+    /// What is shared has tasks that live as long as the binary, so they can't be on the runtime of one of its tests.
+    runtime: LazyLock<Runtime>,
+    value: OnceCell<T>,
+}
 
-static STACK: OnceCell<(Stack, SimulatedNodes)> = OnceCell::const_new();
+impl<T> Shared<T> {
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self {
+            runtime: LazyLock::new(|| Runtime::new().expect("threads can be started")),
+            value: OnceCell::const_new(),
+        }
+    }
+
+    pub fn with(
+        &'static self,
+        start: impl AsyncFnOnce() -> Result<T>,
+        test: impl AsyncFnOnce(&'static T) -> Result<()>,
+    ) -> Result<()> {
+        self.runtime.block_on(async { test(self.value.get_or_try_init(start).await?).await })
+    }
+}
 
 /// Runs a test on the stack that the tests of this binary share: three simulated nodes with eight GPUs each.
-///
-/// The stack goes when the binary ends, as everything in a cluster does.
 pub fn with_stack(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
-    RUNTIME.block_on(async {
-        let (stack, _) = STACK.get_or_try_init(start).await?;
-        test(stack).await
-    })
+    static STACK: Shared<(Stack, SimulatedNodes)> = Shared::new();
+    STACK.with(start, async |(stack, _)| test(stack).await)
 }
 
 async fn start() -> Result<(Stack, SimulatedNodes)> {

@@ -1,24 +1,23 @@
 //! The CRDs on a real API server, without the policy: what the schema and its CEL rules do by themselves.
 
-use std::sync::LazyLock;
-
 use anyhow::{Context, Result, ensure};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use tokio::{runtime::Runtime, sync::OnceCell};
 use vdi_api::{Email, Gpus, Memory, Timeout, VDISession, VDITemplate};
 use vdi_cluster::{ControlPlane, User};
-use vdi_tests::{shared, workspace};
+use vdi_tests::{
+    shared::{self, Shared},
+    workspace,
+};
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("threads can be started"));
-static CLUSTER: OnceCell<ControlPlane> = OnceCell::const_new();
+static CLUSTER: Shared<ControlPlane> = Shared::new();
 
 /// Runs a test on an API server that has the CRDs of deploy/crds, and nothing else of ours.
 fn with_crds(test: impl AsyncFnOnce(&'static ControlPlane) -> Result<()>) -> Result<()> {
-    RUNTIME.block_on(async { test(CLUSTER.get_or_try_init(start).await?).await })
+    CLUSTER.with(start, test)
 }
 
 async fn start() -> Result<ControlPlane> {

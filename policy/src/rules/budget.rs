@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use vdi_api::{Email, Invalid};
 
 use super::{Context, Field};
-use crate::{field, host, names::Count, request::Object};
+use crate::{field, host, request::Object, settings::Count};
 
 pub fn sessions(field: &Field, context: &Context) -> Result<(), Invalid> {
     let Some(Count(allowed)) = context.settings.per_user.sessions else { return Ok(()) };

@@ -65,7 +65,7 @@ const TOLERATION: &str = "tolerations of a taint by its key, other than the cont
 fn is_extended_resource(name: &str) -> bool {
     let is_inner = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
     name.split_once('/').is_some_and(|(domain, name)| {
-        crate::names::is_domain(domain)
+        crate::domain::is_domain(domain)
             && domain != "kubernetes.io"
             && !domain.ends_with(".kubernetes.io")
             && (1..=63).contains(&name.len())

@@ -4,11 +4,11 @@ use super::{Context, Field};
 use crate::{
     field,
     host::find_template,
-    names::{OBJECT_NAME, is_object_name},
+    template_name::{TEMPLATE_NAME, is_template_name},
 };
 
 pub fn allowed(field: &Field, context: &Context) -> Result<(), Invalid> {
-    let name = field::parse(field.value, OBJECT_NAME, |name| is_object_name(name).then(|| name.to_owned()))?;
+    let name = field::parse(field.value, TEMPLATE_NAME, |name| is_template_name(name).then(|| name.to_owned()))?;
     if let Some(globs) = context.settings.templates_for(context.request.requester.as_ref())
         && !globs.iter().any(|glob| glob.matches(&name))
     {
