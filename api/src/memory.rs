@@ -16,7 +16,7 @@ impl Memory {
     /// What a session gets that doesn't say.
     pub const DEFAULT: &str = "4Gi";
     pub const MAX_CHARS: usize = 64;
-    const LIMIT: u128 = 1 << 60;
+    const LIMIT: u64 = 1 << 60;
 
     pub fn bytes(self) -> u64 {
         self.0
@@ -59,39 +59,54 @@ fn parse(text: &str) -> Option<u64> {
     if whole.len() + fraction.len() == 0 || fraction.contains('.') {
         return None;
     }
-    let (factor, divisor) = scale(suffix)?;
-    let fraction = fraction.trim_end_matches('0');
-    let numerator = format!("0{whole}{fraction}").parse::<u128>().ok()?.checked_mul(factor)?;
-    let denominator = 10u128.checked_pow(fraction.len().try_into().ok()?)?.checked_mul(divisor)?;
+    let (factor, exponent) = scale(suffix)?;
+    let mut digits = product(whole.bytes().chain(fraction.bytes()).rev(), factor);
+    let behind_the_point = fraction.len() as i32 - exponent;
+    digits.splice(..0, std::iter::repeat_n(0, (-behind_the_point).max(0) as usize));
+    let (rest, bytes) = digits.split_at((behind_the_point.max(0) as usize).min(digits.len()));
+    let bytes = bytes.iter().rev().try_fold(0u64, |sum, digit| sum.checked_mul(10)?.checked_add(*digit))?;
+    let rounded_up = bytes.checked_add(rest.iter().any(|digit| *digit > 0).into())?;
     // Rounding up must not turn `400m` into a byte: less than one byte is a mistake in the unit.
-    let in_range = numerator >= denominator && numerator.div_ceil(denominator) < Memory::LIMIT;
-    in_range.then(|| u64::try_from(numerator.div_ceil(denominator)).ok()).flatten()
+    (bytes > 0 && rounded_up < Memory::LIMIT).then_some(rounded_up)
 }
 
-/// What a suffix multiplies and divides by.
-fn scale(suffix: &str) -> Option<(u128, u128)> {
-    const POWERS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
-    if let Some(power) = suffix.strip_suffix('i') {
-        let power = POWERS.iter().skip(1).position(|p| *p == power)?;
-        return Some((1 << (10 * (power + 1)), 1));
+/// Multiplies decimal digits, the last one first. There may be more of them than any integer type holds.
+fn product(digits: impl Iterator<Item = u8>, factor: u64) -> Vec<u64> {
+    let mut carry = 0;
+    let mut product: Vec<_> = digits
+        .map(|digit| {
+            carry = carry / 10 + u64::from(digit - b'0') * factor;
+            carry % 10
+        })
+        .collect();
+    while carry >= 10 {
+        carry /= 10;
+        product.push(carry % 10);
     }
-    match suffix {
-        "" => Some((1, 1)),
-        "k" => Some((1_000, 1)),
-        "m" => Some((1, 1_000)),
-        "u" => Some((1, 1_000_000)),
-        "n" => Some((1, 1_000_000_000)),
-        _ => match POWERS.iter().skip(2).position(|p| *p == suffix) {
-            Some(power) => Some((1000u128.pow(power as u32 + 2), 1)),
-            None => exponent(suffix.strip_prefix(['e', 'E'])?),
-        },
-    }
+    product
 }
 
-fn exponent(digits: &str) -> Option<(u128, u128)> {
-    let exponent: i32 = digits.parse().ok()?;
-    let power = 10u128.checked_pow(exponent.unsigned_abs())?;
-    Some(if exponent < 0 { (1, power) } else { (power, 1) })
+/// What a suffix multiplies by: this, times ten to the power of that.
+fn scale(suffix: &str) -> Option<(u64, i32)> {
+    if let Some(unit) = suffix.strip_suffix('i') {
+        let power = ["K", "M", "G", "T", "P", "E"].iter().position(|power| *power == unit)?;
+        return Some((1 << (10 * (power + 1)), 0));
+    }
+    let exponent: i32 = match suffix {
+        "" => 0,
+        "n" => -9,
+        "u" => -6,
+        "m" => -3,
+        "k" => 3,
+        "M" => 6,
+        "G" => 9,
+        "T" => 12,
+        "P" => 15,
+        "E" => 18,
+        _ => suffix.strip_prefix(['e', 'E'])?.parse().ok()?,
+    };
+    // With no more digits than there may be, what is beyond is too much, or less than a byte.
+    (exponent.unsigned_abs() < 100).then_some((1, exponent))
 }
 
 #[cfg(test)]
@@ -115,6 +130,8 @@ mod tests {
     fn fractions_of_a_byte_round_up_but_less_than_a_byte_is_refused() {
         assert_eq!("0.1Ki".parse(), Ok(Memory(103)));
         assert_eq!("1".parse(), Ok(Memory(1)));
+        assert_eq!(format!("1.{}1Gi", "0".repeat(58)).parse(), Ok(Memory((1 << 30) + 1)), "however small the fraction");
+        assert_eq!(format!("4{}e-50", "0".repeat(50)).parse(), Ok(Memory(4)));
         for text in ["400m", "0.5", "999m", "1e-1"] {
             assert!(text.parse::<Memory>().is_err(), "{text}");
         }

@@ -75,7 +75,7 @@ fn unit(name: &str) -> Option<u128> {
 }
 
 fn amount(number: &str, unit: u128) -> Option<u128> {
-    /// More digits than any unit has nanoseconds: what stands behind them can't count.
+    /// More digits than any unit has nanoseconds. What stands behind them is cut off too.
     const FRACTION_DIGITS: usize = 18;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.len() + fraction.len() == 0 || fraction.contains('.') {

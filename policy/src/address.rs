@@ -14,6 +14,7 @@ pub fn from_json(value: Option<&Value>) -> Result<Email, Invalid> {
     field::parse(value, ALLOWED, parse)
 }
 
+/// `None` for what is none, or could be taken for another.
 pub fn parse(text: &str) -> Option<Email> {
     let (name, domain) = text.split_once('@')?;
     (name.chars().all(is_plain) && is_domain(domain)).then(|| text.parse().ok()).flatten()

@@ -21,7 +21,8 @@ pub trait Host {
 /// # Errors
 /// When there is no answer, or none that can be understood.
 pub fn may_assign_user(host: &dyn Host, requester: &Requester, namespace: Option<&str>) -> Result<bool, String> {
-    let answer = host.kubernetes(
+    let answer = ask(
+        host,
         "can_i",
         &json!({
             "subject_access_review": {
@@ -45,7 +46,8 @@ pub fn may_assign_user(host: &dyn Host, requester: &Requester, namespace: Option
 /// # Errors
 /// As [`may_assign_user`].
 pub fn sessions(host: &dyn Host) -> Result<Vec<Value>, String> {
-    let answer = host.kubernetes(
+    let answer = ask(
+        host,
         "list_resources_all",
         &json!({
             "api_version": format!("{GROUP}/{VERSION}"),
@@ -72,7 +74,8 @@ pub fn sessions(host: &dyn Host) -> Result<Vec<Value>, String> {
 /// # Errors
 /// As [`may_assign_user`], and when there is none.
 pub fn find_template(host: &dyn Host, name: &str) -> Result<(), String> {
-    let answer = host.kubernetes(
+    let answer = ask(
+        host,
         "get_resource",
         &json!({
             "api_version": format!("{GROUP}/{VERSION}"),
@@ -87,6 +90,33 @@ pub fn find_template(host: &dyn Host, name: &str) -> Result<(), String> {
     if found == Some(name) { Ok(()) } else { Err(not_understood("get_resource")) }
 }
 
+fn ask(host: &dyn Host, operation: &str, request: &Value) -> Result<Value, String> {
+    host.kubernetes(operation, request).map_err(|why| readable(&why))
+}
+
+/// The host's words as they may stand in a message: on one line, not endless, and without what a terminal acts on.
+pub fn readable(words: &str) -> String {
+    const SHOWN: usize = 500;
+    let escaped = |c: char| match c {
+        '\'' | '"' => c.to_string(),
+        c => c.escape_debug().to_string(),
+    };
+    words.chars().take(SHOWN).map(escaped).collect()
+}
+
 fn not_understood(operation: &str) -> String {
     format!("the host's answer to kubernetes/{operation} can't be understood")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_words_stay_as_they_are_unless_a_terminal_would_act_on_them() {
+        let plain = "Policy has not been granted access to the 'kubernetes/can_i' host capability. \"é\"";
+        assert_eq!(readable(plain), plain);
+        assert_eq!(readable("\u{1b}[2J\r\n\u{202e}"), r"\u{1b}[2J\r\n\u{202e}");
+        assert_eq!(readable(&"a".repeat(1 << 20)).len(), 500);
+    }
 }

@@ -3,7 +3,7 @@
 //! Everything but this file is pure: [`review::validate`] takes the bytes that a policy server sends and says what the
 //! answer is. Here it is only connected to waPC, the calling convention of Kubewarden's modules.
 
-mod address;
+pub mod address;
 mod domain;
 mod field;
 pub mod host;

@@ -1,5 +1,11 @@
 //! Which admission requests are judged, and what of them.
 
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 use vdi_api::{GROUP, Invalid, VERSION};
 
@@ -38,6 +44,40 @@ pub struct Request<'a> {
     pub namespace: Option<&'a str>,
     /// `None` in the requests that Kubewarden's background audit makes up. The API server always names somebody.
     pub requester: Option<Requester<'a>>,
+}
+
+/// An AdmissionRequest without those of its members that nobody here reads: the others aren't even taken in.
+#[derive(Debug, Default)]
+pub struct Wanted(pub Value);
+
+const WANTED: &[&str] = &["kind", "subResource", "name", "namespace", "operation", "userInfo", "object", "oldObject"];
+
+impl<'de> Deserialize<'de> for Wanted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Wanted;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an AdmissionRequest")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Wanted, A::Error> {
+                let mut request = Object::new();
+                while let Some(name) = members.next_key::<Cow<str>>()? {
+                    if WANTED.contains(&name.as_ref()) {
+                        request.insert(name.into_owned(), members.next_value()?);
+                    } else {
+                        members.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Wanted(request.into()))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
 }
 
 impl<'a> Request<'a> {

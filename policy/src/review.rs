@@ -1,12 +1,15 @@
 //! From an admission request and the settings to a verdict.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::{
     field,
     host::Host,
     mutation,
-    request::{Kind, Object, Operation, Request},
+    request::{Kind, Object, Operation, Request, Wanted},
     rules::{Context, Field, Mode, RULES, Rule, When},
     settings::Settings,
     verdict::{Answer, Code, Verdict, list},
@@ -16,13 +19,13 @@ use crate::{
 ///
 /// Fails closed: what can't be read is rejected, with a message that says what it was.
 pub fn validate(payload: &[u8], host: &dyn Host) -> Verdict {
-    let payload: Map<String, Value> = match serde_json::from_slice(payload) {
+    let payload: Payload = match serde_json::from_slice(payload) {
         Ok(payload) => payload,
         Err(error) => return Verdict::refused(Code::BadRequest, format!("the request can't be read: {error}")),
     };
-    match Settings::parse(payload.get("settings")) {
+    match Settings::parse(payload.settings.as_ref()) {
         Ok((settings, deprecated)) => {
-            let mut verdict = review(payload.get("request").unwrap_or(&Value::Null), &settings, host);
+            let mut verdict = review(&payload.request.0, &settings, host);
             verdict.warnings.extend(deprecated);
             verdict
         }
@@ -31,6 +34,19 @@ pub fn validate(payload: &[u8], host: &dyn Host) -> Verdict {
             Verdict::refused(Code::InternalServerError, message)
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    #[serde(default)]
+    request: Wanted,
+    /// `None` when they are absent; `null` is something else.
+    #[serde(default, deserialize_with = "present")]
+    settings: Option<Value>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// Judges one AdmissionRequest. The object is completed first: what is judged is what will be stored.
@@ -53,8 +69,8 @@ fn judge(request: &Request, settings: &Settings, host: &dyn Host) -> Verdict {
             (mutation::complete(request, settings), old)
         }
         Kind::Template => {
-            let object = request.object().or(request.old()).cloned().unwrap_or_default();
-            ((object, Vec::new()), request.old().cloned())
+            let object = request.object().or(request.old()).map_or_else(Cow::default, Cow::Borrowed);
+            ((object, Vec::new()), request.old().map(Cow::Borrowed))
         }
     };
     let context = Context { request, object: &object, settings, host };
@@ -72,7 +88,7 @@ fn judge(request: &Request, settings: &Settings, host: &dyn Host) -> Verdict {
             continue;
         }
         let fields = rule.fields.iter().filter(|field| !misshapen.iter().any(|parent| is_below(field, parent)));
-        let found: Vec<_> = fields.filter_map(|path| check(rule, path, &context, old.as_ref())).collect();
+        let found: Vec<_> = fields.filter_map(|path| check(rule, path, &context, old.as_deref())).collect();
         if found.is_empty() {
             continue;
         }
@@ -85,8 +101,10 @@ fn judge(request: &Request, settings: &Settings, host: &dyn Host) -> Verdict {
         }
     }
     let answer = if violations.is_empty() {
-        let mutated = request.object().is_some_and(|given| *given != object);
-        Answer::Accepted(mutated.then_some(Value::Object(object)))
+        Answer::Accepted(match object {
+            Cow::Owned(object) => Some(Value::Object(object)),
+            Cow::Borrowed(_) => None,
+        })
     } else {
         Answer::Rejected(code, list(&violations))
     };

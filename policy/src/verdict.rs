@@ -47,11 +47,16 @@ impl Verdict {
 }
 
 /// One problem on the line that the API server has begun (`admission webhook "..." denied the request: `); several below
-/// it, one a line. kubectl prints line breaks as they are.
+/// it, one a line. kubectl prints line breaks as they are. No more than a person reads.
 pub fn list(problems: &[String]) -> String {
-    match problems {
-        [only] => only.clone(),
-        several => several.iter().fold(format!("{} problems", several.len()), |all, one| format!("{all}\n  {one}")),
+    const SHOWN: usize = 30;
+    let lines = |shown: &[String]| shown.iter().fold(String::new(), |all, one| format!("{all}\n  {one}"));
+    match (problems, problems.split_at_checked(SHOWN)) {
+        ([only], _) => only.clone(),
+        (all, Some((shown, more))) if !more.is_empty() => {
+            format!("{} problems{}\n  and {} more", all.len(), lines(shown), more.len())
+        }
+        (all, _) => format!("{} problems{}", all.len(), lines(all)),
     }
 }
 
@@ -82,5 +87,13 @@ mod tests {
     fn one_problem_is_one_line_and_several_are_a_line_each() {
         assert_eq!(list(&["a".into()]), "a");
         assert_eq!(list(&["a".into(), "b".into()]), "2 problems\n  a\n  b");
+    }
+
+    #[test]
+    fn of_more_problems_than_anybody_reads_the_first_are_shown() {
+        let problems: Vec<_> = (1..=31).map(|number| number.to_string()).collect();
+        let (all, most) = (list(&problems[..30]), list(&problems));
+        assert!(all.starts_with("30 problems\n  1\n") && all.ends_with("\n  30"), "{all}");
+        assert!(most.starts_with("31 problems\n  1\n") && most.ends_with("\n  30\n  and 1 more"), "{most}");
     }
 }

@@ -7,7 +7,7 @@ pub mod desktop;
 pub mod http;
 pub mod objects;
 pub mod policy;
-mod process;
+pub mod process;
 pub mod setup;
 pub mod shared;
 pub mod stack;

@@ -5,10 +5,13 @@ mod capabilities;
 pub mod case;
 mod cluster;
 mod host;
-mod metadata;
+pub mod invariants;
+pub mod metadata;
 pub mod native;
+pub mod random;
+pub mod registry;
 
-pub use build::build;
+pub use build::{build, build_in, build_no_op};
 pub use capabilities::{Capabilities, Played};
 pub use cluster::ClusterCapabilities;
 pub use host::{Limits, PolicyHost, PolicyResponse, SettingsResponse};

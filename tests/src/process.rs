@@ -1,6 +1,6 @@
 //! Running cargo, and what blocks.
 
-use std::{ffi::OsStr, process::Command};
+use std::{ffi::OsStr, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
@@ -13,12 +13,30 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send
 
 /// Runs cargo in the workspace, with the same cargo that runs us.
 pub fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<()> {
+    run(cargo_in(workspace()).args(arguments))
+}
+
+/// A cargo that is about to run in `folder`, and builds as if nothing but it ran.
+pub fn cargo_in(folder: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(arguments).current_dir(workspace());
+    command.current_dir(folder);
     // Set by `cargo run`, `cargo test` and cargo-llvm-cov for the host; they don't fit another target.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    let status = command.status().context("cargo can't be run")?;
+    command
+}
+
+/// Runs a command to its end. What it prints is to be seen.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("{} can't be run", command.get_program().display()))?;
     ensure!(status.success(), "{command:?} failed: {status}; see above");
     Ok(())
+}
+
+/// What the compiler that cargo uses in `folder` says.
+pub fn rustc(folder: &Path, arguments: &[&str]) -> Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).args(arguments).current_dir(folder).output().context("rustc can't be run")?;
+    ensure!(output.status.success(), "rustc failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
 }

@@ -41,9 +41,10 @@ pub async fn everything() -> Result<()> {
         program.ensure().await?;
     }
     match why_no_real_node() {
-        Some(why) => eprintln!("No desktop image and no browser: {why}"),
+        Some(why) => eprintln!("No desktop image, no browser and no registry: {why}"),
         None => {
             browser().await?;
+            registry().await?;
             desktop_image().await?;
         }
     }
@@ -53,6 +54,11 @@ pub async fn everything() -> Result<()> {
 /// Chromium and its driver.
 pub async fn browser() -> Result<()> {
     Ok(packages::ensure(&["chromium", "chromium-driver"]).await?)
+}
+
+/// An OCI registry, `/usr/bin/docker-registry`.
+pub async fn registry() -> Result<()> {
+    Ok(packages::ensure(&["docker-registry"]).await?)
 }
 
 /// The desktop image as an OCI archive, built when its definition has changed since.

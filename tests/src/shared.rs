@@ -33,7 +33,7 @@ impl<T> Shared<T> {
         start: impl AsyncFnOnce() -> Result<T>,
         test: impl AsyncFnOnce(&'static T) -> Result<()>,
     ) -> Result<()> {
-        self.runtime.block_on(async { test(self.value.get_or_try_init(start).await?).await })
+        self.runtime.block_on(async { test(self.value.get_or_try_init(|| start()).await?).await })
     }
 }
 

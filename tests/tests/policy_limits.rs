@@ -2,9 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use vdi_tests::policy::{Limits, PolicyHost};
+use serde_json::json;
+use vdi_tests::policy::{
+    self, Limits, Played, PolicyHost,
+    case::{create, valid_session},
+};
 
 #[test]
 fn an_endless_policy_is_interrupted_at_its_deadline() {
@@ -62,4 +69,15 @@ fn a_policy_is_granted_no_host_capability() {
     let host = PolicyHost::new(call.as_bytes(), Limits::default()).unwrap();
     let error = format!("{:#}", host.call_raw("validate", b"{}", None).unwrap_err());
     assert!(error.contains("has not been granted access to the 'kubernetes/can_i' host capability"), "{error}");
+}
+
+#[test]
+fn a_host_that_answers_after_the_deadline_is_no_yes() {
+    let host = PolicyHost::load(policy::build().unwrap()).unwrap();
+    let mut session = valid_session();
+    session["spec"]["user"] = json!("bob@example.com");
+    let late = json!({"kubernetes/can_i": {"$slow": 2_500, "answer": {"allowed": true}}});
+    let late: Played = serde_json::from_value(late).unwrap();
+    let error = format!("{:#}", host.validate(&create(session), &json!({}), Arc::new(late)).unwrap_err());
+    assert!(error.contains("deadline exceeded"), "{error}");
 }

@@ -1,8 +1,11 @@
 //! `cargo xtask ...`: the one entry point for people and CI.
 
+mod bench;
 mod demo;
 mod follow;
+mod fuzz;
 mod generate;
+mod policy;
 mod test;
 
 use std::process::ExitCode;
@@ -23,37 +26,42 @@ enum Command {
     Demo(demo::Options),
     /// Check everything: format, lints, and all tests, on real parts
     Test(test::Options),
-    /// Build the admission policy into target/policy/, ready for kwctl
-    Policy,
+    /// Build, publish, inspect or ask the admission policy
+    #[command(subcommand, disable_help_subcommand = true)]
+    Policy(policy::Command),
+    /// Feed what reads requests with what nobody would think of, and see that it holds
+    Fuzz(fuzz::Options),
+    /// Measure, and print figures
+    Bench(bench::Options),
     /// Build the desktop image, an OCI archive
     Image,
-    /// Write the files that are made from the code: the CRDs in deploy/crds
+    /// Write the files that are made from the code: CRDs, the policy's schema and documentation
     Generate,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Demo(options) => demo::run(&options).await,
-        Command::Test(options) => test::run(&options).await,
-        Command::Policy => policy().await,
-        Command::Image => image().await,
-        Command::Generate => generate::run(),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Arguments::parse().command).await {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("\nerror: {error:#}");
-            ExitCode::FAILURE
+            // As clap does for wrong arguments. 1 is for an answer that is no.
+            ExitCode::from(2)
         }
     }
 }
 
-async fn policy() -> anyhow::Result<()> {
-    vdi_tests::setup::wasm_target()?;
-    let module = vdi_tests::policy::build()?;
-    println!("{} ({} KiB)", module.display(), module.metadata()?.len() / 1024);
-    Ok(())
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(options) => demo::run(&options).await,
+        Command::Test(options) => test::run(&options).await,
+        Command::Policy(command) => return policy::run(&command).await,
+        Command::Fuzz(options) => fuzz::run(&options).await,
+        Command::Bench(options) => bench::run(&options),
+        Command::Image => image().await,
+        Command::Generate => generate::run(),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn image() -> anyhow::Result<()> {

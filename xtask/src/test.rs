@@ -6,6 +6,8 @@ use anyhow::{Context, bail};
 use vdi_cluster::progress;
 use vdi_tests::{setup, workspace};
 
+use crate::fuzz;
+
 #[derive(clap::Args)]
 pub struct Options {
     /// Leave out what needs a cluster
@@ -25,7 +27,8 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         return cargo("Testing what needs no cluster", FAST).await;
     }
     setup::everything().await?;
-    cargo("Testing", ALL).await
+    cargo("Testing", ALL).await?;
+    progress::step("Fuzzing for a moment", fuzz::run(&fuzz::Options::for_a_moment())).await
 }
 
 async fn cargo(title: &str, arguments: &[&str]) -> anyhow::Result<()> {

@@ -33,8 +33,9 @@ pub fn gpus(field: &Field, context: &Context) -> Result<(), Invalid> {
     }
     let Some(others) = others(context, "GPUs", allowed)? else { return Ok(()) };
     let wanted = gpus_of(context.object);
-    let used: u64 = others.iter().map(|session| session.gpus).sum();
-    if used + wanted <= u64::from(allowed) {
+    // Numbers that the CRD would refuse come here too, and must not add up to a small one.
+    let total = others.iter().map(|session| session.gpus).fold(wanted, u64::saturating_add);
+    if total <= u64::from(allowed) {
         return Ok(());
     }
     let users =
@@ -42,7 +43,7 @@ pub fn gpus(field: &Field, context: &Context) -> Result<(), Invalid> {
     let users: Vec<_> = users.collect();
     let beside =
         if users.is_empty() { String::new() } else { format!(", beside {}", listed(users.iter().map(String::as_str))) };
-    Err(Invalid::value(format!("{} GPUs with this session{beside}", used + wanted), format!("{allowed} for one user")))
+    Err(Invalid::value(format!("{total} GPUs with this session{beside}"), format!("{allowed} for one user")))
 }
 
 /// A live session of the user.
@@ -97,7 +98,7 @@ fn name_of(session: &Object, namespace: Option<&str>) -> String {
 /// The first few: a message is read by a person.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 10;
-    let names: Vec<_> = names.collect();
+    let names: Vec<_> = names.map(host::readable).collect();
     match names.len().checked_sub(SHOWN) {
         None | Some(0) => names.join(", "),
         Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),

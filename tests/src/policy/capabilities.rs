@@ -25,7 +25,7 @@ pub fn denied(capability: &str) -> anyhow::Error {
 /// Answers that a test gives, by capability; what it gives none for is denied. An answer is the JSON that the policy gets,
 /// or `{"$error": "..."}`, `{"$raw": "no JSON"}`, `{"$slow": milliseconds, "answer": {...}}`.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Played(BTreeMap<String, Value>);
+pub struct Played(pub BTreeMap<String, Value>);
 
 impl Played {
     pub fn nobody_may_assign_user() -> Self {

@@ -34,10 +34,10 @@ pub struct Case {
     #[serde(default)]
     request: Map<String, Value>,
     #[serde(default = "no_settings")]
-    settings: Value,
+    pub settings: Value,
     /// Nobody may act for others, unless the case says what the host answers.
     #[serde(default = "Played::nobody_may_assign_user")]
-    host: Played,
+    pub host: Played,
     /// `{"accepted", "code", "message": [line ...], "patch": [RFC 6902 ...], "warnings", "audit"}`; what is not there has
     /// to be absent.
     expect: Value,
@@ -54,7 +54,7 @@ enum Kind {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SettingsCase {
-    settings: Value,
+    pub settings: Value,
     /// `{"valid", "message": [line ...]}`
     expect: Value,
 }

@@ -14,8 +14,8 @@ const HEADER: &[u8; 8] = b"\0asm\x01\0\0\0";
 /// # Errors
 /// When it isn't YAML, or no mapping.
 pub fn from_yaml(yaml: &str) -> Result<Value> {
-    let mut metadata: Value = serde_saphyr::from_str(yaml).context("metadata.yml is not YAML")?;
-    ensure!(metadata.is_object(), "metadata.yml is not a mapping");
+    let mut metadata: Value = serde_saphyr::from_str(yaml).context("the metadata are not YAML")?;
+    ensure!(metadata.is_object(), "the metadata are not a mapping");
     metadata["protocolVersion"] = "v1".into();
     Ok(metadata)
 }

@@ -1,0 +1,50 @@
+//! `cargo xtask policy ...`: the admission policy built, published, looked at, and asked.
+
+mod annotate;
+mod build;
+mod inspect;
+mod pull;
+mod push;
+mod request;
+mod run;
+mod text;
+mod verdict;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Build the module into target/policy/, with its metadata in it
+    Build,
+    /// Write metadata into a module, as `kwctl annotate` does
+    Annotate(annotate::Options),
+    /// Say what a module is, does and asks for
+    Inspect(inspect::Options),
+    /// Publish the module in an OCI registry, as `kwctl push` does
+    Push(push::Options),
+    /// Fetch a policy from an OCI registry, and check its digests
+    Pull(pull::Options),
+    /// Ask the policy about a manifest or an AdmissionRequest
+    ///
+    /// Exits with 0 when everything is accepted, 1 when something is rejected, and 2 when it can't be asked.
+    Run(run::Options),
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Output {
+    Json,
+}
+
+pub async fn run(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Build => build::run(),
+        Command::Annotate(options) => annotate::run(options),
+        Command::Inspect(options) => inspect::run(options).await,
+        Command::Push(options) => push::run(options).await,
+        Command::Pull(options) => pull::run(options).await,
+        Command::Run(options) => return run::run(options),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}

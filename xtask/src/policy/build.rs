@@ -1,0 +1,22 @@
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use vdi_tests::{
+    policy::{self, registry::digest},
+    setup,
+};
+
+use super::text;
+
+pub fn run() -> Result<()> {
+    let path = module()?;
+    let module = std::fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
+    println!("{}\n{}\n{}", path.display(), text::size(module.len()), digest(&module));
+    Ok(())
+}
+
+/// The built module: built when it isn't, or isn't any more what the sources say.
+pub fn module() -> Result<PathBuf> {
+    setup::wasm_target()?;
+    policy::build()
+}

@@ -1,0 +1,21 @@
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use vdi_tests::policy::registry;
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// What to fetch, by tag or by digest; credentials are those of `docker login`
+    reference: String,
+
+    /// Where to write the module
+    #[arg(long, short, value_name = "FILE", default_value = "policy.wasm")]
+    output: PathBuf,
+}
+
+pub async fn run(Options { reference, output }: &Options) -> Result<()> {
+    let pulled = registry::pull(reference, &registry::docker_config()).await?;
+    std::fs::write(output, &pulled.module).with_context(|| format!("can't write {}", output.display()))?;
+    println!("{}\n{}\n{}", output.display(), pulled.reference, registry::digest(&pulled.module));
+    Ok(())
+}

@@ -1,0 +1,16 @@
+use anyhow::Result;
+use vdi_tests::policy::registry;
+
+use super::{annotate, build};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Where to, such as ghcr.io/vdiwarden/policies/vdisession:v0.1.0; credentials are those of `docker login`
+    reference: String,
+}
+
+pub async fn run(Options { reference }: &Options) -> Result<()> {
+    let module = annotate::read(&build::module()?)?;
+    println!("{}", registry::push(&module, reference, &registry::docker_config()).await?);
+    Ok(())
+}
