@@ -59,10 +59,10 @@ fn compile(package: &str, workspace: &Path, target: &Path) -> Result<PathBuf> {
     Ok(target.join(TRIPLE).join("wasm").join(package.replace('-', "_")).with_extension("wasm"))
 }
 
-/// Flags for `CARGO_ENCODED_RUSTFLAGS`, by which the paths in panics' messages, which are in the module, are the same on
-/// every machine: those of the dependencies, and those of the standard library where rustup's rust-src is installed. The
-/// workspace's own are relative to it anyway. (What cargo's `trim-paths` will do one day,
-/// <https://rust-lang.github.io/rfcs/3127-trim-paths.html>.)
+/// Flags for `CARGO_ENCODED_RUSTFLAGS`. The module has the texts of its panics in it, and these make the paths in them
+/// the same on every machine: those of the dependencies, and where rustup's rust-src is installed, of the standard
+/// library. The workspace's own are relative to it as it is. This is what cargo's `trim-paths` is to do one day,
+/// <https://rust-lang.github.io/rfcs/3127-trim-paths.html>.
 fn same_paths_everywhere(workspace: &Path) -> Result<OsString> {
     let home = || Some(std::env::home_dir()?.join(".cargo"));
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home);

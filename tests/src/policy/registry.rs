@@ -1,5 +1,4 @@
-//! Policies in OCI registries, laid out as kwctl and Kubewarden's policy server know them: a manifest whose one layer is
-//! the module.
+//! Policies in OCI registries, as kwctl and the policy server know them: a manifest whose one layer is the module.
 
 mod connection;
 
@@ -20,7 +19,7 @@ use super::metadata;
 use connection::Connection;
 
 const CONFIG: &[u8] = b"{}";
-/// In bytes. More than any policy has, and no more than fits into memory.
+/// In bytes: more than any policy has, and little enough to be kept in memory.
 const LARGEST_MODULE: usize = 256 << 20;
 
 /// A policy that was in a registry, and is what its digests say.
@@ -43,11 +42,11 @@ pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// Publishes an annotated module, and says under which immutable reference it is now. Credentials are from the folder
+/// Publishes an annotated module and says which immutable reference it has now. Credentials are from the folder
 /// `docker_config`.
 ///
 /// # Errors
-/// When the module has no metadata, or the registry doesn't take it; says who was refused, and where credentials belong.
+/// When the module has no metadata, or the registry doesn't take it; says who was refused, and where credentials go.
 pub async fn push(module: &[u8], reference: &str, docker_config: &Path) -> Result<String> {
     let annotations = annotations(&metadata::read(module)?);
     // Byte for byte what kwctl writes, so that the same module has the same digest whoever pushes it.
@@ -70,8 +69,8 @@ pub async fn push(module: &[u8], reference: &str, docker_config: &Path) -> Resul
     Ok(registry.immutable(&digest))
 }
 
-/// Fetches a policy and checks it: the module against the manifest, and the manifest against the reference where that has a
-/// digest. Credentials are from the folder `docker_config`.
+/// Fetches a policy and checks it: the module against the manifest, and the manifest against the reference where that
+/// has a digest. Credentials are from the folder `docker_config`.
 ///
 /// # Errors
 /// When there is nothing, it isn't what a digest says, or it is no policy for Kubewarden.

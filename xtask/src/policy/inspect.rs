@@ -9,7 +9,7 @@ use vdi_tests::policy::{
 
 use super::{
     Output, annotate, build,
-    text::{harmless, indented, scalar, size},
+    text::{harmless, indented, scalar, show, size},
 };
 
 #[derive(clap::Args)]
@@ -26,13 +26,12 @@ pub async fn run(Options { module, output }: &Options) -> Result<()> {
     let (place, module) = find(module.as_deref()).await?;
     let metadata = metadata::read(&module).with_context(|| format!("{place} can't be inspected"))?;
     match output {
-        Some(Output::Json) => println!("{}", serde_json::to_string_pretty(&metadata)?),
+        Some(Output::Json) => show(&format!("{}\n", serde_json::to_string_pretty(&metadata)?)),
         None => {
-            println!("{}", description(&metadata));
-            println!("Module\n  {place}\n  {}\n  {}", size(module.len()), digest(&module));
+            let module = format!("Module\n  {place}\n  {}\n  {}\n", size(module.len()), digest(&module));
+            show(&format!("{}\n{module}", description(&metadata)))
         }
     }
-    Ok(())
 }
 
 /// A module, and where it is.

@@ -40,25 +40,26 @@ pub fn documents(text: &str) -> Result<Vec<Value>> {
 }
 
 impl Circumstances {
-    /// The AdmissionRequest that `document` is, has in it, or stands for. `old` is what is stored, if there is something.
+    /// The AdmissionRequest that `document` is, has in it, or stands for. `old` is what is stored, if there is
+    /// something.
     pub fn request(&self, mut document: Value, old: &[Value]) -> Result<Value> {
-        let is_review = document["request"].is_object();
-        let request = if is_review { document["request"].take() } else { document };
-        if !is_review
-            && !(request["operation"].is_string() && (request["kind"].is_object() || request["resource"].is_object()))
-        {
-            return self.made_of(request, old);
-        }
+        let mut request = match document.get("request") {
+            Some(_) => document["request"].take(),
+            None if is_request(&document) => document,
+            None => return self.made_of(document, old),
+        };
+        ensure!(request.is_object(), "the request in it is {request}, not an AdmissionRequest");
         ensure!(
             self.operation.is_none() && old.is_empty(),
             "an AdmissionRequest says itself what is done: leave out --operation and --old"
         );
-        let mut request = request;
-        if let Some(user) = &self.user {
-            request["userInfo"]["username"] = user.as_str().into();
-        }
+        let mut who = request["userInfo"].as_object().cloned().unwrap_or_default();
+        who.extend(self.user.iter().map(|user| ("username".to_owned(), user.as_str().into())));
         if !self.groups.is_empty() {
-            request["userInfo"]["groups"] = self.all_groups();
+            who.insert("groups".to_owned(), self.all_groups());
+        }
+        if !who.is_empty() {
+            request["userInfo"] = who.into();
         }
         Ok(request)
     }
@@ -105,6 +106,10 @@ impl Circumstances {
     fn all_groups(&self) -> Value {
         self.groups.iter().map(String::as_str).chain(["system:authenticated"]).collect()
     }
+}
+
+fn is_request(document: &Value) -> bool {
+    document["operation"].is_string() && (document["kind"].is_object() || document["resource"].is_object())
 }
 
 /// Kind, resource and version of what the policy is asked about.
@@ -204,7 +209,16 @@ mod tests {
 
     #[test]
     fn what_the_policy_is_not_asked_about_is_refused() {
-        for text in ["", "---\n", "a: [", "7", "kind: Pod", "kind: VDISession", "{kind: VDISession, apiVersion: v1}"] {
+        for text in [
+            "",
+            "---\n",
+            "a: [",
+            "7",
+            "kind: Pod",
+            "kind: VDISession",
+            "{kind: VDISession, apiVersion: v1}",
+            "request: 7",
+        ] {
             assert!(request(&Circumstances::default(), text, &[]).is_err(), "{text}");
         }
     }

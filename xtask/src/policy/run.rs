@@ -12,7 +12,7 @@ use vdi_tests::policy::{Capabilities, PolicyHost};
 use super::{
     Output, build,
     request::{Circumstances, documents},
-    text::{harmless, indented},
+    text::{harmless, indented, show},
     verdict,
 };
 
@@ -62,9 +62,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         let response = host.validate(request, &settings, capabilities.clone())?;
         verdicts.push(response.accepted);
         match options.output {
-            Some(Output::Json) => println!("{}", serde_json::to_string_pretty(&response)?),
-            None if verdicts.len() == 1 => print!("{}", verdict::description(request, &response)),
-            None => print!("\n{}", verdict::description(request, &response)),
+            Some(Output::Json) => show(&format!("{}\n", serde_json::to_string_pretty(&response)?))?,
+            None if verdicts.len() == 1 => show(&verdict::description(request, &response))?,
+            None => show(&format!("\n{}", verdict::description(request, &response)))?,
         }
     }
     // As grep and diff do: 1 is a no, and 2 an error.

@@ -1,6 +1,17 @@
 //! How things are shown to a person.
 
+use std::io::{ErrorKind, Write, stdout};
+
+use anyhow::Result;
 use serde_json::Value;
+
+/// Prints it. A reader that has had enough, such as `head`, is no error.
+pub fn show(text: &str) -> Result<()> {
+    match stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
 
 /// `310 KiB`
 pub fn size(bytes: usize) -> String {

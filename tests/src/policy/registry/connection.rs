@@ -21,8 +21,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Reads `reference`, with or without Kubewarden's `registry://`, and finds the credentials for its registry. Nothing is
-    /// sent yet.
+    /// Reads `reference`, with or without Kubewarden's `registry://`, and finds the credentials for its registry.
+    /// Nothing is sent yet.
     pub async fn new(reference: &str, docker_config: &Path) -> Result<Self> {
         let reference: Reference =
             reference.strip_prefix("registry://").unwrap_or(reference).parse().with_context(|| {

@@ -1,4 +1,4 @@
-//! The same sources give the same module on every machine, so that anybody can find out what a published module is made of.
+//! The same sources and compiler give the same module on every machine, so that a published one can be checked.
 
 #![allow(clippy::unwrap_used)]
 
