@@ -155,14 +155,16 @@ mod tests {
             let image = Image::parse(text).unwrap();
             assert_eq!((image.repository.as_str(), image.has_digest), (repository, false), "{text}");
         }
-        let pinned = format!("a.example/b:1@sha256:{}", "0a".repeat(32));
-        assert!(Image::parse(&pinned).unwrap().has_digest);
+        for pinned in ["0a".repeat(32), "f9".repeat(64)] {
+            let pinned = format!("a.example/b:1@sha{}:{pinned}", pinned.len() * 4);
+            assert!(Image::parse(&pinned).unwrap().has_digest, "{pinned}");
+        }
     }
 
     #[test]
     fn what_no_runtime_can_read_is_refused() {
         let (short, upper) = ("a@sha256:0a".to_owned(), format!("a@sha256:{}", "0A".repeat(32)));
-        let md5 = format!("a@md5:{}", "0".repeat(32));
+        let (md5, word) = (format!("a@md5:{}", "0".repeat(32)), format!("a@sha512:{}", "word".repeat(32)));
         let (long_tag, long_path) = (format!("a:{}", "t".repeat(129)), format!("a.b/{}", "p".repeat(256)));
         for text in [
             "",
@@ -196,6 +198,8 @@ mod tests {
             &short,
             &upper,
             &md5,
+            &word,
+            "a@sha512:0a",
             &long_tag,
             &long_path,
         ] {

@@ -1,4 +1,4 @@
-//! The Kubewarden admission policy for `VDISession`s.
+//! The Kubewarden admission policy for `VDISession`s and `VDITemplate`s.
 //!
 //! Everything but this file is pure: [`review::validate`] takes the bytes that a policy server sends and says what the
 //! answer is. Here it is only connected to waPC, the calling convention of Kubewarden's modules.

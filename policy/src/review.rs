@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     field,
-    host::Host,
+    host::{self, Host},
     mutation,
     request::{Kind, Object, Operation, Request, Wanted},
     rules::{Context, Field, Mode, RULES, Rule, When},
@@ -19,9 +19,15 @@ use crate::{
 ///
 /// Fails closed: what can't be read is rejected, with a message that says what it was.
 pub fn validate(payload: &[u8], host: &dyn Host) -> Verdict {
+    // A list of a struct's fields would be read as the struct too.
+    let is_object = payload.trim_ascii_start().starts_with(b"{");
     let payload: Payload = match serde_json::from_slice(payload) {
-        Ok(payload) => payload,
-        Err(error) => return Verdict::refused(Code::BadRequest, format!("the request can't be read: {error}")),
+        Ok(payload) if is_object => payload,
+        Ok(_) => return Verdict::refused(Code::BadRequest, "the request can't be read: it is no object".to_owned()),
+        Err(error) => {
+            let message = format!("the request can't be read: {}", host::readable(&error.to_string()));
+            return Verdict::refused(Code::BadRequest, message);
+        }
     };
     match Settings::parse(payload.settings.as_ref()) {
         Ok((settings, deprecated)) => {
@@ -233,10 +239,23 @@ mod tests {
 
     #[test]
     fn a_payload_that_is_no_json_object_is_a_bad_request() {
-        for payload in [&b""[..], b"{", b"[]", b"null", b"\xff", b"{\"settings\":{}}", &b"[".repeat(10_000)] {
+        let (nested, long) = (b"[".repeat(10_000), format!("{:?}", "a".repeat(1 << 20)));
+        let list: &[u8] = br#"[{"kind": {"group": "", "kind": "Pod"}}, {}]"#;
+        for payload in
+            [&b""[..], b"{", b"[]", list, b"null", b"\xff", b"{\"settings\":{}}", &nested[..], long.as_bytes()]
+        {
             let answer = validate(payload).answer;
-            assert!(matches!(answer, Answer::Rejected(Code::BadRequest | Code::InternalServerError, _)), "{answer:?}");
+            let Answer::Rejected(Code::BadRequest | Code::InternalServerError, message) = answer else {
+                panic!("{answer:?}")
+            };
+            assert!(message.len() < 1_000, "{} bytes", message.len());
         }
+    }
+
+    #[test]
+    fn a_request_that_is_no_object_is_told_what_it_should_be() {
+        let verdict = validate(br#"{"settings": {}, "request": 7}"#);
+        assert!(message(verdict).contains("invalid type: integer `7`, expected an AdmissionRequest"));
     }
 
     #[test]

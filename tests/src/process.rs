@@ -1,6 +1,6 @@
 //! Running cargo, and what blocks.
 
-use std::{ffi::OsStr, path::Path, process::Command};
+use std::{ffi::OsStr, iter, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
@@ -23,13 +23,25 @@ pub fn cargo_in(folder: &Path) -> Command {
     command.current_dir(folder);
     // Set by `cargo run`, `cargo test` and cargo-llvm-cov for the host; they don't fit another target.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // What cargo says of the package that it runs. Build scripts, ring's for one, take it as news, and all that depends
+    // on them is built again.
+    let variables = std::env::vars_os().map(|(name, _)| name);
+    for name in variables.filter(|name| is_about_package(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
     command
+}
+
+fn is_about_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
 /// Runs a command to its end. What it prints is to be seen.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("{} can't be run", command.get_program().display()))?;
-    ensure!(status.success(), "{command:?} failed: {status}; see above");
+    let words = iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+    ensure!(status.success(), "`{}` failed: {status}; see above", words.join(" "));
     Ok(())
 }
 

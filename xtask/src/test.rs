@@ -1,10 +1,7 @@
 //! `cargo xtask test`: what has to hold before anything lands.
 
-use std::process::Command;
-
-use anyhow::{Context, bail};
 use vdi_cluster::progress;
-use vdi_tests::{setup, workspace};
+use vdi_tests::{process, setup};
 
 use crate::fuzz;
 
@@ -32,14 +29,5 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn cargo(title: &str, arguments: &[&str]) -> anyhow::Result<()> {
-    progress::step(title, async {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status =
-            Command::new(cargo).args(arguments).current_dir(workspace()).status().context("cargo can't be run")?;
-        if !status.success() {
-            bail!("`cargo {}` failed: {status}; see above", arguments.join(" "));
-        }
-        Ok(())
-    })
-    .await
+    progress::step(title, async { process::cargo(arguments) }).await
 }
