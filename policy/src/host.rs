@@ -94,14 +94,15 @@ fn ask(host: &dyn Host, operation: &str, request: &Value) -> Result<Value, Strin
     host.kubernetes(operation, request).map_err(|why| readable(&why))
 }
 
-/// The host's words as they may stand in a message: on one line, not endless, and without what a terminal acts on.
+/// The host's words as they may stand in a message: their first line, not endless, and without what a terminal acts on.
+/// Below it a policy server may have put a backtrace.
 pub fn readable(words: &str) -> String {
     const SHOWN: usize = 500;
     let escaped = |c: char| match c {
         '\'' | '"' => c.to_string(),
         c => c.escape_debug().to_string(),
     };
-    words.chars().take(SHOWN).map(escaped).collect()
+    words.lines().next().unwrap_or_default().chars().take(SHOWN).map(escaped).collect()
 }
 
 fn not_understood(operation: &str) -> String {
@@ -116,7 +117,7 @@ mod tests {
     fn the_hosts_words_stay_as_they_are_unless_a_terminal_would_act_on_them() {
         let plain = "Policy has not been granted access to the 'kubernetes/can_i' host capability. \"é\"";
         assert_eq!(readable(plain), plain);
-        assert_eq!(readable("\u{1b}[2J\r\n\u{202e}"), r"\u{1b}[2J\r\n\u{202e}");
+        assert_eq!(readable("\u{1b}[2J\r\u{202e}\nStack backtrace:\n  0: main"), r"\u{1b}[2J\r\u{202e}");
         assert_eq!(readable(&"a".repeat(1 << 20)).len(), 500);
     }
 }

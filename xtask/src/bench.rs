@@ -17,9 +17,11 @@ enum What {
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     match options.what {
-        What::Policy => {
-            setup::wasm_target()?;
-            process::cargo(["bench", "--package=vdi-tests", "--bench=policy"])
-        }
+        What::Policy => policy(),
     }
+}
+
+pub fn policy() -> anyhow::Result<()> {
+    setup::wasm_target()?;
+    process::cargo(["bench", "--package=vdi-tests", "--bench=policy"])
 }

@@ -14,6 +14,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::bench;
+
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Build the module into target/policy/, with its metadata in it
@@ -30,6 +32,8 @@ pub enum Command {
     ///
     /// Exits with 0 when everything is accepted, 1 when something is rejected, and 2 when it can't be asked.
     Run(run::Options),
+    /// Measure it, as `cargo xtask bench policy` does
+    Bench,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -45,6 +49,7 @@ pub async fn run(command: &Command) -> Result<ExitCode> {
         Command::Push(options) => push::run(options).await,
         Command::Pull(options) => pull::run(options).await,
         Command::Run(options) => return run::run(options),
+        Command::Bench => bench::policy(),
     }?;
     Ok(ExitCode::SUCCESS)
 }
