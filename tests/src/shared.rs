@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, sync::LazyLock};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::{runtime::Runtime, sync::OnceCell};
-use vdi_cluster::SimulatedNodes;
+use vdi_cluster::{ControlPlane, SimulatedNodes, User};
 
 use crate::{
     stack::{Settings, Stack},
-    target,
+    target, workspace,
 };
 
 /// What all tests of a binary share, started by the first that needs it. It goes when the binary ends, as everything in a
@@ -55,4 +55,20 @@ pub fn directory() -> PathBuf {
     // Without the hash that cargo puts behind it.
     let name = binary.as_deref().and_then(|name| Some(name.rsplit_once('-')?.0)).unwrap_or("test");
     target().join("clusters").join(name)
+}
+
+/// Runs a test on an API server that has the CRDs of deploy/crds, and nothing else of ours.
+pub fn with_crds(test: impl AsyncFnOnce(&'static ControlPlane) -> Result<()>) -> Result<()> {
+    static CLUSTER: Shared<ControlPlane> = Shared::new();
+    CLUSTER.with(start_with_crds, test)
+}
+
+async fn start_with_crds() -> Result<ControlPlane> {
+    let cluster = ControlPlane::start(directory(), &[]).await?;
+    let crds = workspace().join("deploy/crds").display().to_string();
+    for arguments in [&["apply", "-f", &crds][..], &["wait", "--for=condition=Established", "--all", "crd"]] {
+        let output = cluster.kubectl(&User::admin(), arguments)?.output().await?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(cluster)
 }

@@ -8,25 +8,7 @@ use kube::{
 use serde_json::{Value, json};
 use vdi_api::{Email, Gpus, Memory, Timeout, VDISession, VDITemplate};
 use vdi_cluster::{ControlPlane, User};
-use vdi_tests::{
-    shared::{self, Shared},
-    workspace,
-};
-
-static CLUSTER: Shared<ControlPlane> = Shared::new();
-
-/// Runs a test on an API server that has the CRDs of deploy/crds, and nothing else of ours.
-fn with_crds(test: impl AsyncFnOnce(&'static ControlPlane) -> Result<()>) -> Result<()> {
-    CLUSTER.with(start, test)
-}
-
-async fn start() -> Result<ControlPlane> {
-    let cluster = ControlPlane::start(shared::directory(), &[]).await?;
-    let crds = workspace().join("deploy/crds").display().to_string();
-    kubectl(&cluster, ["apply", "-f", &crds]).await?;
-    kubectl(&cluster, ["wait", "--for=condition=Established", "--all", "crd"]).await?;
-    Ok(cluster)
-}
+use vdi_tests::shared::with_crds;
 
 async fn kubectl<const N: usize>(cluster: &ControlPlane, arguments: [&str; N]) -> Result<String> {
     let output = cluster.kubectl(&User::admin(), arguments)?.output().await?;

@@ -9,33 +9,15 @@ use kube::{
 };
 use serde_json::{Value, json};
 use vdi_api::{Memory, Timeout, VDISession};
-use vdi_cluster::{ControlPlane, User};
+use vdi_cluster::ControlPlane;
 use vdi_tests::{
     policy::{
         Played,
         case::{create, valid_session},
         native,
     },
-    shared::{self, Shared},
-    workspace,
+    shared::with_crds,
 };
-
-static CLUSTER: Shared<ControlPlane> = Shared::new();
-
-fn with_crds(test: impl AsyncFnOnce(&'static ControlPlane) -> Result<()>) -> Result<()> {
-    CLUSTER.with(
-        async || {
-            let cluster = ControlPlane::start(shared::directory(), &[]).await?;
-            let crds = workspace().join("deploy/crds").display().to_string();
-            for arguments in [&["apply", "-f", &crds][..], &["wait", "--for=condition=Established", "--all", "crd"]] {
-                let output = cluster.kubectl(&User::admin(), arguments)?.output().await?;
-                ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            }
-            Ok(cluster)
-        },
-        test,
-    )
-}
 
 /// Whether the policy takes a session whose field has this value.
 fn policy_takes(path: &str, value: &str) -> Result<bool> {
