@@ -1,11 +1,18 @@
 //! Turns VDISessions into desktops. One pass over a session is five steps: observe -> plan -> apply -> publish -> requeue
 //! (`reconcile.rs`).
 
+mod accelerated;
+mod activity;
 mod apply;
+mod events;
+mod fetch;
 #[cfg(test)]
 mod fixture;
+mod home;
 mod hosts;
 mod in_flight;
+mod line;
+mod memory;
 mod metrics;
 mod observe;
 mod plan;
@@ -13,11 +20,13 @@ mod pod_state;
 mod publish;
 mod reason;
 mod reconcile;
+mod renderer;
 mod resources;
 mod server;
 mod settings;
 mod stores;
 mod template;
+mod terms;
 mod url;
 
 use std::sync::Arc;
@@ -25,16 +34,18 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use futures::FutureExt;
-use kube::{
-    Client,
-    runtime::events::{Recorder, Reporter},
-};
-use tokio::{net::TcpListener, signal::unix::SignalKind};
+use kube::Client;
+use tokio::{net::TcpListener, signal::unix::SignalKind, sync::mpsc::unbounded_channel};
 
 use crate::{
+    activity::Activity,
+    home::Homes,
     hosts::HostClaims,
     in_flight::InFlight,
+    line::Lines,
+    memory::Memories,
     metrics::Metrics,
+    resources::Gateway,
     server::Probes,
     settings::{LogFormat, Settings},
 };
@@ -54,15 +65,22 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!(listen = %listener.local_addr()?, "serving /healthz, /readyz and /metrics");
     let serving = axum::serve(listener, server::router(probes)).with_graceful_shutdown(stop.clone());
 
+    let (called, calls) = unbounded_channel();
     let context = reconcile::Context {
-        hosts: HostClaims::new(settings.url_template.in_domain(&settings.domain)),
-        events: Recorder::new(client.clone(), Reporter { controller: "vdi-controller".to_owned(), instance: None }),
+        memories: Memories {
+            hosts: HostClaims::new(settings.url_template.in_domain(&settings.domain)),
+            homes: Homes::default(),
+            lines: Lines::default(),
+            activity: Activity::of(settings.activity_url.clone()),
+            gateway: Gateway { namespace: settings.gateway_namespace.clone() },
+            called,
+        },
         in_flight: InFlight::default(),
         client,
         stores,
         metrics,
     };
-    let reconciling = reconcile::run(watches, context, settings.concurrency, stop);
+    let reconciling = reconcile::run(watches, context, calls, settings.concurrency, stop);
     let (served, ()) = tokio::join!(serving.into_future(), reconciling);
     tracing::info!("stopped");
     served.context("serving /healthz, /readyz and /metrics")

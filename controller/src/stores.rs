@@ -4,12 +4,16 @@ use std::{fmt::Debug, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use k8s_openapi::{
-    api::core::v1::{Pod, PodSpec, PodStatus},
+    api::{
+        core::v1::{PersistentVolumeClaim, Pod, PodSpec, PodStatus},
+        networking::v1::NetworkPolicy,
+        scheduling::v1::PriorityClass,
+    },
     serde::de::DeserializeOwned,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    runtime::{WatchStreamExt, reflector, reflector::Store, watcher, watcher::Event},
+    runtime::{WatchStreamExt, reflector, reflector::{ObjectRef, Store}, watcher, watcher::Event},
 };
 use tokio::sync::watch::{self, error::RecvError};
 use vdi_api::{VDISession, VDITemplate};
@@ -21,6 +25,10 @@ pub struct Stores {
     pub sessions: Store<VDISession>,
     pub templates: Store<VDITemplate>,
     pub pods: Store<Pod>,
+    /// The homes that this controller made.
+    pub claims: Store<PersistentVolumeClaim>,
+    pub policies: Store<NetworkPolicy>,
+    pub priorities: Store<PriorityClass>,
     /// How many of them have seen the whole of what they watch.
     complete: watch::Receiver<usize>,
 }
@@ -30,6 +38,9 @@ pub struct Watches {
     pub sessions: BoxStream<'static, watcher::Result<VDISession>>,
     pub templates: BoxStream<'static, watcher::Result<VDITemplate>>,
     pub pods: BoxStream<'static, watcher::Result<Pod>>,
+    pub claims: BoxStream<'static, watcher::Result<PersistentVolumeClaim>>,
+    pub policies: BoxStream<'static, watcher::Result<NetworkPolicy>>,
+    pub priorities: BoxStream<'static, watcher::Result<PriorityClass>>,
 }
 
 pub fn watch(client: &Client) -> (Stores, Watches) {
@@ -39,11 +50,21 @@ pub fn watch(client: &Client) -> (Stores, Watches) {
     let ours = watcher::Config::default().labels(OURS);
 
     let (sessions, session_watch) = watch_one(client, everything.clone(), forget_managers, &complete);
-    let (templates, template_watch) = watch_one(client, everything, forget_managers, &complete);
-    let (pods, pod_watch) = watch_one(client, ours, trim, &complete);
+    let (templates, template_watch) = watch_one(client, everything.clone(), forget_managers, &complete);
+    let (priorities, priority_watch) = watch_one(client, everything, forget_managers, &complete);
+    let (pods, pod_watch) = watch_one(client, ours.clone(), trim_pod, &complete);
+    let (claims, claim_watch) = watch_one(client, ours.clone(), trim_claim, &complete);
+    let (policies, policy_watch) = watch_one(client, ours, forget_managers, &complete);
     (
-        Stores { sessions, templates, pods, complete: completed },
-        Watches { sessions: session_watch, templates: template_watch, pods: pod_watch },
+        Stores { sessions, templates, pods, claims, policies, priorities, complete: completed },
+        Watches {
+            sessions: session_watch,
+            templates: template_watch,
+            pods: pod_watch,
+            claims: claim_watch,
+            policies: policy_watch,
+            priorities: priority_watch,
+        },
     )
 }
 
@@ -71,7 +92,7 @@ where
 }
 
 impl Stores {
-    const COUNT: usize = 3;
+    const COUNT: usize = 6;
 
     /// Returns once every store has seen the whole of what it watches. Planning before that would take what hasn't been
     /// read yet for something that doesn't exist.
@@ -79,6 +100,15 @@ impl Stores {
     /// Not by [`Store::wait_until_ready`]: of several that wait for the same store, kube 5.0 wakes only the last.
     pub async fn wait_until_complete(&self) -> Result<(), RecvError> {
         self.complete.clone().wait_for(|stores| *stores == Self::COUNT).await.map(drop)
+    }
+
+    /// The value of a priority class; without a name, of the cluster's default.
+    pub fn priority(&self, class: Option<&str>) -> i32 {
+        let class = match class {
+            Some(name) => self.priorities.get(&ObjectRef::new(name)),
+            None => self.priorities.find(|class| class.global_default == Some(true)),
+        };
+        class.map_or(0, |class| class.value)
     }
 
     pub fn are_complete(&self) -> bool {
@@ -91,9 +121,8 @@ fn forget_managers(object: &mut impl ResourceExt) {
 }
 
 /// A pod is read for its place and its state only; the rest is most of its size.
-fn trim(pod: &mut Pod) {
+fn trim_pod(pod: &mut Pod) {
     forget_managers(pod);
-    pod.metadata.annotations = None;
     pod.spec = pod.spec.take().map(|spec| PodSpec { node_name: spec.node_name, ..Default::default() });
     pod.status = pod.status.take().map(|status| PodStatus {
         phase: status.phase,
@@ -104,4 +133,10 @@ fn trim(pod: &mut Pod) {
         pod_ip: status.pod_ip,
         ..Default::default()
     });
+}
+
+/// Of a home it is enough to know that it is there.
+fn trim_claim(claim: &mut PersistentVolumeClaim) {
+    forget_managers(claim);
+    (claim.spec, claim.status) = (None, None);
 }
