@@ -1,14 +1,15 @@
 //! One pass: observe -> plan -> apply -> publish -> requeue.
 
 use std::{
+    future::{Ready, ready},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::{
-    Client, ResourceExt,
+    Client,
     runtime::{
         Controller,
         controller::{self, Action as Requeue},
@@ -16,19 +17,20 @@ use kube::{
         reflector::ObjectRef,
     },
 };
-use tokio::sync::watch::error::RecvError;
-use vdi_api::{VDISession, VDITemplate};
+use vdi_api::{Phase, VDISession, VDISessionStatus};
 
 use crate::{
     apply::{ApplyError, Outcome, apply},
+    clock::{Clock, until, whole_seconds},
     hosts::HostClaims,
     in_flight::InFlight,
-    metrics::Metrics,
+    metrics::Counters,
     observe::observe,
     plan::{Action, pending, plan},
     pod_state::PodState,
     publish::{PublishError, publish},
-    stores::{Stores, Watches},
+    queue::Queue,
+    stores::{self, Stores},
 };
 
 /// What every pass works with.
@@ -38,7 +40,9 @@ pub struct Context {
     pub hosts: HostClaims,
     pub in_flight: InFlight,
     pub events: Recorder,
-    pub metrics: Arc<Metrics>,
+    pub clock: Arc<Clock>,
+    pub queue: Arc<Queue>,
+    pub counters: Counters,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +51,6 @@ pub enum ReconcileError {
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Publish(#[from] PublishError),
-    #[error("the watches have ended: {0}")]
-    Watch(#[from] RecvError),
 }
 
 /// After an error of the API server.
@@ -58,48 +60,37 @@ const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// Sleeping is measured by a clock that doesn't jump when the wall clock does, so it is never for long.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10 * 60);
 
-/// Runs until `stop`, then finishes the passes that have begun.
-pub async fn run(
-    watches: Watches,
-    context: Context,
-    concurrency: u16,
-    stop: impl Future<Output = ()> + Send + Sync + 'static,
-) {
-    let stores = context.stores.clone();
-    let by_template = move |template: VDITemplate| waiting_for(&template.name_any(), &stores);
+/// Looks at every session, and at each again when something about it changes. Runs until `stop`, then finishes the passes
+/// that have begun. The stores have to be complete.
+pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+    let (stores, queue) = (context.stores.clone(), context.queue.clone());
+    // First the queue is opened and then filled: what changes in between comes twice rather than never.
+    let triggers = queue.open();
+    queue.add(stores::all(&stores.sessions));
     let config = controller::Config::default().concurrency(concurrency);
-    Controller::for_stream(watches.sessions, context.stores.sessions.clone())
-        .owns_stream(watches.pods)
-        .watches_stream(watches.templates, by_template)
+    Controller::for_stream(stream::empty(), stores.sessions)
+        .reconcile_on(triggers)
         .with_config(config)
         .graceful_shutdown_on(stop)
         .run(reconcile, |_, _, _| Requeue::requeue(RETRY), Arc::new(context))
-        .for_each(log)
+        .for_each(|pass| log(pass, &queue))
         .await;
 }
 
-/// The sessions that a new or changed template may set going: those without a pod.
-fn waiting_for(template: &str, stores: &Stores) -> Vec<ObjectRef<VDISession>> {
-    let has_pod = |session: &VDISession| session.status.as_ref().is_some_and(|status| status.pod_name.is_some());
-    let sessions = stores.sessions.state().into_iter();
-    let waiting = sessions.filter(|session| session.spec.template == template && !has_pod(session));
-    waiting.map(|session| ObjectRef::from_obj(session.as_ref())).collect()
-}
-
 async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Requeue, ReconcileError> {
-    context.stores.wait_until_complete().await?;
+    context.queue.taken(&ObjectRef::from_obj(session.as_ref()));
     let began = Instant::now();
     let result = pass(&session, &context).await;
-    context.metrics.reconciled(result.is_ok(), began.elapsed());
+    context.counters.reconciled(&result, began.elapsed());
     result
 }
 
 async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, ReconcileError> {
-    let Context { client, stores, hosts, in_flight, events, .. } = context;
+    let Context { client, stores, hosts, in_flight, events, clock, counters, .. } = context;
     if in_flight.is_replaced(session) {
         return Ok(Requeue::await_change());
     }
-    let now = whole_seconds(Timestamp::now());
+    let now = whole_seconds(clock.now());
 
     let observed = observe(session, stores, hosts);
     if observed.pod != PodState::Absent {
@@ -123,27 +114,34 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
     }
     if publish(session, &plan.status, client, events).await? {
         in_flight.status_written(session);
+        if let Some(took) = first_start(session, &plan.status, now) {
+            counters.started(&session.spec.template, took);
+        }
     }
     Ok(wake.map_or_else(Requeue::await_change, |wait| Requeue::requeue(wait.min(LONGEST_SLEEP))))
 }
 
-/// Kubernetes keeps times in whole seconds.
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-fn until(deadline: Timestamp, now: Timestamp) -> Duration {
-    deadline.duration_since(now).try_into().unwrap_or(Duration::ZERO)
+/// How long the session took from its creation to its first Running, when this is that. One whose spec was changed may have
+/// been suspended for a while, which says nothing about how fast desktops start.
+fn first_start(session: &VDISession, new: &VDISessionStatus, now: Timestamp) -> Option<Duration> {
+    let ran = session.status.as_ref().is_some_and(|status| status.start_time.is_some());
+    let created = session.metadata.creation_timestamp.as_ref()?.0;
+    let is_first = new.phase == Phase::Running && !ran && session.metadata.generation == Some(1);
+    is_first.then(|| until(now, created))
 }
 
 type Pass = Result<(ObjectRef<VDISession>, Requeue), controller::Error<ReconcileError, kube::runtime::watcher::Error>>;
 
-async fn log(pass: Pass) {
+fn log(pass: Pass, queue: &Queue) -> Ready<()> {
     match pass {
         Ok((session, _)) => tracing::debug!(%session, "reconciled"),
         // Deleted between the event and the pass: there is nothing to do.
-        Err(controller::Error::ObjectNotFound(_)) => {}
+        Err(controller::Error::ObjectNotFound(session)) => {
+            let session = session.namespace.iter().fold(ObjectRef::new(&session.name), |key, space| key.within(space));
+            queue.taken(&session);
+        }
         Err(controller::Error::ReconcilerFailed(error, session)) => tracing::error!(%session, %error, "will try again"),
-        Err(error) => tracing::warn!(%error, "a watch was interrupted and goes on"),
+        Err(error) => tracing::error!(%error, "the reconcile loop has failed"),
     }
+    ready(())
 }
