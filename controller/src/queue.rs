@@ -44,7 +44,7 @@ impl Queue {
         }
     }
 
-    /// A session's pass begins, or there is no such session any more.
+    /// A session's pass begins, and reads the stores from here on; or there is no such session any more.
     pub fn taken(&self, session: &Key) {
         if let Some(Open { waiting, .. }) = &mut *self.lock() {
             waiting.remove(session);

@@ -78,7 +78,10 @@ pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = 
 }
 
 async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Requeue, ReconcileError> {
-    context.queue.taken(&ObjectRef::from_obj(session.as_ref()));
+    let key = ObjectRef::from_obj(session.as_ref());
+    context.queue.taken(&key);
+    // Read again: a change that came after `session` was read, and before this, isn't queued once more.
+    let Some(session) = context.stores.sessions.get(&key) else { return Ok(Requeue::await_change()) };
     let began = Instant::now();
     let result = pass(&session, &context).await;
     context.counters.reconciled(&result, began.elapsed());

@@ -144,10 +144,11 @@ impl Stack {
     pub fn start_replica(&self, name: &'static str, flags: &[String]) -> Result<Replica> {
         let mut arguments = vec!["--listen".into(), "127.0.0.1:0".into()];
         arguments.extend(flags.iter().map(Into::into));
+        let program = controller_program();
         let launch = Launch {
             arguments,
             environment: vec![("KUBECONFIG", self.cluster.kubeconfig(&controller())?.into())],
-            ..Launch::new(name, &controller_program())
+            ..Launch::new(name, &program)
         };
         let server = Server::start(&self.cluster.logs(), launch)?;
         Ok(Replica { server, log: self.cluster.logs().join(name).with_extension("log") })
@@ -256,7 +257,8 @@ pub fn controller_program() -> PathBuf {
     target().join("debug/vdi-controller")
 }
 
-fn build_controller() -> Result<()> {
+/// Does nothing when it has been done.
+pub fn build_controller() -> Result<()> {
     // With the features that the whole workspace has, as whoever runs this was built: less to build.
     process::cargo(["build", "--workspace", "--bin=vdi-controller"])
 }
