@@ -1,36 +1,37 @@
 //! One pass: observe -> plan -> apply -> publish -> requeue.
 
 use std::{
+    future::{Ready, ready},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{Stream, StreamExt, stream};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{
-    Client, ResourceExt,
+    Client,
     runtime::{
         Controller,
         controller::{self, Action as Requeue},
         reflector::ObjectRef,
     },
 };
-use tokio::sync::{mpsc::UnboundedReceiver, watch::error::RecvError};
-use vdi_api::{VDISession, VDITemplate};
+use vdi_api::{Phase, VDISession, VDISessionStatus};
 
 use crate::{
     apply::{ApplyError, Outcome, apply},
+    clock::{Clock, until, whole_seconds},
     events::{self, News},
     in_flight::InFlight,
     memory::Memories,
-    metrics::Metrics,
+    metrics::Counters,
     observe::observe,
     plan::{Action, Notice, plan, status},
     pod_state::PodState,
     publish::{PublishError, publish},
+    queue::Queue,
     renderer,
-    stores::{Stores, Watches},
+    stores::{self, Stores},
 };
 
 /// What every pass works with.
@@ -39,7 +40,9 @@ pub struct Context {
     pub stores: Stores,
     pub memories: Memories,
     pub in_flight: InFlight,
-    pub metrics: Arc<Metrics>,
+    pub clock: Arc<Clock>,
+    pub queue: Arc<Queue>,
+    pub counters: Counters,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +51,6 @@ pub enum ReconcileError {
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Publish(#[from] PublishError),
-    #[error("the watches have ended: {0}")]
-    Watch(#[from] RecvError),
 }
 
 /// After an error of the API server.
@@ -59,70 +60,48 @@ const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// Sleeping is measured by a clock that doesn't jump when the wall clock does, so it is never for long.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10 * 60);
 
-/// Runs until `stop`, then finishes the passes that have begun.
-pub async fn run(
-    watches: Watches,
-    context: Context,
-    called: UnboundedReceiver<ObjectRef<VDISession>>,
-    concurrency: u16,
-    stop: impl Future<Output = ()> + Send + Sync + 'static,
-) {
+/// Looks at every session, and at each again when something about it changes. Runs until `stop`, then finishes the passes
+/// that have begun. The stores have to be complete.
+pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+    let (stores, queue) = (context.stores.clone(), context.queue.clone());
+    // First the queue is opened and then filled: what changes in between comes twice rather than never.
+    let triggers = queue.open();
+    queue.add(stores::all(&stores.sessions));
+    // Who has which home, and who waits for GPUs since when, has to be known before the first of them is planned for.
+    for session in stores.sessions.state() {
+        observe(&session, &stores, &context.memories, whole_seconds(context.clock.now()));
+    }
     let context = Arc::new(context);
-    let stores = context.stores.clone();
-    let by_template = move |template: VDITemplate| waiting_for(&template.name_any(), &stores);
-    let stores = context.stores.clone();
-    let by_namespace = move |policy: NetworkPolicy| in_namespace(&policy, &stores);
     let config = controller::Config::default().concurrency(concurrency);
-    let passes = Controller::for_stream(watches.sessions, context.stores.sessions.clone())
-        .owns_stream(watches.pods)
-        .watches_stream(watches.templates, by_template)
-        .watches_stream(watches.policies, by_namespace)
-        .watches_stream(watches.claims, |_| None)
-        .watches_stream(watches.priorities, |_| None)
-        .reconcile_on(calls(called))
+    let passes = Controller::for_stream(stream::empty(), stores.sessions.clone())
+        .reconcile_on(triggers)
         .with_config(config)
         .graceful_shutdown_on(stop)
         .run(reconcile, |_, _, _| Requeue::requeue(RETRY), context.clone())
-        .for_each(async |pass| finish(pass, &context));
+        .for_each(|pass| finish(pass, &context));
     tokio::select! {
         () = passes => {}
-        () = context.memories.activity.follow(Timestamp::now) => {}
+        () = context.memories.activity.follow(|| context.clock.now()) => {}
     }
 }
 
-/// The sessions that a new or changed template may set going: those without a pod.
-fn waiting_for(template: &str, stores: &Stores) -> Vec<ObjectRef<VDISession>> {
-    let has_pod = |session: &VDISession| session.status.as_ref().is_some_and(|status| status.pod_name.is_some());
-    let sessions = stores.sessions.state().into_iter();
-    let waiting = sessions.filter(|session| session.spec.template == template && !has_pod(session));
-    waiting.map(|session| ObjectRef::from_obj(session.as_ref())).collect()
-}
-
-fn calls(called: UnboundedReceiver<ObjectRef<VDISession>>) -> impl Stream<Item = ObjectRef<VDISession>> {
-    stream::unfold(called, async |mut called| Some((called.recv().await?, called)))
-}
-
-/// Those that a policy is about, which may have been changed by somebody else.
-fn in_namespace(policy: &NetworkPolicy, stores: &Stores) -> Vec<ObjectRef<VDISession>> {
-    let sessions = stores.sessions.state().into_iter();
-    let sessions = sessions.filter(|session| session.namespace() == policy.namespace());
-    sessions.map(|session| ObjectRef::from_obj(session.as_ref())).collect()
-}
-
 async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Requeue, ReconcileError> {
-    context.stores.wait_until_complete().await?;
+    let key = ObjectRef::from_obj(session.as_ref());
+    context.queue.taken(&key);
+    // Read again: a change that came after `session` was read, and before this, isn't queued once more.
+    let Some(session) = context.stores.sessions.get(&key) else { return Ok(Requeue::await_change()) };
     let began = Instant::now();
     let result = pass(&session, &context).await;
-    context.metrics.reconciled(result.is_ok(), began.elapsed());
+    context.counters.reconciled(&result, began.elapsed());
     result
 }
 
 async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, ReconcileError> {
-    let Context { client, stores, memories, in_flight, .. } = context;
+    let Context { client, stores, memories, in_flight, clock, counters, .. } = context;
     if in_flight.is_replaced(session) {
         return Ok(Requeue::await_change());
     }
-    let now = whole_seconds(Timestamp::now());
+    let now = whole_seconds(clock.now());
 
     let mut observed = observe(session, stores, memories, now);
     if observed.pod != PodState::Absent {
@@ -154,38 +133,41 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
     }
     if publish(session, &plan.status, client, now).await? {
         in_flight.status_written(session);
-    }
-    for notice in &plan.notices {
-        if in_flight.is_news(session, notice) {
-            let Notice { reason, message, key } = notice;
-            let action = format!("{:?}", plan.status.phase);
-            events::tell(session, News { is_warning: true, reason, message, action, key }, client, now).await;
+        if let Some(took) = first_start(session, &plan.status, now) {
+            counters.started(&session.spec.template, took);
         }
+    }
+    for notice in plan.notices.iter().filter(|notice| in_flight.is_news(session, notice)) {
+        let Notice { reason, message, key } = notice;
+        let news = News { is_warning: true, reason, message, action: format!("{:?}", plan.status.phase), key };
+        events::tell(session, news, client, now).await;
     }
     Ok(wake.map_or_else(Requeue::await_change, |wait| Requeue::requeue(wait.min(LONGEST_SLEEP))))
 }
 
-/// Kubernetes keeps times in whole seconds.
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-fn until(deadline: Timestamp, now: Timestamp) -> Duration {
-    deadline.duration_since(now).try_into().unwrap_or(Duration::ZERO)
+/// How long the session took from its creation to its first Running, when this is that. One whose spec was changed may have
+/// been suspended for a while, which says nothing about how fast desktops start.
+fn first_start(session: &VDISession, new: &VDISessionStatus, now: Timestamp) -> Option<Duration> {
+    let ran = session.status.as_ref().is_some_and(|status| status.start_time.is_some());
+    let created = session.metadata.creation_timestamp.as_ref()?.0;
+    let is_first = new.phase == Phase::Running && !ran && session.metadata.generation == Some(1);
+    is_first.then(|| until(now, created))
 }
 
 type Pass = Result<(ObjectRef<VDISession>, Requeue), controller::Error<ReconcileError, kube::runtime::watcher::Error>>;
 
-fn finish(pass: Pass, context: &Context) {
+fn finish(pass: Pass, context: &Context) -> Ready<()> {
     match pass {
         Ok((session, _)) => tracing::debug!(%session, "reconciled"),
         // Deleted, with nothing left to wait for.
         Err(controller::Error::ObjectNotFound(session)) => {
             let session = session.into_kind_unchecked(());
+            context.queue.taken(&session);
             context.in_flight.forget(&session);
             context.memories.leave_line(&session);
         }
         Err(controller::Error::ReconcilerFailed(error, session)) => tracing::error!(%session, %error, "will try again"),
-        Err(error) => tracing::warn!(%error, "a watch was interrupted and goes on"),
+        Err(error) => tracing::error!(%error, "the reconcile loop has failed"),
     }
+    ready(())
 }

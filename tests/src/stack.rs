@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Output},
     sync::Arc,
     time::Duration,
@@ -35,7 +35,7 @@ pub const DESKTOPS: &str = "desktops";
 /// Dropping it, or dying in whatever way, takes everything down.
 pub struct Stack {
     // Dropped in this order: the API server goes last.
-    controller: Option<Server>,
+    controller: Option<Replica>,
     webhook: Option<Webhook>,
     pub cluster: ControlPlane,
     settings: Settings,
@@ -136,41 +136,37 @@ impl Stack {
 
     /// Starts the controller as it runs in a cluster: with its own credentials and only its own rights.
     pub async fn start_controller(&mut self) -> Result<()> {
+        self.controller = Some(self.start_replica("vdi-controller", &self.settings.controller)?);
+        Ok(())
+    }
+
+    /// Starts one more controller, with these flags and no others. Its log is `<name>.log`.
+    pub fn start_replica(&self, name: &'static str, flags: &[String]) -> Result<Replica> {
         let mut arguments = vec!["--listen".into(), "127.0.0.1:0".into()];
-        arguments.extend(self.settings.controller.iter().map(Into::into));
-        let program = target().join("debug/vdi-controller");
+        arguments.extend(flags.iter().map(Into::into));
+        let program = controller_program();
         let launch = Launch {
             arguments,
             environment: vec![("KUBECONFIG", self.cluster.kubeconfig(&controller())?.into())],
-            ..Launch::new("vdi-controller", &program)
+            ..Launch::new(name, &program)
         };
-        self.controller = Some(Server::start(&self.cluster.logs(), launch)?);
-        Ok(())
+        let server = Server::start(&self.cluster.logs(), launch)?;
+        Ok(Replica { server, log: self.cluster.logs().join(name).with_extension("log") })
     }
 
     /// Ends the controller as a crash does: it gets no chance to finish anything.
     pub fn kill_controller(&mut self) -> Result<()> {
-        Ok(self.controller.take().context("the controller is stopped")?.kill()?)
+        self.controller.take().context("the controller is stopped")?.kill()
     }
 
     /// Ends the controller as a rollout does, with SIGTERM. Returns how it exited.
     pub fn stop_controller(&mut self) -> Result<ExitStatus> {
-        Ok(self.controller.take().context("the controller is stopped")?.stop()?)
+        self.controller.take().context("the controller is stopped")?.stop()
     }
 
     /// Where the controller serves /healthz, /readyz and /metrics.
     pub async fn controller_address(&mut self) -> Result<SocketAddr> {
-        let log = self.cluster.logs().join("vdi-controller.log");
-        let controller = self.controller.as_mut().context("the controller is stopped")?;
-        loop {
-            controller.check()?;
-            let text = tokio::fs::read_to_string(&log).await?;
-            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if let Some(address) = lines.filter_map(|line| line["listen"].as_str()?.parse().ok()).next() {
-                return Ok(address);
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
+        self.controller.as_mut().context("the controller is stopped")?.address().await
     }
 
     /// Takes the admission policy away, as a crash of its server does. Its registration stays.
@@ -199,7 +195,70 @@ impl Stack {
     }
 }
 
-fn build_controller() -> Result<()> {
+/// One controller. Dropping it stops it.
+pub struct Replica {
+    server: Server,
+    log: PathBuf,
+}
+
+impl Replica {
+    /// Where it serves /healthz, /readyz and /metrics.
+    pub async fn address(&mut self) -> Result<SocketAddr> {
+        let line = self.logged("listen").await?;
+        Ok(line["listen"].as_str().context("no address")?.parse()?)
+    }
+
+    /// What it calls itself: in the lease, and to the API server.
+    pub async fn identity(&mut self) -> Result<String> {
+        Ok(self.logged("identity").await?["identity"].as_str().context("no name")?.to_owned())
+    }
+
+    /// Its process ID.
+    pub async fn process(&mut self) -> Result<u64> {
+        self.logged("pid").await?["pid"].as_u64().context("no number")
+    }
+
+    /// The first line of its log that has a field.
+    async fn logged(&mut self, field: &str) -> Result<Value> {
+        loop {
+            self.server.check()?;
+            let text = tokio::fs::read_to_string(&self.log).await?;
+            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(line) = lines.find(|line| !line[field].is_null()) {
+                return Ok(line);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(&self.log)?)
+    }
+
+    /// An error when it has exited.
+    pub fn check(&mut self) -> Result<()> {
+        Ok(self.server.check()?)
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(self) -> Result<()> {
+        Ok(self.server.kill()?)
+    }
+
+    /// Ends it with SIGTERM, as a rollout does. Returns how it exited.
+    pub fn stop(self) -> Result<ExitStatus> {
+        Ok(self.server.stop()?)
+    }
+}
+
+/// The controller, once it is built.
+pub fn controller_program() -> PathBuf {
+    target().join("debug/vdi-controller")
+}
+
+/// Does nothing when it has been done.
+pub fn build_controller() -> Result<()> {
     // With the features that the whole workspace has, as whoever runs this was built: less to build.
     process::cargo(["build", "--workspace", "--bin=vdi-controller"])
 }
