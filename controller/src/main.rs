@@ -33,6 +33,7 @@ mod stores;
 mod template;
 mod terms;
 mod url;
+mod usage;
 
 use std::sync::Arc;
 

@@ -32,6 +32,7 @@ use crate::{
     queue::Queue,
     renderer,
     stores::{self, Stores},
+    usage,
 };
 
 /// What every pass works with.
@@ -82,6 +83,7 @@ pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = 
     tokio::select! {
         () = passes => {}
         () = context.memories.activity.follow(|| context.clock.now()) => {}
+        () = usage::follow(&stores, &context.client) => {}
     }
 }
 

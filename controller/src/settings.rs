@@ -30,12 +30,12 @@ pub struct Settings {
     pub url_template: UrlTemplate,
 
     /// The namespace of the gateway's and the controller's pods: nobody else may connect to a desktop
-    #[arg(long, env = "VDI_GATEWAY_NAMESPACE", default_value = "vdiwarden-system")]
+    #[arg(long, env = "VDI_GATEWAY_NAMESPACE", value_name = "NAMESPACE", default_value = "vdiwarden-system")]
     pub gateway_namespace: String,
 
     /// Where gateways tell when desktops were last used, as http://HOST:PORT/PATH; all addresses of HOST are asked. May be
     /// given several times. Without, no session ends for being idle
-    #[arg(long, env = "VDI_ACTIVITY_URL", value_delimiter = ',')]
+    #[arg(long, env = "VDI_ACTIVITY_URL", value_name = "URL", value_delimiter = ',')]
     pub activity_url: Vec<ActivityUrl>,
 
     /// Where /healthz, /readyz and /metrics are served

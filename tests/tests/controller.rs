@@ -43,7 +43,10 @@ fn from_create_to_gone_a_session_costs_one_pod_create_and_two_status_patches() -
             for (request, count) in &requests {
                 let new = count - before.get(request).copied().unwrap_or_default();
                 let most = budget.iter().find(|(allowed, _)| allowed == request).map_or(0, |(_, most)| *most);
-                ensure!(new <= most, "{new} times {request}: the controller's requests were {requests:#?} after {before:#?}");
+                ensure!(
+                    new <= most,
+                    "{new} times {request}: the controller's requests were {requests:#?} after {before:#?}"
+                );
             }
             before = requests;
         }

@@ -5,7 +5,6 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     core::v1::{Node, Pod},
-    policy::v1::Eviction,
     scheduling::v1::PriorityClass,
 };
 use kube::{
@@ -124,7 +123,10 @@ fn a_pod_that_its_node_puts_away_is_replaced_three_times() -> Result<()> {
         ensure!(space.events("desktop", "Evicted").await? >= 1);
         space.change_pod("desktop", put_away).await?;
         let told = space.wait_told("desktop", Phase::Failed, "PodFailed").await?;
-        ensure!(told.ends_with("for the 4th time: Evicted: The node was low on resource: ephemeral-storage."), "{told}");
+        ensure!(
+            told.ends_with("for the 4th time: Evicted: The node was low on resource: ephemeral-storage."),
+            "{told}"
+        );
         Ok(())
     })
 }
@@ -153,7 +155,6 @@ fn a_pod_that_is_drained_is_replaced() -> Result<()> {
     with_stack(async |stack| {
         let space = running(stack, "drained", json!({})).await?;
         let before = space.pods.get("vdi-desktop").await?;
-        let _: Option<Eviction> = None;
         space.pods.evict("vdi-desktop", &EvictParams::default()).await?;
         wait_replaced(&space, &before).await
     })
@@ -237,7 +238,9 @@ fn a_pod_that_another_admission_refuses_says_so_and_starts_when_it_may() -> Resu
 
 /// The API server takes up a new policy a moment after it was written.
 async fn wait_until_refused(space: &Space) -> Result<()> {
-    let pod: Pod = serde_json::from_value(json!({ "metadata": { "name": "probe" }, "spec": { "containers": [{ "name": "a", "image": "a" }] } }))?;
+    let pod: Pod = serde_json::from_value(
+        json!({ "metadata": { "name": "probe" }, "spec": { "containers": [{ "name": "a", "image": "a" }] } }),
+    )?;
     let dry_run = kube::api::PostParams { dry_run: true, ..Default::default() };
     while space.pods.create(&dry_run, &pod).await.is_ok() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -262,7 +265,10 @@ async fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority
     }
     space.wait_running(&names[0]).await?;
     let next = space.wait_told(&names[1], Phase::Pending, "Unschedulable").await?;
-    ensure!(next.starts_with("next in line for nvidia.com/gpu, since ") && next.contains("Insufficient nvidia.com/gpu"), "{next}");
+    ensure!(
+        next.starts_with("next in line for nvidia.com/gpu, since ") && next.contains("Insufficient nvidia.com/gpu"),
+        "{next}"
+    );
     for (ahead, name) in names[2..].iter().enumerate() {
         let told = space.wait_told(name, Phase::Pending, "Queued").await?;
         let sessions = if ahead == 0 { "1 session is".to_owned() } else { format!("{} sessions are", ahead + 1) };
@@ -278,7 +284,11 @@ async fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority
     // A higher priority comes before those who wait, and takes the place of who has one.
     let class: PriorityClass = serde_json::from_value(json!({ "metadata": { "name": "urgent" }, "value": 1000 }))?;
     create(&Api::all(space.client.clone()), &class).await?;
-    create(&Api::all(space.client.clone()), &vdi_tests::objects::template("urgent", json!({ "priorityClassName": "urgent" }))?).await?;
+    create(
+        &Api::all(space.client.clone()),
+        &vdi_tests::objects::template("urgent", json!({ "priorityClassName": "urgent" }))?,
+    )
+    .await?;
     create(&space.sessions, &session("patient", "queue")).await?;
     space.wait("patient", Phase::Pending, "Unschedulable").await?;
     create(&space.sessions, &session("urgent", "urgent")).await?;

@@ -1,6 +1,11 @@
 //! Templates, homes, time, the network and the end of sessions, on a real API server with simulated nodes.
 
-use std::{collections::HashMap, net::SocketAddr, sync::{Arc, Mutex}, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use axum::{Json, Router, extract::State, routing::get};
@@ -50,7 +55,8 @@ fn a_template_counts_its_sessions() -> Result<()> {
         let space = Space::new(stack, "counted").await?;
         space.template(json!({})).await?;
         let templates: Api<VDITemplate> = Api::all(space.client.clone());
-        let counts = |count| move |template: &VDITemplate| template.status.as_ref().is_some_and(|s| s.sessions == count);
+        let counts =
+            |count| move |template: &VDITemplate| template.status.as_ref().is_some_and(|s| s.sessions == count);
         for name in ["one", "two"] {
             space.session(name).await?;
         }
@@ -65,10 +71,15 @@ fn a_template_counts_its_sessions() -> Result<()> {
 fn a_deprecated_template_is_told_to_each_new_session_once() -> Result<()> {
     with_stack(async |stack| {
         let space = Space::new(stack, "deprecated").await?;
-        space.template(json!({ "deprecated": { "message": "no updates since 2024", "replacement": "ubuntu-24" } })).await?;
+        space
+            .template(json!({ "deprecated": { "message": "no updates since 2024", "replacement": "ubuntu-24" } }))
+            .await?;
         space.session("desktop").await?;
         let told = space.wait_event("desktop", "TemplateDeprecated").await?;
-        ensure!(told == "VDITemplate \"deprecated\" is deprecated: no updates since 2024; use \"ubuntu-24\" instead", "{told}");
+        ensure!(
+            told == "VDITemplate \"deprecated\" is deprecated: no updates since 2024; use \"ubuntu-24\" instead",
+            "{told}"
+        );
         space.wait_running("desktop").await?;
         ensure!(space.events("desktop", "TemplateDeprecated").await? == 1);
         Ok(())
@@ -130,7 +141,10 @@ fn a_home_in_use_is_waited_for_by_name_and_taken_once_it_is_free() -> Result<()>
         futures::future::try_join_all(both.iter().map(|session| create(&space.sessions, session))).await?;
         let waits = async |waits: &'static str, runs: &'static str| -> Result<_> {
             let told = space.wait_told(waits, Phase::Pending, "HomeInUse").await?;
-            ensure!(told == format!("its home is in use by session {runs:?}, and can be used by one at a time"), "{told}");
+            ensure!(
+                told == format!("its home is in use by session {runs:?}, and can be used by one at a time"),
+                "{told}"
+            );
             Ok((waits, runs))
         };
         let (waits, runs) = tokio::select! {
@@ -200,7 +214,10 @@ fn desktops_are_under_a_network_policy_before_there_is_a_pod_and_stay_under_it()
         // The same again when somebody takes it away or weakens it.
         let before = policies.get("vdi-desktops").await?;
         policies.delete("vdi-desktops", &DeleteParams::default()).await?;
-        wait_for(&policies, "vdi-desktops", "back", |policy: &NetworkPolicy| policy.metadata.uid != before.metadata.uid).await?;
+        wait_for(&policies, "vdi-desktops", "back", |policy: &NetworkPolicy| {
+            policy.metadata.uid != before.metadata.uid
+        })
+        .await?;
         let weak = json!({ "spec": { "ingress": [{}] } });
         policies.patch("vdi-desktops", &PatchParams::default(), &Patch::Merge(weak)).await?;
         wait_for(&policies, "vdi-desktops", "put right", |policy: &NetworkPolicy| policy.spec == before.spec).await?;
@@ -230,7 +247,8 @@ fn whether_a_desktop_renders_on_a_gpu_is_told_and_software_is_warned_of() -> Res
             space.template(json!({ "port": port, "gpu": { "rendererPath": "/renderer" } })).await?;
             space.session("desktop").await?;
             let status = space.wait_running("desktop").await?;
-            let condition = status.conditions.iter().find(|condition| condition.type_ == "Accelerated").context("no condition")?;
+            let condition =
+                status.conditions.iter().find(|condition| condition.type_ == "Accelerated").context("no condition")?;
             ensure!((&*condition.status, &*condition.message) == expected, "{condition:?}");
             if name == "software" {
                 let told = space.wait_event("desktop", "SoftwareRendering").await?;

@@ -97,7 +97,8 @@ fn a_pod_that_ended_says_whether_it_was_the_desktop_or_its_node() {
     logged_out["phase"] = json!("Succeeded");
     let expected = End::Desktop("the desktop ended with exit code 0 (Completed)".to_owned());
     assert_eq!(state(NODE, logged_out), PodState::Ended(expected));
-    let evicted = json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory. " });
+    let evicted =
+        json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory. " });
     let expected = End::Node("Evicted: The node was low on resource: memory.".to_owned());
     assert_eq!(state(NODE, evicted), PodState::Ended(expected));
 }
@@ -110,8 +111,10 @@ fn a_pod_that_was_deleted_says_by_whom() {
         (Some("DeletionByTaintManager"), Reason::NodeLost),
         (None, Reason::PodDeleted),
     ] {
-        let conditions: Vec<_> =
-            disruption.iter().map(|reason| json!({ "type": "DisruptionTarget", "status": "True", "reason": reason })).collect();
+        let conditions: Vec<_> = disruption
+            .iter()
+            .map(|reason| json!({ "type": "DisruptionTarget", "status": "True", "reason": reason }))
+            .collect();
         let pod = json!({
             "metadata": { "name": "vdi-a", "deletionTimestamp": "2026-01-01T12:00:00Z" },
             "spec": { "containers": [], "nodeName": NODE },

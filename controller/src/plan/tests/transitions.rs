@@ -25,10 +25,10 @@ fn for_each(mut look: impl FnMut(&Observed, Timestamp)) {
         PodState::Leaving(Reason::Preempted),
     ];
     let invalid = FieldInvalid { field: "spec.timeout", invalid: Invalid::text("", "") };
-    let specs = vec![Ok(fixture::spec()), suspended(fixture::observed()).spec, Err(invalid.clone())];
+    let specs = [Ok(fixture::spec()), suspended(fixture::observed()).spec, Err(invalid.clone())];
     let templates = vec![None, Some(Err(invalid)), Some(Ok(fixture::template()))];
     let queued = Some(Place { ahead: 1, since: noon(), may_start: false });
-    let worlds = vec![
+    let worlds = [
         fixture::observed(),
         Observed { place: queued, ..fixture::observed() },
         Observed { home: HomeState::InUse { by: "b".to_owned() }, ..fixture::observed() },
@@ -38,7 +38,7 @@ fn for_each(mut look: impl FnMut(&Observed, Timestamp)) {
             ..with_template(fixture::observed(), |template| template.terms.idle_timeout = Some(length("1h")))
         },
     ];
-    let pasts = vec![
+    let pasts = [
         fixture::observed(),
         then(&starting(), noon()),
         running(),
@@ -98,6 +98,7 @@ fn the_diagram_in_the_docs_is_the_code() {
     let docs = include_str!("../../../../docs/lifecycle.md");
     let diagram = docs.split("```mermaid").nth(1).unwrap().split("```").next().unwrap();
     let arrows = diagram.lines().filter_map(|line| line.split(':').next());
-    let drawn = arrows.map(|arrow| arrow.trim().to_owned()).filter(|arrow| arrow.contains("-->") && !arrow.contains("[*]"));
+    let drawn =
+        arrows.map(|arrow| arrow.trim().to_owned()).filter(|arrow| arrow.contains("-->") && !arrow.contains("[*]"));
     assert_eq!(drawn.collect::<BTreeSet<_>>(), code);
 }
