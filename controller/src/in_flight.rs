@@ -15,7 +15,7 @@ use vdi_api::VDISession;
 use crate::plan::Notice;
 
 /// A watch that takes longer than this is broken, and then asking in vain does no harm.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub struct InFlight {

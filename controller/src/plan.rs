@@ -88,6 +88,9 @@ fn decide(seen: &Observed, now: Timestamp) -> Plan {
         PodState::Ready { .. } => up::running(seen, now),
         PodState::Ended(End::Desktop(words)) => end::fail(seen, Reason::DesktopEnded, words.clone(), now),
         PodState::Ended(End::Node(words)) => end::pod_failed(seen, words, now),
+        PodState::Ended(End::Taken(reason)) => {
+            Plan { actions: vec![Action::DeletePod], ..start::leaving(seen, *reason, now) }
+        }
         PodState::Leaving(reason) => start::leaving(seen, *reason, now),
     }
 }

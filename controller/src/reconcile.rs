@@ -22,7 +22,7 @@ use crate::{
     apply::{ApplyError, Outcome, apply},
     clock::{Clock, until, whole_seconds},
     events::{self, News},
-    in_flight::InFlight,
+    in_flight::{self, InFlight},
     memory::Memories,
     metrics::Counters,
     observe::observe,
@@ -82,7 +82,7 @@ pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = 
         .for_each(|pass| finish(pass, &context));
     tokio::select! {
         () = passes => {}
-        () = context.memories.activity.follow(|| context.clock.now()) => {}
+        () = context.memories.activity.follow(|| context.clock.now(), || queue.add(stores::all(&stores.sessions))) => {}
         () = usage::follow(&stores, &context.client) => {}
     }
 }
@@ -119,6 +119,8 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
         }
         let outcome = match action {
             Action::ProtectNamespace(_) => {
+                // Where that was done a moment ago, whether it has come to stay is looked at again.
+                wake = wake.into_iter().chain([in_flight::PATIENCE]).min();
                 in_flight.protect(&observed.namespace, async || apply(action, &observed, client).await).await?
             }
             _ => apply(action, &observed, client).await?,

@@ -295,6 +295,11 @@ async fn without_the_crd_there_are_no_sessions_and_no_pods_and_with_it_again_the
     let _nodes = SimulatedNodes::start(&stack.cluster, 1, 8).await?;
     let space = Space::new(&stack, "crd").await?;
     space.template(json!({})).await?;
+    // The garbage collector learns of a new kind only after a while. Until then it deletes nothing that belongs to one.
+    space.session("first").await?;
+    space.wait_running("first").await?;
+    delete(&space.sessions, "first").await?;
+    wait_gone(&space.pods, "vdi-first").await?;
     space.session("desktop").await?;
     space.wait_running("desktop").await?;
     let crd = vdi_tests::workspace().join("deploy/crds/vdisessions.yaml").display().to_string();

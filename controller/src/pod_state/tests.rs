@@ -125,6 +125,18 @@ fn a_pod_that_was_deleted_says_by_whom() {
 }
 
 #[test]
+fn a_pod_that_is_ended_by_whoever_deletes_it_did_not_end_by_itself() {
+    let taken = json!([{ "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC" }]);
+    let collected = json!({ "phase": "Failed", "conditions": taken });
+    assert_eq!(state(NODE, collected.clone()), PodState::Ended(End::Taken(Reason::NodeLost)));
+    let metadata = json!({ "name": "vdi-a", "deletionTimestamp": "2026-01-01T12:00:00Z" });
+    let pod = json!({ "metadata": metadata, "status": collected });
+    assert_eq!(of(pod), PodState::Leaving(Reason::NodeLost));
+    let stopped = json!({ "metadata": metadata, "status": { "phase": "Succeeded" } });
+    assert_eq!(of(stopped), PodState::Leaving(Reason::PodDeleted));
+}
+
+#[test]
 fn a_pod_of_another_owner_is_foreign_whatever_its_state() {
     let pod = json!({ "metadata": { "name": "vdi-a" }, "status": { "phase": "Failed" } });
     assert_eq!(PodState::of(&serde_json::from_value(pod).unwrap(), "1"), PodState::Foreign);

@@ -22,6 +22,7 @@ fn for_each(mut look: impl FnMut(&Observed, Timestamp)) {
         PodState::Ready { ip: None },
         PodState::Ended(End::Desktop("no".to_owned())),
         PodState::Ended(End::Node("no".to_owned())),
+        PodState::Ended(End::Taken(Reason::NodeLost)),
         PodState::Leaving(Reason::Preempted),
     ];
     let invalid = FieldInvalid { field: "spec.timeout", invalid: Invalid::text("", "") };
@@ -69,7 +70,7 @@ fn every_plan_settles() {
         assert_eq!(then(&settled, now).status, settled.status, "from {seen:?} at {now}");
         planned += 1;
     });
-    assert_eq!(planned, 5 * 14 * 7 * 3 * 3 * 5);
+    assert_eq!(planned, 5 * 15 * 7 * 3 * 3 * 5);
 }
 
 #[test]
