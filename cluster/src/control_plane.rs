@@ -21,6 +21,7 @@ use crate::error::{Error, IoContext, KubeContext};
 use crate::files::{Files, create_private_dir};
 use crate::guard::Server;
 use crate::servers::Programs;
+use crate::storage::Storage;
 use crate::users::User;
 use crate::wait::until_ready;
 use crate::{kubeconfig, progress, secrets};
@@ -31,7 +32,8 @@ const START_SECONDS: u64 = 60;
 /// A running control plane without nodes. Dropping it stops the servers and deletes everything but the logs; this also
 /// happens when the process that owns it is killed.
 pub struct ControlPlane {
-    // Servers stop in this order: nobody loses the one that it talks to.
+    // They stop in this order: nobody loses the one that it talks to.
+    _storage: Storage,
     _scheduler: Server,
     _controller_manager: Server,
     _apiserver: Server,
@@ -109,6 +111,7 @@ impl ControlPlane {
         .await?;
 
         Ok(Self {
+            _storage: Storage::start(admin.clone(), files.volumes()).await?,
             _scheduler: scheduler,
             _controller_manager: controller_manager,
             _apiserver: apiserver,

@@ -28,6 +28,11 @@ impl Files {
         self.directory.join("data")
     }
 
+    /// What pods keep in volumes.
+    pub fn volumes(&self) -> PathBuf {
+        self.data().join("volumes")
+    }
+
     pub fn authority(&self) -> PathBuf {
         self.data().join("ca.crt")
     }

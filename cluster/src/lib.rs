@@ -11,6 +11,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Its default storage class, `standard`, makes volumes on this machine, for pods on simulated and real nodes alike.
+//!
 //! Everything is gone when its owner is dropped, or has died in whatever way; only the logs stay.
 
 mod binaries;
@@ -28,6 +30,7 @@ mod real;
 mod secrets;
 mod servers;
 mod simulated;
+mod storage;
 mod users;
 mod wait;
 

@@ -5,8 +5,10 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
+use vdi_api::{SecurityProfile, VDITemplate};
 use vdi_cluster::User;
 use vdi_tests::{
+    objects::{self, Space},
     shared::with_stack,
     stack::{DESKTOPS, Settings, Stack, alice, bob},
     workspace,
@@ -74,6 +76,37 @@ fn a_user_may_have_sessions_and_neither_write_their_status_nor_templates_nor_see
         }
         let elsewhere = stack.kubectl(&alice(), ["get", "vdi", "-n", "default"]).await?;
         ensure!(!elsewhere.status.success(), "the rights end with the namespace");
+        Ok(())
+    })
+}
+
+/// Under the pod security standard that the template says it keeps to: a pod that doesn't is refused there.
+#[test]
+fn every_sample_template_is_accepted_and_its_sessions_run() -> Result<()> {
+    with_stack(async |stack| {
+        let samples = workspace().join("deploy/samples");
+        let templates = samples.join("templates").read_dir()?.map(|entry| Ok(entry?.path()));
+        let templates: Vec<_> = templates.chain([Ok(samples.join("ubuntu-desktop.yaml"))]).collect::<Result<_>>()?;
+        ensure!(templates.len() >= 4, "{templates:?}");
+        for path in &templates {
+            let template: VDITemplate = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
+            let name = template.metadata.name.as_deref().context("a name")?;
+            let standard = match template.spec.security_profile {
+                SecurityProfile::Restricted => "restricted",
+                SecurityProfile::Baseline => "baseline",
+            };
+            let applied = stack.kubectl(&User::admin(), ["apply", "-f", &path.display().to_string()]).await?;
+            let said = String::from_utf8([applied.stdout, applied.stderr].concat())?;
+            ensure!(applied.status.success(), "{said}");
+            ensure!(said.contains("(image-digest)"), "it is pinned by a tag, which is worth a warning: {said}");
+            ensure!(!said.contains("unknown field"), "{said}");
+
+            let space = Space::new(stack, &format!("sample-{name}")).await?;
+            let enforce = format!("pod-security.kubernetes.io/enforce={standard}");
+            stack.kubectl_ok(&User::admin(), ["label", "namespace", &space.name, &enforce]).await?;
+            objects::create(&space.sessions, &objects::session("desktop", name)).await?;
+            space.wait_running("desktop").await?;
+        }
         Ok(())
     })
 }
