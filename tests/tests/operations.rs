@@ -185,6 +185,7 @@ fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> R
         }
         let log = leader.log()?;
         ensure!(!leader.stop()?.success(), "its end is an error");
+        eprintln!("refused by its own fence: {}", log.matches("not written: this replica is not the leader").count());
         ensure!(log.contains(&format!("lost lease vdiwarden-system/vdi-controller, which {new} has now")), "{log}");
         for name in names[10..].iter().map(String::as_str).chain(["later"]) {
             space.wait_running(name).await?;
@@ -227,6 +228,42 @@ fn two_controllers_without_leader_election_make_no_pod_twice() -> Result<()> {
         }
         Ok(())
     })
+}
+
+#[test]
+fn idle_replicas_ask_for_nothing_but_the_lease_and_without_leader_election_for_nothing() -> Result<()> {
+    with_stack(async |stack| {
+        let (leader, standby) = leader_and_standby(stack).await?;
+        let asked = asked_in(stack, Duration::from_secs(8)).await?;
+        ensure!(
+            asked.keys().all(|request| request == "update leases") && asked.values().sum::<usize>() <= 5,
+            "{asked:?}"
+        );
+        ensure!(standby.stop()?.success() && leader.stop()?.success());
+
+        let mut alone = stack.start_replica("replica-a", &["--leader-elect=false".to_owned()])?;
+        wait_until_ready(&mut alone).await?;
+        let asked = asked_in(stack, Duration::from_secs(4)).await?;
+        ensure!(asked.is_empty(), "{asked:?}");
+        ensure!(alone.stop()?.success());
+        Ok(())
+    })
+}
+
+/// What the controllers ask for in a while to come, after a moment for what is still going on.
+async fn asked_in(stack: &Stack, time: Duration) -> Result<audit::Requests> {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let began = Timestamp::now();
+    tokio::time::sleep(time).await;
+    let mut asked = audit::Requests::new();
+    for event in audit::events(&stack.cluster.audit_log(), &controller())? {
+        // A watch is logged once more when it ends.
+        let received: Timestamp = event["requestReceivedTimestamp"].as_str().context("no time")?.parse()?;
+        if received >= began {
+            *asked.entry(audit::request(&event)).or_default() += 1;
+        }
+    }
+    Ok(asked)
 }
 
 #[test]
@@ -355,6 +392,14 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
         ensure!(page.ends_with("# EOF\n"), "{page}");
 
         let served = served(&page);
+        let docs = std::fs::read_to_string(workspace().join("docs/operations.md"))?;
+        for (name, labels) in &served {
+            let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            let row = docs.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+            let row = row.with_context(|| format!("docs/operations.md lacks {name}"))?;
+            let lacking = labels.iter().find(|label| *label != "le" && !row.contains(&format!("`{label}`")));
+            ensure!(lacking.is_none(), "docs/operations.md lacks {lacking:?} of {name}");
+        }
         let folder = workspace().join("deploy/monitoring");
         let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("dashboard.json"))?)?;
         let alerts: Value = serde_saphyr::from_str(&std::fs::read_to_string(folder.join("alerts.yaml"))?)?;
