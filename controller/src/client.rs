@@ -136,7 +136,8 @@ impl Gate {
             span.record("otel.status_code", "ERROR");
         }
         let Ok(answer) = answer else { return };
-        span.record("http.response.status_code", answer.status().as_u16());
+        // As i64: other integers arrive as text.
+        span.record("http.response.status_code", i64::from(answer.status().as_u16()));
         if let Some(date) = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok()) {
             self.clock.heard(date);
         }

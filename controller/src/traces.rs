@@ -1,6 +1,8 @@
 //! OpenTelemetry traces, where somebody wants them: a span for each pass over a session, and one in it for each request to
 //! the API server. Spans are at the level debug, and log lines at info, so that log lines stay as they are.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use opentelemetry::{KeyValue, trace::TracerProvider as _};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
@@ -12,11 +14,14 @@ use opentelemetry_sdk::{
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
+/// For each batch of spans; also what the end of the process may be put off by.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Sends spans in the background, by OTLP over HTTP. A collector that can't be reached costs nothing but the spans.
 pub fn provider(endpoint: &str, identity: &str) -> anyhow::Result<SdkTracerProvider> {
     let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
     let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_endpoint(url);
-    let exporter = exporter.build().context("preparing to send traces")?;
+    let exporter = exporter.with_timeout(TIMEOUT).build().context("preparing to send traces")?;
     let attributes = [
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", identity.to_owned()),
@@ -29,7 +34,8 @@ pub fn provider(endpoint: &str, identity: &str) -> anyhow::Result<SdkTracerProvi
 /// Takes our spans, and nobody else's: the exporter makes requests too.
 pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S> {
     let ours = filter_fn(|about| about.is_span() && about.target().starts_with("vdi_controller"));
-    tracing_opentelemetry::layer().with_tracer(provider.tracer("vdi-controller")).with_filter(ours)
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("vdi-controller"));
+    layer.with_location(false).with_threads(false).with_target(false).with_tracked_inactivity(false).with_filter(ours)
 }
 
 /// Sends what is left.

@@ -2,11 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
     process::{Command, Output},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use axum::{Router, body::Bytes, routing::post};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
@@ -14,8 +17,12 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value, trace::v1::Span,
+};
+use prost::Message;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::{net::TcpListener, sync::Mutex};
 use vdi_api::Phase;
 use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
@@ -428,6 +435,56 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
             }
         }
         ensure!(replica.stop()?.success());
+        Ok(())
+    })
+}
+
+/// A collector that keeps what it is sent.
+async fn collector() -> Result<(SocketAddr, Arc<std::sync::Mutex<Vec<Span>>>)> {
+    let spans = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = spans.clone();
+    let receive = post(async move |body: Bytes| {
+        let request = ExportTraceServiceRequest::decode(body).expect("an OTLP request");
+        let spans = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+        kept.lock().expect("no panic").extend(spans.flat_map(|scope| scope.spans));
+        Bytes::new()
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(axum::serve(listener, Router::new().route("/v1/traces", receive)).into_future());
+    Ok((address, spans))
+}
+
+fn attribute(span: &Span, key: &str) -> Option<any_value::Value> {
+    span.attributes.iter().find(|attribute| attribute.key == key)?.value.clone()?.value
+}
+
+#[test]
+fn a_pass_is_a_span_with_its_requests_in_it() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "traced").await?;
+        space.template(json!({})).await?;
+        let (address, spans) = collector().await?;
+        let replica = stack.start_replica("replica-a", &[format!("--otlp-endpoint=http://{address}")])?;
+        space.session("desktop").await?;
+        space.wait_running("desktop").await?;
+        ensure!(replica.stop()?.success());
+
+        let spans = spans.lock().expect("no panic");
+        let text = |text: &str| Some(any_value::Value::StringValue(text.to_owned()));
+        let passes: Vec<&Span> = spans.iter().filter(|span| span.name == "reconcile").collect();
+        let has = |span: &&&Span, key, value| attribute(span, key) == text(value);
+        let passes: Vec<_> = passes.iter().filter(|span| has(span, "k8s.namespace.name", "traced")).collect();
+        ensure!(!passes.is_empty() && passes.iter().all(|span| has(span, "vdi.session", "desktop")), "{spans:#?}");
+        ensure!(passes.iter().all(|span| has(span, "outcome", "ok")), "{passes:#?}");
+        for (request, code) in [("create pods", 201), ("patch vdisessions/status", 200)] {
+            let request = spans
+                .iter()
+                .find(|span| span.name == request && passes.iter().any(|pass| pass.span_id == span.parent_span_id));
+            let request = request.with_context(|| format!("no such request in a pass: {spans:#?}"))?;
+            let found = attribute(request, "http.response.status_code");
+            ensure!(found == Some(any_value::Value::IntValue(code)), "{request:#?}");
+        }
         Ok(())
     })
 }
