@@ -1,15 +1,22 @@
 //! Turns VDISessions into desktops. One pass over a session is five steps: observe -> plan -> apply -> publish -> requeue
 //! (`reconcile.rs`).
 
+mod accelerated;
+mod activity;
 mod apply;
 mod client;
 mod clock;
+mod events;
 mod fence;
+mod fetch;
 #[cfg(test)]
 mod fixture;
+mod home;
 mod hosts;
 mod in_flight;
 mod leader;
+mod line;
+mod memory;
 mod metrics;
 mod observe;
 mod plan;
@@ -18,11 +25,13 @@ mod publish;
 mod queue;
 mod reason;
 mod reconcile;
+mod renderer;
 mod resources;
 mod server;
 mod settings;
 mod stores;
 mod template;
+mod terms;
 mod traces;
 mod url;
 
@@ -30,20 +39,24 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
-use kube::runtime::events::{Recorder, Reporter};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
+    activity::Activity,
     client::Connection,
     clock::Clock,
     fence::Fence,
+    home::Homes,
     hosts::HostClaims,
     in_flight::InFlight,
     leader::Candidate,
+    line::Lines,
+    memory::Memories,
     metrics::{Counters, Metrics},
     queue::Queue,
+    resources::Gateway,
     server::Probes,
     settings::{LogFormat, Settings},
 };
@@ -80,8 +93,14 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
     tokio::spawn(axum::serve(listener, server::router(probes)).into_future());
 
     let context = reconcile::Context {
-        hosts: HostClaims::new(settings.url_template.in_domain(&settings.domain)),
-        events: Recorder::new(client.clone(), Reporter { controller: "vdi-controller".to_owned(), instance: None }),
+        memories: Memories {
+            hosts: HostClaims::new(settings.url_template.in_domain(&settings.domain)),
+            homes: Homes::default(),
+            lines: Lines::default(),
+            activity: Activity::of(settings.activity_url.clone()),
+            gateway: Gateway { namespace: settings.gateway_namespace.clone() },
+            queue: queue.clone(),
+        },
         in_flight: InFlight::default(),
         client,
         stores,

@@ -13,7 +13,6 @@ use kube::{
     runtime::{
         Controller,
         controller::{self, Action as Requeue},
-        events::Recorder,
         reflector::ObjectRef,
     },
 };
@@ -23,14 +22,16 @@ use vdi_api::{Phase, VDISession, VDISessionStatus};
 use crate::{
     apply::{ApplyError, Outcome, apply},
     clock::{Clock, until, whole_seconds},
-    hosts::HostClaims,
+    events::{self, News},
     in_flight::InFlight,
+    memory::Memories,
     metrics::Counters,
     observe::observe,
-    plan::{Action, pending, plan},
+    plan::{Action, Notice, plan, status},
     pod_state::PodState,
     publish::{PublishError, publish},
     queue::Queue,
+    renderer,
     stores::{self, Stores},
 };
 
@@ -38,9 +39,8 @@ use crate::{
 pub struct Context {
     pub client: Client,
     pub stores: Stores,
-    pub hosts: HostClaims,
+    pub memories: Memories,
     pub in_flight: InFlight,
-    pub events: Recorder,
     pub clock: Arc<Clock>,
     pub queue: Arc<Queue>,
     pub counters: Counters,
@@ -68,14 +68,22 @@ pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = 
     // First the queue is opened and then filled: what changes in between comes twice rather than never.
     let triggers = queue.open();
     queue.add(stores::all(&stores.sessions));
+    // Who has which home, and who waits for GPUs since when, has to be known before the first of them is planned for.
+    for session in stores.sessions.state() {
+        observe(&session, &stores, &context.memories, whole_seconds(context.clock.now()));
+    }
+    let context = Arc::new(context);
     let config = controller::Config::default().concurrency(concurrency);
-    Controller::for_stream(stream::empty(), stores.sessions)
+    let passes = Controller::for_stream(stream::empty(), stores.sessions.clone())
         .reconcile_on(triggers)
         .with_config(config)
         .graceful_shutdown_on(stop)
-        .run(reconcile, |_, _, _| Requeue::requeue(RETRY), Arc::new(context))
-        .for_each(|pass| log(pass, &queue))
-        .await;
+        .run(reconcile, |_, _, _| Requeue::requeue(RETRY), context.clone())
+        .for_each(|pass| finish(pass, &context));
+    tokio::select! {
+        () = passes => {}
+        () = context.memories.activity.follow(|| context.clock.now()) => {}
+    }
 }
 
 async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Requeue, ReconcileError> {
@@ -105,37 +113,50 @@ async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Re
 }
 
 async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, ReconcileError> {
-    let Context { client, stores, hosts, in_flight, events, clock, counters, .. } = context;
+    let Context { client, stores, memories, in_flight, clock, counters, .. } = context;
     if in_flight.is_replaced(session) {
         return Ok(Requeue::await_change());
     }
     let now = whole_seconds(clock.now());
 
-    let observed = observe(session, stores, hosts);
+    let mut observed = observe(session, stores, memories, now);
     if observed.pod != PodState::Absent {
         in_flight.pod_seen(session);
     }
+    observed.renderer = renderer::read(&observed).await;
     let mut plan = plan(&observed, now);
     let mut wake = plan.wake.map(|at| until(at, now));
-    if let Some(action) = plan.action.take() {
+    for action in &plan.actions {
         let creates_pod = matches!(action, Action::CreatePod(_));
         if let Some(wait) = in_flight.pod_is_coming(session).filter(|_| creates_pod) {
             return Ok(Requeue::requeue(wait));
         }
-        match apply(action, &observed, client).await? {
+        let outcome = match action {
+            Action::ProtectNamespace(_) => {
+                in_flight.protect(&observed.namespace, async || apply(action, &observed, client).await).await?
+            }
+            _ => apply(action, &observed, client).await?,
+        };
+        match outcome {
             Outcome::Done if creates_pod => in_flight.pod_created(session),
             Outcome::Done => {}
             Outcome::Refused { reason, message } => {
-                plan.status = pending(&observed, reason, message, now);
+                plan.status = status(&observed, reason, message, now);
                 wake = Some(ASK_AGAIN);
+                break;
             }
         }
     }
-    if publish(session, &plan.status, client, events).await? {
+    if publish(session, &plan.status, client, now).await? {
         in_flight.status_written(session);
         if let Some(took) = first_start(session, &plan.status, now) {
             counters.started(&session.spec.template, took);
         }
+    }
+    for notice in plan.notices.iter().filter(|notice| in_flight.is_news(session, notice)) {
+        let Notice { reason, message, key } = notice;
+        let news = News { is_warning: true, reason, message, action: format!("{:?}", plan.status.phase), key };
+        events::tell(session, news, client, now).await;
     }
     Ok(wake.map_or_else(Requeue::await_change, |wait| Requeue::requeue(wait.min(LONGEST_SLEEP))))
 }
@@ -151,13 +172,15 @@ fn first_start(session: &VDISession, new: &VDISessionStatus, now: Timestamp) -> 
 
 type Pass = Result<(ObjectRef<VDISession>, Requeue), controller::Error<ReconcileError, kube::runtime::watcher::Error>>;
 
-fn log(pass: Pass, queue: &Queue) -> Ready<()> {
+fn finish(pass: Pass, context: &Context) -> Ready<()> {
     match pass {
         Ok((session, _)) => tracing::debug!(%session, "reconciled"),
-        // Deleted between the event and the pass: there is nothing to do.
+        // Deleted, with nothing left to wait for.
         Err(controller::Error::ObjectNotFound(session)) => {
-            let session = session.namespace.iter().fold(ObjectRef::new(&session.name), |key, space| key.within(space));
-            queue.taken(&session);
+            let session = session.into_kind_unchecked(());
+            context.queue.taken(&session);
+            context.in_flight.forget(&session);
+            context.memories.leave_line(&session);
         }
         Err(controller::Error::ReconcilerFailed(error, session)) => tracing::error!(%session, %error, "will try again"),
         Err(error) => tracing::error!(%error, "the reconcile loop has failed"),

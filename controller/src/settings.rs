@@ -6,7 +6,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
-use crate::{traces::parse_endpoint, url::UrlTemplate};
+use crate::{activity::ActivityUrl, traces::parse_endpoint, url::UrlTemplate};
 
 /// Turns VDISessions into GPU desktops.
 ///
@@ -28,6 +28,15 @@ pub struct Settings {
     /// The address of a desktop: a URL with {user} and {domain}, or with {podIP} and {port}
     #[arg(long, env = "VDI_URL_TEMPLATE", value_name = "URL", default_value = UrlTemplate::DEFAULT)]
     pub url_template: UrlTemplate,
+
+    /// The namespace of the gateway's and the controller's pods: nobody else may connect to a desktop
+    #[arg(long, env = "VDI_GATEWAY_NAMESPACE", default_value = "vdiwarden-system")]
+    pub gateway_namespace: String,
+
+    /// Where gateways tell when desktops were last used, as http://HOST:PORT/PATH; all addresses of HOST are asked. May be
+    /// given several times. Without, no session ends for being idle
+    #[arg(long, env = "VDI_ACTIVITY_URL", value_delimiter = ',')]
+    pub activity_url: Vec<ActivityUrl>,
 
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, env = "VDI_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]

@@ -4,7 +4,11 @@ use std::{fmt::Debug, sync::Arc};
 
 use futures::StreamExt;
 use k8s_openapi::{
-    api::core::v1::{Pod, PodSpec, PodStatus},
+    api::{
+        core::v1::{PersistentVolumeClaim, Pod, PodSpec, PodStatus},
+        networking::v1::NetworkPolicy,
+        scheduling::v1::PriorityClass,
+    },
     serde::de::DeserializeOwned,
 };
 use kube::{
@@ -28,6 +32,10 @@ pub struct Stores {
     pub sessions: Store<VDISession>,
     pub templates: Store<VDITemplate>,
     pub pods: Store<Pod>,
+    /// The homes that this controller made.
+    pub claims: Store<PersistentVolumeClaim>,
+    pub policies: Store<NetworkPolicy>,
+    pub priorities: Store<PriorityClass>,
     /// How many of them have seen the whole of what they watch.
     complete: watch::Receiver<usize>,
     watches: Arc<[AbortHandle]>,
@@ -42,6 +50,9 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
     let (sessions, session_writer) = reflector::store();
     let (templates, template_writer) = reflector::store();
     let (pods, pod_writer) = reflector::store();
+    let (claims, claim_writer) = reflector::store();
+    let (policies, policy_writer) = reflector::store();
+    let (priorities, priority_writer) = reflector::store();
     let watch = Watch {
         client: client.clone(),
         sessions: sessions.clone(),
@@ -53,10 +64,13 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
     let ours = watcher::Config::default().labels(OURS);
     let watches = [
         watch.clone().spawn(session_writer, everything.clone(), forget_managers, itself),
-        watch.clone().spawn(template_writer, everything, forget_managers, waiting_for),
-        watch.spawn(pod_writer, ours, trim, owner),
+        watch.clone().spawn(template_writer, everything.clone(), forget_managers, waiting_for),
+        watch.clone().spawn(priority_writer, everything, forget_managers, nobody),
+        watch.clone().spawn(pod_writer, ours.clone(), trim_pod, owner),
+        watch.clone().spawn(claim_writer, ours.clone(), trim_claim, nobody),
+        watch.spawn(policy_writer, ours, forget_managers, in_its_namespace),
     ];
-    Stores { sessions, templates, pods, complete: completed, watches: watches.into() }
+    Stores { sessions, templates, pods, claims, policies, priorities, complete: completed, watches: watches.into() }
 }
 
 #[derive(Clone)]
@@ -97,12 +111,16 @@ impl Watch {
                 tracing::warn!(%error, kind = %K::kind(&()), "a watch was interrupted and goes on");
             }
         };
-        tokio::spawn(events.for_each(move |event| std::future::ready(handle(event)))).abort_handle()
+        let handled = events.for_each(move |event| {
+            handle(event);
+            std::future::ready(())
+        });
+        tokio::spawn(handled).abort_handle()
     }
 }
 
 impl Stores {
-    const COUNT: usize = 3;
+    const COUNT: usize = 6;
 
     /// Returns once every store has seen the whole of what it watches. Planning before that would take what hasn't been
     /// read yet for something that doesn't exist.
@@ -114,6 +132,15 @@ impl Stores {
 
     pub fn are_complete(&self) -> bool {
         *self.complete.borrow() == Self::COUNT
+    }
+
+    /// The value of a priority class; without a name, of the cluster's default.
+    pub fn priority(&self, class: Option<&str>) -> i32 {
+        let class = match class {
+            Some(name) => self.priorities.get(&ObjectRef::new(name)),
+            None => self.priorities.find(|class| class.global_default == Some(true)),
+        };
+        class.map_or(0, |class| class.value)
     }
 
     /// Whether all of them are still being filled.
@@ -147,14 +174,23 @@ fn waiting_for(template: &VDITemplate, sessions: &Store<VDISession>) -> Vec<Obje
     waiting.map(|session| ObjectRef::from_obj(session.as_ref())).collect()
 }
 
+/// Somebody may have changed what protects them.
+fn in_its_namespace(policy: &NetworkPolicy, sessions: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
+    let sessions = sessions.state().into_iter().filter(|session| session.namespace() == policy.namespace());
+    sessions.map(|session| ObjectRef::from_obj(session.as_ref())).collect()
+}
+
+fn nobody<K>(_: &K, _: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
+    Vec::new()
+}
+
 fn forget_managers(object: &mut impl ResourceExt) {
     object.managed_fields_mut().clear();
 }
 
 /// A pod is read for its place and its state only; the rest is most of its size.
-fn trim(pod: &mut Pod) {
+fn trim_pod(pod: &mut Pod) {
     forget_managers(pod);
-    pod.metadata.annotations = None;
     pod.spec = pod.spec.take().map(|spec| PodSpec { node_name: spec.node_name, ..Default::default() });
     pod.status = pod.status.take().map(|status| PodStatus {
         phase: status.phase,
@@ -165,4 +201,10 @@ fn trim(pod: &mut Pod) {
         pod_ip: status.pod_ip,
         ..Default::default()
     });
+}
+
+/// Of a home it is enough to know that it is there.
+fn trim_claim(claim: &mut PersistentVolumeClaim) {
+    forget_managers(claim);
+    (claim.spec, claim.status) = (None, None);
 }

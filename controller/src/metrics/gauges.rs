@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 use vdi_api::{Phase, VDISession};
 
-use crate::{fence::Fence, queue::Queue, resources::pod_name, stores::Stores};
+use crate::{fence::Fence, pod_state::has_ended, queue::Queue, resources::pod_name, stores::Stores};
 
 #[derive(Debug)]
 pub struct Gauges {
@@ -63,9 +63,7 @@ impl Gauges {
         let key = ObjectRef::new(&pod_name(&session.name_any())).within(&session.namespace().unwrap_or_default());
         let Some(pod) = self.stores.pods.get(&key) else { return false };
         let is_its_own = pod.owner_references().iter().any(|owner| Some(&owner.uid) == session.meta().uid.as_ref());
-        let has_ended =
-            matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"));
-        is_its_own && !has_ended && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+        is_its_own && !has_ended(&pod) && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
     }
 }
 
