@@ -12,18 +12,12 @@ use anyhow::{Context, Result, ensure};
 use axum::{Router, body::Bytes, routing::post};
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::events::v1::Event;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value, trace::v1::Span,
 };
 use prost::Message;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Mutex};
-use vdi_api::Phase;
 use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
     audit, http,
@@ -271,31 +265,6 @@ async fn asked_in(stack: &Stack, time: Duration) -> Result<audit::Requests> {
         }
     }
     Ok(asked)
-}
-
-#[test]
-fn an_event_that_comes_again_is_counted_and_not_written_anew() -> Result<()> {
-    with_stack(async |stack| {
-        let space = Space::new(stack, "same-event").await?;
-        space.template(json!({})).await?;
-        let replica = stack.start_replica("replica-a", &[])?;
-        space.session("desktop").await?;
-        space.wait_running("desktop").await?;
-        for suspend in [true, false, true] {
-            let patch = Patch::Merge(json!({ "spec": { "suspend": suspend } }));
-            space.sessions.patch("desktop", &PatchParams::default(), &patch).await?;
-            match suspend {
-                true => space.wait("desktop", Phase::Pending, "Suspended").await?,
-                false => space.wait_running("desktop").await?,
-            };
-        }
-        ensure!(replica.stop()?.success(), "what it has begun, it finishes");
-        let events = Api::<Event>::namespaced(space.client.clone(), &space.name).list(&Default::default()).await?;
-        let about = events.items.iter().filter(|event| event.reason.as_deref() == Some("Suspended"));
-        let counts: Vec<_> = about.map(|event| event.series.as_ref().map(|series| series.count)).collect();
-        ensure!(counts == [Some(2)], "{counts:?}");
-        Ok(())
-    })
 }
 
 /// What a controller says that has no cluster to talk to: first of all, its settings.
