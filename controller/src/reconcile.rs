@@ -16,6 +16,7 @@ use kube::{
         reflector::ObjectRef,
     },
 };
+use tracing::{Instrument, field::Empty};
 use vdi_api::{Phase, VDISession, VDISessionStatus};
 
 use crate::{
@@ -92,9 +93,24 @@ async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Re
     context.queue.taken(&key);
     // Read again: a change that came after `session` was read, and before this, isn't queued once more.
     let Some(session) = context.stores.sessions.get(&key) else { return Ok(Requeue::await_change()) };
+    let span = tracing::debug_span!(
+        "reconcile",
+        "k8s.namespace.name" = key.namespace,
+        "vdi.session" = key.name,
+        outcome = Empty,
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+    );
     let began = Instant::now();
-    let result = pass(&session, &context).await;
+    let result = pass(&session, &context).instrument(span.clone()).await;
     context.counters.reconciled(&result, began.elapsed());
+    match &result {
+        Ok(_) => drop(span.record("outcome", "ok")),
+        Err(error) => {
+            span.record("outcome", "error").record("otel.status_code", "ERROR");
+            span.record("otel.status_description", error.to_string());
+        }
+    }
     result
 }
 

@@ -6,7 +6,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
-use crate::{activity::ActivityUrl, url::UrlTemplate};
+use crate::{activity::ActivityUrl, traces::parse_endpoint, url::UrlTemplate};
 
 /// Turns VDISessions into GPU desktops.
 ///
@@ -57,6 +57,10 @@ pub struct Settings {
     /// What the Lease is named. Replicas with the same name work on the same cluster's sessions in turn
     #[arg(long, env = "VDI_LEASE_NAME", value_name = "NAME", default_value = "vdi-controller")]
     pub lease_name: String,
+
+    /// Where OpenTelemetry traces are sent, by OTLP over HTTP, such as http://collector:4318. By default nowhere
+    #[arg(long, env = "VDI_OTLP_ENDPOINT", value_name = "URL", value_parser = parse_endpoint)]
+    pub otlp_endpoint: Option<String>,
 
     /// How log lines are written
     #[arg(long, env = "VDI_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
