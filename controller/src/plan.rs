@@ -74,7 +74,7 @@ fn decide(seen: &Observed, now: Timestamp) -> Plan {
     if seen.status.phase == Phase::Failed {
         return end::failed(seen, now);
     }
-    if let Some(deadline) = deadline::of_session(seen, now).filter(|deadline| deadline.is_over(seen, now)) {
+    if let Some(deadline) = deadline::of_session(seen).filter(|deadline| deadline.is_over(seen, now)) {
         return end::expired(seen, &deadline, now);
     }
     if seen.spec.as_ref().is_ok_and(|spec| spec.suspend) {

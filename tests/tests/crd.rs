@@ -6,7 +6,7 @@ use kube::{
     api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use vdi_api::{Email, Gpus, Memory, Timeout, VDISession, VDITemplate};
+use vdi_api::{Cpu, Email, Gpus, Memory, Timeout, VDISession, VDITemplate};
 use vdi_cluster::{ControlPlane, User};
 use vdi_tests::shared::with_crds;
 
@@ -195,6 +195,18 @@ fn the_api_server_and_the_newtypes_agree_on_every_value() -> Result<()> {
             let mut spec = spec();
             spec["resources"] = json!({ "gpu": count });
             compare(&api, spec, &count.to_string(), Gpus::try_from(count).is_ok(), &mut differences).await?;
+        }
+        let resource = ApiResource::erase::<VDITemplate>(&());
+        let templates: Api<DynamicObject> = Api::all_with(cluster.admin(), &resource);
+        for text in
+            "1 0 0m 1m 500m 1.5 1.555 1.5555 .5 1. 9999 10000 1e3 1k +1 -1 0.0 0.001 1234567m 12345678m".split(' ')
+        {
+            let spec = json!({ "image": "a", "port": 1, "cpu": { "limit": text } });
+            let template = DynamicObject::new("compare", &resource).data(json!({ "spec": spec }));
+            let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+            if templates.create(&dry_run, &template).await.is_ok() != text.parse::<Cpu>().is_ok() {
+                differences.push(format!("CPU {text:?}"));
+            }
         }
         ensure!(differences.is_empty(), "{differences:#?}");
         Ok(())

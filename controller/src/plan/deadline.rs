@@ -27,7 +27,7 @@ impl Deadline {
 }
 
 /// When the session's time is up: known once its desktop ran, and moved by raising `spec.timeout`.
-pub fn of_session(seen: &Observed, now: Timestamp) -> Option<Deadline> {
+pub fn of_session(seen: &Observed) -> Option<Deadline> {
     let start = seen.status.start_time.as_ref()?.0;
     let after_start = |length: Timeout, expiry| Deadline { at: after(start, length.duration()), expiry };
     let timeout = match &seen.spec {
@@ -37,7 +37,7 @@ pub fn of_session(seen: &Observed, now: Timestamp) -> Option<Deadline> {
     };
     let max = seen.terms.as_ref().and_then(|terms| terms.max_timeout);
     let max = max.map(|max| after_start(max, Expiry::MaxTimeout));
-    let idle = idle(seen).filter(|end| now >= before(end.at, idle_notice(seen)));
+    let idle = idle(seen).filter(|end| is_to_be_told(seen, end));
     [timeout, max, idle].into_iter().flatten().min_by_key(|deadline| deadline.at)
 }
 
@@ -45,10 +45,15 @@ pub fn of_session(seen: &Observed, now: Timestamp) -> Option<Deadline> {
 pub fn next_look(seen: &Observed, now: Timestamp) -> Option<Timestamp> {
     /// How often an idle desktop is looked at again, and what is known of its input.
     const LOOK_AGAIN: Duration = Duration::from_secs(10);
-    let end = of_session(seen, now)?;
+    let end = of_session(seen)?;
     let idle = idle(seen).map(|end| before(end.at, idle_notice(seen)));
     let idle = idle.map(|notice| if now < notice { notice } else { after(now, LOOK_AGAIN) });
     [Some(end.at).filter(|at| now < *at), idle].into_iter().flatten().min()
+}
+
+/// Not before it is known that there was no input until then.
+fn is_to_be_told(seen: &Observed, idle: &Deadline) -> bool {
+    seen.idle.as_ref().is_some_and(|known| known.as_of >= before(idle.at, idle_notice(seen)))
 }
 
 fn idle(seen: &Observed) -> Option<Deadline> {

@@ -25,7 +25,7 @@ pub fn status(seen: &Observed, reason: Reason, message: String, now: Timestamp) 
         _ => true,
     };
     let others = seen.status.conditions.iter().filter(is_kept).cloned();
-    let end = deadline::of_session(seen, now);
+    let end = deadline::of_session(seen);
     VDISessionStatus {
         phase,
         url: seen.url.clone(),
