@@ -32,10 +32,10 @@ const START_SECONDS: u64 = 60;
 /// happens when the process that owns it is killed.
 pub struct ControlPlane {
     // Servers stop in this order: nobody loses the one that it talks to.
-    _scheduler: Server,
-    _controller_manager: Server,
-    _apiserver: Server,
-    _etcd: Server,
+    scheduler: Server,
+    controller_manager: Server,
+    apiserver: Server,
+    etcd: Server,
     files: Files,
     url: String,
     authority: Authority,
@@ -109,10 +109,10 @@ impl ControlPlane {
         .await?;
 
         Ok(Self {
-            _scheduler: scheduler,
-            _controller_manager: controller_manager,
-            _apiserver: apiserver,
-            _etcd: etcd,
+            scheduler,
+            controller_manager,
+            apiserver,
+            etcd,
             files: files.clone(),
             url,
             authority,
@@ -125,6 +125,12 @@ impl ControlPlane {
     /// The API server's address, such as `https://127.0.0.1:40123`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its servers: etcd, kube-apiserver, kube-controller-manager and kube-scheduler. A server that is made to crash
+    /// comes back with its data, on its port.
+    pub fn servers(&self) -> [&Server; 4] {
+        [&self.etcd, &self.apiserver, &self.controller_manager, &self.scheduler]
     }
 
     /// The certificate that the API server's is verified with, a PEM file.

@@ -1,9 +1,9 @@
 //! The whole product on a local cluster: what the demo shows and the end-to-end tests look at.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Output},
     sync::Arc,
     time::Duration,
@@ -46,13 +46,24 @@ pub struct Stack {
 pub struct Settings {
     /// The policy's settings.
     pub policy: Value,
+    /// Whether the API server asks the policy at all.
+    pub webhook: bool,
     /// The controller's flags, besides where it listens.
     pub controller: Vec<String>,
 }
 
+/// A controller that is about to be started.
+pub struct ControllerLaunch {
+    /// Its log is `<name>.log`.
+    pub name: &'static str,
+    pub program: PathBuf,
+    pub arguments: Vec<OsString>,
+    pub kubeconfig: PathBuf,
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { policy: json!({}), controller: Vec::new() }
+        Self { policy: json!({}), webhook: true, controller: Vec::new() }
     }
 }
 
@@ -87,19 +98,28 @@ pub fn controller() -> User {
 impl Stack {
     /// Starts it with its state in `directory`, whose `logs/` stays.
     pub async fn start(directory: &Path, settings: Settings) -> Result<Self> {
-        let module = step("Building the admission policy", process::blocking(policy::build)).await?;
         step("Building the controller", process::blocking(build_controller)).await?;
+        let mut stack = Self::without_controller(directory, settings).await?;
+        stack.start_controller().await?;
+        Ok(stack)
+    }
+
+    /// The same, but nothing is built for the controller, and none runs yet.
+    pub async fn without_controller(directory: &Path, settings: Settings) -> Result<Self> {
+        let module = match settings.webhook {
+            true => Some(step("Building the admission policy", process::blocking(policy::build)).await?),
+            false => None,
+        };
         let users = [alice(), bob(), carol(), robot(), controller(), policy_server()];
         let cluster = ControlPlane::start(directory, &users).await?;
-        let host = step("Loading the admission policy", process::blocking(|| PolicyHost::load(module))).await?;
-        let capabilities = Arc::new(ClusterCapabilities::new(cluster.client(&policy_server()).await?));
-        let webhook = Some(Webhook::start(Arc::new(host), settings.policy.clone(), capabilities).await?);
-        let mut stack = Self { controller: None, webhook, cluster, settings };
-        step("Installing the CRDs, the RBAC, the policy's webhook and the controller", async {
-            stack.install().await?;
-            stack.start_controller().await
-        })
-        .await?;
+        let mut webhook = None;
+        if let Some(module) = module {
+            let host = step("Loading the admission policy", process::blocking(|| PolicyHost::load(module))).await?;
+            let capabilities = Arc::new(ClusterCapabilities::new(cluster.client(&policy_server()).await?));
+            webhook = Some(Webhook::start(Arc::new(host), settings.policy.clone(), capabilities).await?);
+        }
+        let stack = Self { controller: None, webhook, cluster, settings };
+        step("Installing the CRDs, the RBAC and the policy's webhook", stack.install()).await?;
         Ok(stack)
     }
 
@@ -112,7 +132,7 @@ impl Stack {
         let crds = ["vdisessions", "vditemplates"].map(|plural| format!("crd/{plural}.vdi.kasm.io"));
         self.kubectl_ok(&User::admin(), ["wait", "--for=condition=Established", &crds[0], &crds[1]]).await?;
 
-        let webhook = self.webhook.as_ref().context("the webhook is stopped")?;
+        let Some(webhook) = &self.webhook else { return Ok(()) };
         let configuration: MutatingWebhookConfiguration = serde_json::from_value(webhook.configuration("vdiwarden"))?;
         Api::all(self.cluster.admin()).create(&PostParams::default(), &configuration).await?;
         self.wait_for_webhook().await
@@ -136,16 +156,27 @@ impl Stack {
 
     /// Starts the controller as it runs in a cluster: with its own credentials and only its own rights.
     pub async fn start_controller(&mut self) -> Result<()> {
+        self.controller = Some(self.launch(self.controller_launch()?)?);
+        Ok(())
+    }
+
+    /// How the controller is started, for those who want it a little different.
+    pub fn controller_launch(&self) -> Result<ControllerLaunch> {
         let mut arguments = vec!["--listen".into(), "127.0.0.1:0".into()];
         arguments.extend(self.settings.controller.iter().map(Into::into));
-        let program = target().join("debug/vdi-controller");
-        let launch = Launch {
+        Ok(ControllerLaunch {
+            name: "vdi-controller",
+            program: target().join("debug/vdi-controller"),
             arguments,
-            environment: vec![("KUBECONFIG", self.cluster.kubeconfig(&controller())?.into())],
-            ..Launch::new("vdi-controller", &program)
-        };
-        self.controller = Some(Server::start(&self.cluster.logs(), launch)?);
-        Ok(())
+            kubeconfig: self.cluster.kubeconfig(&controller())?,
+        })
+    }
+
+    /// Starts a controller that belongs to the caller.
+    pub fn launch(&self, controller: ControllerLaunch) -> Result<Server> {
+        let ControllerLaunch { name, program, arguments, kubeconfig } = controller;
+        let environment = vec![("KUBECONFIG", kubeconfig.into())];
+        Ok(Server::start(&self.cluster.logs(), Launch { arguments, environment, ..Launch::new(name, &program) })?)
     }
 
     /// Ends the controller as a crash does: it gets no chance to finish anything.
@@ -160,17 +191,17 @@ impl Stack {
 
     /// Where the controller serves /healthz, /readyz and /metrics.
     pub async fn controller_address(&mut self) -> Result<SocketAddr> {
-        let log = self.cluster.logs().join("vdi-controller.log");
-        let controller = self.controller.as_mut().context("the controller is stopped")?;
-        loop {
-            controller.check()?;
-            let text = tokio::fs::read_to_string(&log).await?;
-            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if let Some(address) = lines.filter_map(|line| line["listen"].as_str()?.parse().ok()).next() {
-                return Ok(address);
-            }
+        let logs = self.cluster.logs();
+        address_of(self.controller.as_mut().context("the controller is stopped")?, &logs).await
+    }
+
+    /// Waits until a controller has seen everything that there is.
+    pub async fn wait_until_ready(&self, controller: &mut Server) -> Result<()> {
+        let address = address_of(controller, &self.cluster.logs()).await?;
+        while crate::http::get(address, "/readyz").await?.0 != 200 {
             sleep(Duration::from_millis(20)).await;
         }
+        Ok(())
     }
 
     /// Takes the admission policy away, as a crash of its server does. Its registration stays.
@@ -199,7 +230,22 @@ impl Stack {
     }
 }
 
-fn build_controller() -> Result<()> {
+/// Where a controller listens, from its log.
+async fn address_of(controller: &mut Server, logs: &Path) -> Result<SocketAddr> {
+    let log = logs.join(controller.name()).with_extension("log");
+    loop {
+        controller.check()?;
+        let text = tokio::fs::read_to_string(&log).await?;
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        if let Some(address) = lines.filter_map(|line| line["listen"].as_str()?.parse().ok()).next() {
+            return Ok(address);
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Builds the program that [`Stack::controller_launch`] names.
+pub fn build_controller() -> Result<()> {
     // With the features that the whole workspace has, as whoever runs this was built: less to build.
     process::cargo(["build", "--workspace", "--bin=vdi-controller"])
 }
