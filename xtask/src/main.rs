@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod faults;
 mod follow;
 mod fuzz;
 mod generate;
@@ -32,6 +33,8 @@ enum Command {
     Policy(policy::Command),
     /// Feed what reads requests with what nobody would think of, and see that it holds
     Fuzz(fuzz::Options),
+    /// Kill the controller, cut it off, lie to it, and see that sessions survive it
+    Faults(faults::Options),
     /// Measure, and print figures
     #[command(subcommand, disable_help_subcommand = true)]
     Bench(bench::Command),
@@ -59,6 +62,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test(options) => test::run(&options).await,
         Command::Policy(command) => return policy::run(&command).await,
         Command::Fuzz(options) => fuzz::run(&options).await,
+        Command::Faults(options) => faults::run(&options).await,
         Command::Bench(command) => bench::run(&command).await,
         Command::Image => image().await,
         Command::Generate => generate::run(),

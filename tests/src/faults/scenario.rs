@@ -1,0 +1,218 @@
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use fastrand::Rng;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Arena, Length,
+    actions::Users,
+    clock,
+    life::{STAYS, whole_life},
+    storm::Storm,
+    stream::Cut,
+};
+use crate::objects::Space;
+
+/// What happens to the controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// It is killed right after each write, then after every second one, every third one ... of all that can happen to a
+    /// session, before it sees the answer.
+    KilledAfterWrites,
+    /// The API server and etcd crash.
+    Servers,
+    /// Its watches are dropped, or told to start over.
+    Watches,
+    /// Its requests are refused, fail, take long, or their answers are lost.
+    Storms,
+    /// There are two, one of which crashes and comes back.
+    TwoControllers,
+    /// Nothing, but users are busy.
+    Users,
+    /// All of the faults of watches and requests.
+    Everything,
+    /// Its clock jumps a day ahead and back.
+    Clock,
+    /// The API server's answers say that it is a day later, then a day earlier.
+    Dates,
+}
+
+impl Scenario {
+    pub const ALL: [Self; 9] = [
+        Self::KilledAfterWrites,
+        Self::Servers,
+        Self::Watches,
+        Self::Storms,
+        Self::TwoControllers,
+        Self::Users,
+        Self::Everything,
+        Self::Clock,
+        Self::Dates,
+    ];
+
+    /// Those that the controller can't stand yet: it believes its own clock.
+    pub const NOT_YET: [Self; 2] = [Self::Clock, Self::Dates];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::KilledAfterWrites => "killed-after-writes",
+            Self::Servers => "servers",
+            Self::Watches => "watches",
+            Self::Storms => "storms",
+            Self::TwoControllers => "two-controllers",
+            Self::Users => "users",
+            Self::Everything => "everything",
+            Self::Clock => "clock",
+            Self::Dates => "dates",
+        }
+    }
+
+    pub(super) async fn play(self, arena: &Arena, space: &Space, seed: u64, length: Length) -> Result<()> {
+        let stage = Stage { arena, space, seed, length };
+        match self {
+            Self::KilledAfterWrites => stage.killed_after_writes().await,
+            Self::Servers => stage.beside_users(stage.servers_crash()).await,
+            Self::Watches => stage.beside_users(stage.storms(&Storm::OF_WATCHES)).await,
+            Self::Storms => stage.beside_users(stage.storms(&Storm::OF_REQUESTS)).await,
+            Self::TwoControllers => stage.beside_users(stage.another_controller()).await,
+            Self::Users => stage.beside_users(async { Ok(()) }).await,
+            Self::Everything => {
+                let all = [&Storm::OF_REQUESTS[..], &Storm::OF_WATCHES].concat();
+                stage.beside_users(stage.storms(&all)).await
+            }
+            Self::Clock => clock::own_clock_jumps(arena, space, length).await,
+            Self::Dates => clock::dates_jump(arena, space, length).await,
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|scenario| scenario.name() == text);
+        found.ok_or_else(|| format!("there are {}", names()))
+    }
+}
+
+/// Where a scenario is played, and from which seed.
+struct Stage<'a> {
+    arena: &'a Arena,
+    space: &'a Space,
+    seed: u64,
+    length: Length,
+}
+
+impl Stage<'_> {
+    fn rng(&self) -> Rng {
+        Rng::with_seed(self.seed)
+    }
+
+    /// Users are busy during the faults, and for a while after them.
+    async fn beside_users(&self, faults: impl Future<Output = Result<()>>) -> Result<()> {
+        let controller = self.arena.controller("vdi-controller", &[])?;
+        let mut users = Users::new(self.space, self.seed, self.length);
+        tokio::try_join!(users.act(self.length), faults)?;
+        self.arena.proxy.calm();
+        self.arena.check(self.space, vec![controller], users.lasting().collect(), self.length).await
+    }
+
+    /// Each kind of fault in turn, in an order that follows from the seed.
+    async fn storms(&self, kinds: &[Storm]) -> Result<()> {
+        let mut rng = self.rng();
+        let mut kinds = kinds.to_vec();
+        rng.shuffle(&mut kinds);
+        let before = self.arena.proxy.faults();
+        for storm in kinds {
+            self.arena.proxy.storm(storm, rng.u64(..));
+            let end = Instant::now() + self.length.storm().mul_f64(0.5 + rng.f64());
+            while Instant::now() < end {
+                sleep(Duration::from_millis(rng.u64(50..500))).await;
+                match storm {
+                    Storm::WatchesDrop => self.arena.proxy.cut_watches(Cut::Drop),
+                    Storm::WatchesExpire => self.arena.proxy.cut_watches(Cut::Expire),
+                    _ => {}
+                }
+            }
+        }
+        self.arena.proxy.calm();
+        ensure!(self.arena.proxy.faults() > before, "no fault has hit anything");
+        Ok(())
+    }
+
+    async fn servers_crash(&self) -> Result<()> {
+        let [etcd, apiserver, ..] = self.arena.stack.cluster.servers();
+        let mut rng = self.rng();
+        let mut servers = [etcd, apiserver, apiserver, etcd];
+        rng.shuffle(&mut servers);
+        for server in &servers[..self.length.either(2, 4)] {
+            sleep(Duration::from_millis(rng.u64(500..2000))).await;
+            server.crash(rng.u32(0..3))?;
+            sleep(Duration::from_millis(500)).await;
+            self.arena.wait_until_up().await?;
+        }
+        Ok(())
+    }
+
+    async fn another_controller(&self) -> Result<()> {
+        let mut rng = self.rng();
+        for _ in 0..self.length.either(4, 30) {
+            let other = self.arena.controller("vdi-controller-2", &[])?;
+            sleep(Duration::from_millis(rng.u64(300..2000))).await;
+            other.kill()?;
+        }
+        Ok(())
+    }
+
+    async fn killed_after_writes(&self) -> Result<()> {
+        // A short run tries the first, where every controller has to understand what another was doing, and two others.
+        let mut rng = self.rng();
+        let short = [1, rng.usize(2..5), rng.usize(5..10)];
+        let all = 1..;
+        let steps: Vec<usize> = self.length.either(short.to_vec(), all.take(100).collect());
+        for step in steps {
+            let kills =
+                self.killed_after_every(step).await.with_context(|| format!("killed after every {step} writes"))?;
+            if kills == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns how often it was killed.
+    async fn killed_after_every(&self, step: usize) -> Result<usize> {
+        let life = whole_life(self.space);
+        let mut life = std::pin::pin!(life);
+        let mut writes = Vec::new();
+        let controller = loop {
+            let trap = self.arena.proxy.trap(step);
+            let controller = self.arena.controller("vdi-controller", &[])?;
+            tokio::select! {
+                over = &mut life => {
+                    over.with_context(|| format!("the writes that it was killed after were {writes:#?}"))?;
+                    break controller;
+                }
+                write = trap => writes.extend(write),
+            }
+            controller.kill()?;
+        };
+        // The last write may have come just when it was over.
+        controller.kill()?;
+        self.arena.proxy.calm();
+        let controller = self.arena.controller("vdi-controller", &[])?;
+        let stays = BTreeSet::from([STAYS.to_owned()]);
+        let checked = self.arena.check(self.space, vec![controller], stays, self.length).await;
+        checked.with_context(|| format!("the writes that it was killed after were {writes:#?}"))?;
+        crate::objects::delete(&self.space.sessions, STAYS).await?;
+        Ok(writes.len())
+    }
+}
