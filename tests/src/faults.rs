@@ -31,9 +31,9 @@ impl Length {
         self.either(40, 200)
     }
 
-    /// How often users do something.
+    /// How often users do something once the faults are over.
     fn actions(self) -> usize {
-        self.either(120, 1500)
+        self.either(40, 500)
     }
 
     /// How long each kind of fault lasts.

@@ -1,6 +1,6 @@
 //! What users, and nodes, do to sessions while the controller has other worries.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use anyhow::Result;
 use fastrand::Rng;
@@ -62,11 +62,21 @@ impl<'a> Users<'a> {
         Self { space, rng: Rng::with_seed(seed), most: length.sessions(), made: 0, lasting: BTreeMap::new() }
     }
 
-    /// Does as much as fits the length, and never waits for anything.
-    pub async fn act(&mut self, length: Length) -> Result<()> {
-        for _ in 0..length.actions() {
+    /// Does something again and again while `meanwhile` lasts, and then as often as fits the length.
+    pub async fn act(&mut self, length: Length, meanwhile: impl Future<Output = Result<()>>) -> Result<()> {
+        let mut meanwhile = pin!(meanwhile);
+        let mut left = length.actions();
+        let mut is_over = false;
+        while left > 0 {
             self.act_once().await?;
-            sleep(Duration::from_millis(self.rng.u64(0..60))).await;
+            let pause = sleep(Duration::from_millis(self.rng.u64(0..60)));
+            tokio::select! {
+                result = &mut meanwhile, if !is_over => {
+                    result?;
+                    is_over = true;
+                }
+                () = pause => left -= usize::from(is_over),
+            }
         }
         Ok(())
     }

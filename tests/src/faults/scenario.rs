@@ -1,17 +1,10 @@
-use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, fmt, pin::pin, str::FromStr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 
-use super::{
-    Arena, Length,
-    actions::Users,
-    clock,
-    life::{STAYS, whole_life},
-    storm::Storm,
-    stream::Cut,
-};
+use super::{Arena, Length, actions::Users, clock, life::Life, storm::Storm, stream::Cut};
 use crate::objects::Space;
 
 /// What happens to the controller.
@@ -76,7 +69,7 @@ impl Scenario {
             Self::Watches => stage.beside_users(stage.storms(&Storm::OF_WATCHES)).await,
             Self::Storms => stage.beside_users(stage.storms(&Storm::OF_REQUESTS)).await,
             Self::TwoControllers => stage.beside_users(stage.another_controller()).await,
-            Self::Users => stage.beside_users(async { Ok(()) }).await,
+            Self::Users => stage.beside_users(stage.nothing()).await,
             Self::Everything => {
                 let all = [&Storm::OF_REQUESTS[..], &Storm::OF_WATCHES].concat();
                 stage.beside_users(stage.storms(&all)).await
@@ -116,12 +109,11 @@ impl Stage<'_> {
         Rng::with_seed(self.seed)
     }
 
-    /// Users are busy during the faults, and for a while after them.
+    /// Users are busy during the faults, and for a moment after them.
     async fn beside_users(&self, faults: impl Future<Output = Result<()>>) -> Result<()> {
         let controller = self.arena.controller("vdi-controller", &[])?;
         let mut users = Users::new(self.space, self.seed, self.length);
-        tokio::try_join!(users.act(self.length), faults)?;
-        self.arena.proxy.calm();
+        users.act(self.length, faults).await?;
         self.arena.check(self.space, vec![controller], users.lasting().collect(), self.length).await
     }
 
@@ -148,12 +140,17 @@ impl Stage<'_> {
         Ok(())
     }
 
+    async fn nothing(&self) -> Result<()> {
+        sleep(self.length.storm() * 2).await;
+        Ok(())
+    }
+
     async fn servers_crash(&self) -> Result<()> {
         let [etcd, apiserver, ..] = self.arena.stack.cluster.servers();
         let mut rng = self.rng();
-        let mut servers = [etcd, apiserver, apiserver, etcd];
+        let mut servers = [etcd, apiserver].repeat(self.length.either(1, 4));
         rng.shuffle(&mut servers);
-        for server in &servers[..self.length.either(2, 4)] {
+        for server in servers {
             sleep(Duration::from_millis(rng.u64(500..2000))).await;
             server.crash(rng.u32(0..3))?;
             sleep(Duration::from_millis(500)).await;
@@ -178,41 +175,40 @@ impl Stage<'_> {
         let short = [1, rng.usize(2..5), rng.usize(5..10)];
         let all = 1..;
         let steps: Vec<usize> = self.length.either(short.to_vec(), all.take(100).collect());
+        let mut stay = BTreeSet::new();
         for step in steps {
-            let kills =
-                self.killed_after_every(step).await.with_context(|| format!("killed after every {step} writes"))?;
-            if kills == 0 {
+            let life = Life { space: self.space, prefix: format!("every-{step}") };
+            let writes = self.killed_after_every(step, &life).await;
+            stay.insert(life.stays());
+            if writes.with_context(|| format!("killed after every {step} writes"))?.is_empty() {
                 break;
             }
         }
-        Ok(())
+        let controller = self.arena.controller("vdi-controller", &[])?;
+        self.arena.check(self.space, vec![controller], stay, self.length).await
     }
 
-    /// Returns how often it was killed.
-    async fn killed_after_every(&self, step: usize) -> Result<usize> {
-        let life = whole_life(self.space);
-        let mut life = std::pin::pin!(life);
+    /// Returns the writes that it was killed after.
+    async fn killed_after_every(&self, step: usize, life: &Life<'_>) -> Result<Vec<String>> {
         let mut writes = Vec::new();
-        let controller = loop {
+        let mut life = pin!(life.whole());
+        let result = loop {
             let trap = self.arena.proxy.trap(step);
             let controller = self.arena.controller("vdi-controller", &[])?;
-            tokio::select! {
-                over = &mut life => {
-                    over.with_context(|| format!("the writes that it was killed after were {writes:#?}"))?;
-                    break controller;
+            let over = tokio::select! {
+                over = &mut life => Some(over),
+                write = trap => {
+                    writes.extend(write);
+                    None
                 }
-                write = trap => writes.extend(write),
-            }
+            };
             controller.kill()?;
+            if let Some(over) = over {
+                break over;
+            }
         };
-        // The last write may have come just when it was over.
-        controller.kill()?;
         self.arena.proxy.calm();
-        let controller = self.arena.controller("vdi-controller", &[])?;
-        let stays = BTreeSet::from([STAYS.to_owned()]);
-        let checked = self.arena.check(self.space, vec![controller], stays, self.length).await;
-        checked.with_context(|| format!("the writes that it was killed after were {writes:#?}"))?;
-        crate::objects::delete(&self.space.sessions, STAYS).await?;
-        Ok(writes.len())
+        result.with_context(|| format!("it was killed after {writes:#?}"))?;
+        Ok(writes)
     }
 }
