@@ -1,12 +1,13 @@
 //! What a `VDISession` and a `VDITemplate` are.
 //!
 //! A rule about a value (what an e-mail address is, what `8h` means) is written once, in a type that can't hold anything
-//! else: [`Email`], [`Gpus`], [`Memory`], [`SessionName`], [`Timeout`]. The CRD schema, the admission policy and the controller all take
+//! else: [`Cpu`], [`Email`], [`Gpus`], [`Memory`], [`SessionName`], [`Timeout`]. The CRD schema, the admission policy and the controller all take
 //! it from there.
 //!
 //! Without features the crate is serde only, which keeps the policy's wasm module small. The feature `crd` adds the
 //! Kubernetes objects and their CRDs.
 
+mod cpu;
 mod email;
 mod gpus;
 mod host_label;
@@ -24,6 +25,7 @@ mod session;
 #[cfg(feature = "crd")]
 mod template;
 
+pub use cpu::Cpu;
 pub use email::Email;
 pub use gpus::Gpus;
 pub use host_label::HostLabel;
@@ -33,9 +35,12 @@ pub use session_name::SessionName;
 pub use timeout::Timeout;
 
 #[cfg(feature = "crd")]
-pub use session::{Phase, SessionResources, VDISession, VDISessionSpec, VDISessionStatus};
+pub use session::{Expiry, Phase, QueueStatus, SessionResources, VDISession, VDISessionSpec, VDISessionStatus};
 #[cfg(feature = "crd")]
-pub use template::{EnvVar, GpuPlacement, Probe, VDITemplate, VDITemplateSpec};
+pub use template::{
+    CpuAmounts, Deprecation, EnvVar, GpuPlacement, Home, HomeAccess, HomeScope, NetworkAccess, Probe, ProbeKind,
+    Protocol, PullPolicy, Reachable, SecurityProfile, VDITemplate, VDITemplateSpec, VDITemplateStatus,
+};
 
 /// The API group of every kind in this crate.
 pub const GROUP: &str = "vdi.kasm.io";

@@ -118,6 +118,10 @@ pub struct VDISessionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
 
+    /// Which of the times that can end it `expiresAt` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry: Option<Expiry>,
+
     /// `Ready` says in its reason and message what the session waits for or why it ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -130,6 +134,48 @@ pub struct VDISessionStatus {
     /// The pod that is the desktop, in the session's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
+
+    /// Which version of its template the pod was made from: the template's `metadata.generation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_generation: Option<i64>,
+
+    /// Set while it waits for a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueStatus>,
+
+    /// How many of its pods were put away for what they did, such as using too much disk.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_pods: i64,
+}
+
+/// A session's place among those that wait for the same kind of GPU.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueStatus {
+    /// How many sessions come before it. Long queues are told in steps: it may be a few less by now.
+    pub ahead: i64,
+    /// Since when it waits.
+    pub since: Time,
+}
+
+fn is_zero(count: &i64) -> bool {
+    *count == 0
+}
+
+/// Which time it is that ends what is going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Expiry {
+    // No doc comments on the variants, as for `Phase`.
+    // spec.timeout after the desktop first ran.
+    Timeout,
+    // The template's maxTimeout, which is less.
+    MaxTimeout,
+    // The template's idleTimeout after the last input.
+    Idle,
+    // A start that takes too long.
+    StartDeadline,
+    // The removal of a failed session.
+    FailedRetention,
 }
 
 impl VDISessionStatus {

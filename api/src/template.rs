@@ -1,17 +1,27 @@
 // Two printer columns of one type are not a duplicate.
 #![allow(clippy::duplicated_attributes)]
 
+mod catalog;
+mod desktop;
+mod gpu;
+mod home;
+mod network;
+
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Toleration;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Memory, Timeout};
 
+pub use catalog::Deprecation;
+pub use desktop::{CpuAmounts, EnvVar, Probe, ProbeKind, Protocol, PullPolicy, SecurityProfile};
+pub use gpu::GpuPlacement;
+pub use home::{Home, HomeAccess, HomeScope};
+pub use network::{NetworkAccess, Reachable};
+
 // As in a VDISession, the fields hold what the API server stored.
-/// What a desktop is. Written by administrators, named by sessions.
+/// What a desktop is. Written by administrators, named by sessions. A change counts for sessions that start after it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "vdi.kasm.io",
@@ -20,39 +30,127 @@ use crate::{Memory, Timeout};
     plural = "vditemplates",
     shortname = "vdit",
     derive = "PartialEq",
+    status = "VDITemplateStatus",
     doc = "What a desktop is. Written by administrators, named by sessions.",
-    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image"),
+    printcolumn(name = "Display Name", type_ = "string", json_path = ".spec.displayName"),
     printcolumn(name = "GPU", type_ = "string", json_path = ".spec.gpu.resourceName"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Sessions", type_ = "integer", json_path = ".status.sessions"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct VDITemplateSpec {
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    pub display_name: Option<String>,
+
+    /// What it is good for, in a sentence or two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2000))]
+    pub description: Option<String>,
+
+    /// A picture of it: an https or data URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^(https://|data:image/)"), length(max = 65536))]
+    pub icon: Option<String>,
+
+    /// Not to be offered to people. Sessions may still name it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
+
+    /// Set when there is something better: new sessions say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<Deprecation>,
+
     /// The container image.
     #[schemars(length(min = 1, max = 1024))]
     pub image: String,
 
-    /// The one port on which the desktop is served to browsers, over HTTP.
+    /// Kubernetes' own default, by the image's tag, when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<PullPolicy>,
+
+    /// The names of Secrets, in the sessions' namespaces, with which the image is pulled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<String>,
+
+    /// The one port on which the desktop is served to browsers.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
+
+    /// What is spoken on that port. With `https` the certificate may be one that the image signed itself.
+    #[serde(default)]
+    pub protocol: Protocol,
+
+    /// Where a browser starts.
+    #[serde(default = "default_path")]
+    #[schemars(regex(pattern = "^/"), length(max = 1024))]
+    pub path: String,
 
     /// How to tell that the desktop is up.
     #[serde(default)]
     pub probe: Probe,
 
-    /// What the image is told through its environment.
+    /// What the image is told through its environment. `{user}`, `{session}` and `{namespace}` stand for the session's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub env: Vec<EnvVar>,
+
+    /// Processor time. Memory is the session's to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<CpuAmounts>,
 
     /// The size of `/dev/shm`. It counts against the session's memory.
     #[serde(default = "default_shared_memory")]
     #[schemars(with = "Memory")]
     pub shared_memory: String,
 
+    /// The user's own files, which outlive the session. Without, nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<Home>,
+
     /// Which GPUs, and on which nodes.
     #[serde(default)]
     pub gpu: GpuPlacement,
+
+    /// The PriorityClass: among sessions that wait for a GPU, those of a higher priority come first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
+
+    /// More labels for the pods, such as Kueue's `kueue.x-k8s.io/queue-name`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_labels: BTreeMap<String, String>,
+
+    /// Which pod security standard the desktop keeps to.
+    #[serde(default)]
+    pub security_profile: SecurityProfile,
+
+    /// The user that the image runs as, when it is not the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = i32::MAX))]
+    pub run_as_user: Option<i64>,
+
+    /// The group that the home's files belong to, so that the desktop can write them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = i32::MAX))]
+    pub fs_group: Option<i64>,
+
+    /// What desktops reach besides the Internet and DNS.
+    #[serde(default, skip_serializing_if = "NetworkAccess::is_empty")]
+    pub network: NetworkAccess,
+
+    /// How long a desktop may go without input before its session ends. Never, when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Timeout>")]
+    pub idle_timeout: Option<String>,
+
+    /// The longest that a desktop may run, whatever its session's `timeout` says and is raised to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Timeout>")]
+    pub max_timeout: Option<String>,
 
     /// How long a desktop may take from getting a node to being up, before the session fails.
     #[serde(default = "default_start_deadline")]
@@ -65,68 +163,16 @@ pub struct VDITemplateSpec {
     pub failed_retention: String,
 }
 
-/// An HTTP GET on the desktop's port that is answered with success once the desktop is up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Written by the controller alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Probe {
-    #[serde(default = "default_probe_path")]
-    #[schemars(regex(pattern = "^/"), length(max = 1024))]
-    pub path: String,
-}
-
-impl Default for Probe {
-    fn default() -> Self {
-        Self { path: default_probe_path() }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EnvVar {
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+pub struct VDITemplateStatus {
+    /// How many sessions name it.
     #[serde(default)]
-    pub value: String,
+    pub sessions: i64,
 }
 
-/// Where a desktop's GPUs come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GpuPlacement {
-    /// The extended resource that a device plugin advertises: `nvidia.com/gpu`, `amd.com/gpu`, a MIG profile ...
-    #[serde(default = "default_resource_name")]
-    #[schemars(length(min = 1, max = 253))]
-    pub resource_name: String,
-
-    /// Labels that the node must carry.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub node_selector: BTreeMap<String, String>,
-
-    /// Taints of GPU nodes that the desktop may be placed on in spite of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tolerations: Vec<Toleration>,
-
-    /// The RuntimeClass, where the cluster's GPU nodes need one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runtime_class_name: Option<String>,
-}
-
-impl Default for GpuPlacement {
-    fn default() -> Self {
-        Self {
-            resource_name: default_resource_name(),
-            node_selector: BTreeMap::new(),
-            tolerations: Vec::new(),
-            runtime_class_name: None,
-        }
-    }
-}
-
-fn default_resource_name() -> String {
-    "nvidia.com/gpu".to_owned()
-}
-
-fn default_probe_path() -> String {
+fn default_path() -> String {
     "/".to_owned()
 }
 

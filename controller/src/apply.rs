@@ -1,11 +1,15 @@
-//! Step three: the plan's action. Doing it twice is doing it once.
+//! Step three: the plan's actions. Doing each twice is doing it once.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{
+    core::v1::{PersistentVolumeClaim, Pod},
+    networking::v1::NetworkPolicy,
+};
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, PostParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
     core::Status,
 };
+use serde_json::json;
 use vdi_api::VDISession;
 
 use crate::{
@@ -16,57 +20,93 @@ use crate::{
 };
 
 /// What came of it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub enum Outcome {
+    #[default]
     Done,
     /// The cluster does not want the pod. Nothing is wrong with the connection: only time or a person can change it.
-    Refused {
-        reason: Reason,
-        message: String,
-    },
+    Refused { reason: Reason, message: String },
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    #[error("creating pod {name}: {source}")]
-    CreatePod { name: String, source: Box<kube::Error> },
-    #[error("deleting pod {name}: {source}")]
-    DeletePod { name: String, source: Box<kube::Error> },
-    #[error("deleting the session: {0}")]
-    DeleteSession(Box<kube::Error>),
+#[error("{verb} {what}: {source}")]
+pub struct ApplyError {
+    verb: &'static str,
+    what: String,
+    source: Box<kube::Error>,
 }
 
-pub async fn apply(action: Action, session: &Observed, client: &Client) -> Result<Outcome, ApplyError> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &session.namespace);
-    let name = pod_name(&session.name);
-    match action {
+pub async fn apply(action: &Action, session: &Observed, client: &Client) -> Result<Outcome, ApplyError> {
+    let namespace = &session.namespace;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let (verb, what, result) = match action {
+        Action::ProtectNamespace(policy) | Action::OpenNetwork(policy) => {
+            let what = format!("network policy {}", policy.name_any());
+            ("writing", what, write_policy(policy, &Api::namespaced(client.clone(), namespace)).await)
+        }
+        Action::CreateHome(home) => {
+            let homes: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+            ("creating", format!("home {}", home.name_any()), create_home(home, &homes).await)
+        }
         Action::CreatePod(pod) => {
-            let error = |source| ApplyError::CreatePod { name, source: Box::new(source) };
-            create_pod(&pod, session, &pods).await.map_err(error)
+            ("creating", format!("pod {}", pod.name_any()), create_pod(pod, session, &pods).await)
         }
-        Action::DeletePod => match pods.delete(&name, &DeleteParams::default()).await {
-            Ok(_) => Ok(Outcome::Done),
-            Err(error) if code(&error) == Some(404) => Ok(Outcome::Done),
-            Err(source) => Err(ApplyError::DeletePod { name, source: Box::new(source) }),
-        },
+        Action::DeletePod => {
+            let name = pod_name(&session.name);
+            let precondition = only(session.pod_uid.as_ref());
+            let result = pods.delete(&name, &precondition).await.map(drop);
+            ("deleting", format!("pod {name}"), gone(result))
+        }
         Action::DeleteSession => {
-            let sessions: Api<VDISession> = Api::namespaced(client.clone(), &session.namespace);
-            match sessions.delete(&session.name, &this_very_session(session)).await {
-                Ok(_) => Ok(Outcome::Done),
-                Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(Outcome::Done),
-                Err(source) => Err(ApplyError::DeleteSession(Box::new(source))),
-            }
+            let sessions: Api<VDISession> = Api::namespaced(client.clone(), namespace);
+            let result = sessions.delete(&session.name, &this_very_session(session)).await.map(drop);
+            ("deleting", "the session".to_owned(), gone(result))
         }
+    };
+    result.map_err(|source| ApplyError { verb, what, source: Box::new(source) })
+}
+
+/// What is gone already, or is another object by now, is as good as deleted.
+fn gone(result: Result<(), kube::Error>) -> Result<Outcome, kube::Error> {
+    match result {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Outcome::Done),
+        result => result.map(|()| Outcome::Done),
+    }
+}
+
+fn only(uid: Option<&String>) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions { uid: uid.cloned(), resource_version: None }),
+        ..Default::default()
     }
 }
 
 /// In the foreground: the session stays visible as Terminating until its pod, and with it the GPU, is really gone. Never
 /// another session that has the name by now.
 fn this_very_session(session: &Observed) -> DeleteParams {
-    DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Foreground),
-        preconditions: Some(Preconditions { uid: Some(session.uid.clone()), resource_version: None }),
-        ..Default::default()
+    DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..only(Some(&session.uid)) }
+}
+
+/// One request where there is none yet; what is there and differs is brought in line.
+async fn write_policy(policy: &NetworkPolicy, policies: &Api<NetworkPolicy>) -> Result<Outcome, kube::Error> {
+    match policies.create(&PostParams::default(), policy).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            // As a whole: lists in it are replaced, not added to.
+            let patch = Patch::Merge(json!({ "spec": policy.spec }));
+            policies.patch(&policy.name_any(), &PatchParams::default(), &patch).await?;
+            Ok(Outcome::Done)
+        }
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => Ok(refusal(&status)),
+        result => result.map(|_| Outcome::Done),
+    }
+}
+
+/// A home that is there already, whoever made it, is the user's home.
+async fn create_home(home: &PersistentVolumeClaim, homes: &Api<PersistentVolumeClaim>) -> Result<Outcome, kube::Error> {
+    match homes.create(&PostParams::default(), home).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Outcome::Done),
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => Ok(refusal(&status)),
+        result => result.map(|_| Outcome::Done),
     }
 }
 
@@ -95,11 +135,4 @@ fn refusal(status: &Status) -> Outcome {
     let is_quota = status.message.contains("exceeded quota");
     let reason = if is_quota { Reason::QuotaExceeded } else { Reason::PodRefused };
     Outcome::Refused { reason, message: status.message.clone() }
-}
-
-fn code(error: &kube::Error) -> Option<u16> {
-    match error {
-        kube::Error::Api(status) => Some(status.code),
-        _ => None,
-    }
 }

@@ -1,14 +1,18 @@
 //! A session as the tests start from: alice's, valid, new, with its template there and no pod yet.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
-use vdi_api::{EnvVar, Gpus, VDISession, VDISessionSpec, VDISessionStatus};
+use vdi_api::{
+    Deprecation, EnvVar, Gpus, HomeAccess, HomeScope, ProbeKind, Protocol, PullPolicy, SecurityProfile, VDISession,
+    VDISessionSpec, VDISessionStatus,
+};
 
 use crate::{
+    accelerated::Renderer,
+    home::HomeState,
     observe::{Observed, Spec},
     pod_state::PodState,
-    template::Template,
+    template::{GpuSource, Home, Probe, Template},
+    terms::Terms,
 };
 
 /// 2026-01-01, 12:00:00 UTC.
@@ -27,7 +31,15 @@ pub fn observed() -> Observed {
         spec: Ok(spec()),
         status: VDISessionStatus::default(),
         template: Some(Ok(template())),
+        terms: Some(template().terms),
         pod: PodState::Absent,
+        pod_uid: None,
+        pod_attempt: 0,
+        home: HomeState::There,
+        missing_policy: None,
+        place: None,
+        idle: None,
+        renderer: Renderer::NotPublished,
         url: Some("https://alice.vdi.example.com".to_owned()),
     }
 }
@@ -60,17 +72,95 @@ pub fn spec() -> Spec {
 pub fn template() -> Template {
     Template {
         name: "ubuntu-desktop".to_owned(),
-        generation: 3,
         image: "registry.example.com/desktop:1".to_owned(),
-        port: 6080,
-        probe_path: "/".to_owned(),
+        pull_policy: None,
+        pull_secrets: Vec::new(),
+        probe: Probe {
+            kind: ProbeKind::Http,
+            path: "/".to_owned(),
+            period_seconds: 2,
+            failure_threshold: 3,
+            restart_after: None,
+        },
         env: vec![EnvVar { name: "LANG".to_owned(), value: "C.UTF-8".to_owned() }],
+        cpu_request: None,
+        cpu_limit: None,
         shared_memory: "256Mi".parse().unwrap(),
-        gpu_resource: "nvidia.com/gpu".to_owned(),
+        home: Some(home()),
+        gpu: GpuSource::ExtendedResource("nvidia.com/gpu".to_owned()),
         node_selector: [("gpu".to_owned(), "yes".to_owned())].into(),
         tolerations: Vec::new(),
         runtime_class: Some("nvidia".to_owned()),
-        start_deadline: Duration::from_secs(300),
-        failed_retention: Duration::from_secs(3600),
+        priority_class: None,
+        pod_labels: Default::default(),
+        security: SecurityProfile::Restricted,
+        run_as_user: None,
+        fs_group: None,
+        reachable: Vec::new(),
+        deprecated: None,
+        terms: Terms {
+            template_generation: 3,
+            port: 6080,
+            protocol: Protocol::Http,
+            path: "/".to_owned(),
+            renderer_path: None,
+            idle_timeout: None,
+            max_timeout: None,
+            start_deadline: "5m".parse().unwrap(),
+            failed_retention: "1h".parse().unwrap(),
+        },
+    }
+}
+
+pub fn home() -> Home {
+    Home {
+        mount_path: "/home/user".to_owned(),
+        size: "10Gi".parse().unwrap(),
+        storage_class: None,
+        access: HomeAccess::ReadWriteOnce,
+        scope: HomeScope::User,
+    }
+}
+
+/// Every field set to something else than in [`template`].
+pub fn template_with_everything() -> Template {
+    let text = |text: &str| text.to_owned();
+    let toleration = serde_json::json!({ "key": "gpu", "operator": "Exists", "effect": "NoSchedule" });
+    Template {
+        name: text("webtop"),
+        image: text("registry.example.com/webtop:1"),
+        pull_policy: Some(PullPolicy::Always),
+        pull_secrets: vec![text("registry")],
+        probe: Probe {
+            kind: ProbeKind::Http,
+            path: text("/healthz"),
+            period_seconds: 5,
+            failure_threshold: 2,
+            restart_after: Some("2m".parse().unwrap()),
+        },
+        env: vec![EnvVar { name: text("TITLE"), value: text("{session} of {user} in {namespace}") }],
+        cpu_request: Some("500m".parse().unwrap()),
+        cpu_limit: Some("4".parse().unwrap()),
+        shared_memory: "1Gi".parse().unwrap(),
+        home: Some(Home { mount_path: text("/config"), scope: HomeScope::Session, ..home() }),
+        gpu: GpuSource::ClaimTemplate(text("one-gpu")),
+        node_selector: Default::default(),
+        tolerations: vec![serde_json::from_value(toleration).unwrap()],
+        runtime_class: None,
+        priority_class: Some(text("desktops")),
+        pod_labels: [(text("kueue.x-k8s.io/queue-name"), text("gpus"))].into(),
+        security: SecurityProfile::Baseline,
+        run_as_user: Some(0),
+        fs_group: Some(1000),
+        reachable: Vec::new(),
+        deprecated: Some(Deprecation { message: text("it is old"), replacement: Some(text("ubuntu-desktop")) }),
+        terms: Terms {
+            protocol: Protocol::Https,
+            path: text("/desktop"),
+            renderer_path: Some(text("/renderer")),
+            idle_timeout: Some("30m".parse().unwrap()),
+            max_timeout: Some("12h".parse().unwrap()),
+            ..template().terms
+        },
     }
 }

@@ -12,6 +12,8 @@ use std::{
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use vdi_api::VDISession;
 
+use crate::plan::Notice;
+
 /// A watch that takes longer than this is broken, and then asking in vain does no harm.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -21,6 +23,10 @@ pub struct InFlight {
     replaced: Mutex<HashMap<ObjectRef<VDISession>, String>>,
     /// When a session's pod was created.
     created: Mutex<HashMap<ObjectRef<VDISession>, Instant>>,
+    /// When a namespace's network policy was written. Held while it is being written: the others wait for it.
+    protected: tokio::sync::Mutex<HashMap<String, Instant>>,
+    /// The latest notice that was given of each session, by its key.
+    told: Mutex<HashMap<ObjectRef<VDISession>, HashMap<&'static str, String>>>,
 }
 
 impl InFlight {
@@ -47,6 +53,36 @@ impl InFlight {
         let mut created = lock(&self.created);
         created.retain(|_, when| when.elapsed() < PATIENCE);
         created.insert(ObjectRef::from_obj(session), Instant::now());
+    }
+
+    /// Protects a namespace, unless that was done a moment ago.
+    pub async fn protect<T: Default, E>(
+        &self,
+        namespace: &str,
+        write: impl AsyncFnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut protected = self.protected.lock().await;
+        protected.retain(|_, when| when.elapsed() < PATIENCE);
+        if protected.contains_key(namespace) {
+            return Ok(T::default());
+        }
+        let result = write().await?;
+        protected.insert(namespace.to_owned(), Instant::now());
+        Ok(result)
+    }
+
+    /// Whether the notice wasn't given yet, as far as is remembered. It counts as given now.
+    pub fn is_news(&self, session: &VDISession, notice: &Notice) -> bool {
+        let key = format!("{} {}", session.uid().unwrap_or_default(), notice.key);
+        let mut told = lock(&self.told);
+        told.entry(ObjectRef::from_obj(session)).or_default().insert(notice.reason, key.clone()) != Some(key)
+    }
+
+    /// The session is gone.
+    pub fn forget(&self, session: &ObjectRef<VDISession>) {
+        lock(&self.replaced).remove(session);
+        lock(&self.created).remove(session);
+        lock(&self.told).remove(session);
     }
 
     pub fn pod_seen(&self, session: &VDISession) {

@@ -1,71 +1,141 @@
 //! Turns VDISessions into desktops. One pass over a session is five steps: observe -> plan -> apply -> publish -> requeue
 //! (`reconcile.rs`).
 
+mod accelerated;
+mod activity;
 mod apply;
+mod client;
+mod clock;
+mod events;
+mod fence;
+mod fetch;
 #[cfg(test)]
 mod fixture;
+mod home;
 mod hosts;
 mod in_flight;
+mod leader;
+mod line;
+mod memory;
 mod metrics;
 mod observe;
 mod plan;
 mod pod_state;
 mod publish;
+mod queue;
 mod reason;
 mod reconcile;
+mod renderer;
 mod resources;
 mod server;
 mod settings;
 mod stores;
 mod template;
+mod terms;
 mod url;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::Parser;
-use futures::FutureExt;
-use kube::{
-    Client,
-    runtime::events::{Recorder, Reporter},
-};
+use futures::FutureExt as _;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 
 use crate::{
+    activity::Activity,
+    client::Connection,
+    clock::Clock,
+    fence::Fence,
+    home::Homes,
     hosts::HostClaims,
     in_flight::InFlight,
-    metrics::Metrics,
+    leader::Candidate,
+    line::Lines,
+    memory::Memories,
+    metrics::{Counters, Metrics},
+    queue::Queue,
+    resources::Gateway,
     server::Probes,
     settings::{LogFormat, Settings},
 };
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let settings = Settings::parse();
+    let settings = Settings::load();
     start_logging(&settings)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, "starting");
     let stop = stop_signal()?.shared();
-    let client = Client::try_default().await.context("no cluster to talk to: set KUBECONFIG, or run in a pod")?;
+    let identity = leader::identity();
+    let (clock, counters, queue) = (Arc::new(Clock::default()), Counters::default(), Arc::new(Queue::default()));
+    let connection = Connection::infer(&identity, clock.clone(), counters.clone()).await?;
+    let fence = if settings.leader_elect { Fence::closed() } else { Fence::open() };
+    let client = connection.client(fence.clone(), leader::WRITE_TIMEOUT)?;
 
-    let (stores, watches) = stores::watch(&client);
-    let metrics = Arc::new(Metrics::new(stores.sessions.clone()));
-    let probes = Probes { stores: stores.clone(), metrics: metrics.clone() };
+    let stores = stores::watch(&client, &queue, &counters);
+    let metrics = Arc::new(Metrics::new(counters.clone(), stores.clone(), queue.clone(), fence.clone()));
+    let probes = Probes { stores: stores.clone(), queue: queue.clone(), metrics };
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listening on {}", settings.listen))?;
-    tracing::info!(listen = %listener.local_addr()?, "serving /healthz, /readyz and /metrics");
-    let serving = axum::serve(listener, server::router(probes)).with_graceful_shutdown(stop.clone());
+    tracing::info!(listen = %listener.local_addr()?, identity, pid = std::process::id(), "serving /healthz, /readyz and /metrics");
+    // To the very end, so that the last of it is seen.
+    tokio::spawn(axum::serve(listener, server::router(probes)).into_future());
 
     let context = reconcile::Context {
-        hosts: HostClaims::new(settings.url_template.in_domain(&settings.domain)),
-        events: Recorder::new(client.clone(), Reporter { controller: "vdi-controller".to_owned(), instance: None }),
+        memories: Memories {
+            hosts: HostClaims::new(settings.url_template.in_domain(&settings.domain)),
+            homes: Homes::default(),
+            lines: Lines::default(),
+            activity: Activity::of(settings.activity_url.clone()),
+            gateway: Gateway { namespace: settings.gateway_namespace.clone() },
+            queue: queue.clone(),
+        },
         in_flight: InFlight::default(),
         client,
         stores,
-        metrics,
+        clock: clock.clone(),
+        queue,
+        counters,
     };
-    let reconciling = reconcile::run(watches, context, settings.concurrency, stop);
-    let (served, ()) = tokio::join!(serving.into_future(), reconciling);
+    tokio::select! {
+        complete = context.stores.wait_until_complete() => complete.context("the watches have ended")?,
+        () = stop.clone() => return Ok(()),
+    }
+    if settings.leader_elect {
+        // A connection of its own: renewing the lease doesn't queue behind the work.
+        let leases = connection.client(Fence::open(), leader::RENEW_TIMEOUT)?;
+        let namespace = settings.lease_namespace();
+        let candidate = Candidate::new(leases, &namespace, &settings.lease_name, &identity, fence, clock);
+        lead(&candidate, context, settings.concurrency, stop).await?;
+    } else {
+        reconcile::run(context, settings.concurrency, stop).await;
+    }
     tracing::info!("stopped");
-    served.context("serving /healthz, /readyz and /metrics")
+    Ok(())
+}
+
+/// Works from when this replica is the leader until it is to stop. Fails when another has become the leader.
+async fn lead(
+    candidate: &Candidate,
+    context: reconcile::Context,
+    concurrency: u16,
+    stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
+) -> anyhow::Result<()> {
+    let mut held = tokio::select! {
+        held = candidate.acquire() => held?,
+        () = stop.clone() => return Ok(()),
+    };
+    let lost = tokio::select! {
+        () = reconcile::run(context, concurrency, stop) => None,
+        lost = held.hold() => Some(lost),
+    };
+    match lost {
+        None => held.release().await,
+        // What a restart does better than this process could: forget all that it believes, and stand by.
+        Some(lost) => {
+            tracing::error!(error = lost.to_string(), "ending");
+            return Err(lost);
+        }
+    }
+    Ok(())
 }
 
 fn start_logging(settings: &Settings) -> anyhow::Result<()> {

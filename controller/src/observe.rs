@@ -1,16 +1,23 @@
 //! Step one: what is known about a session, from memory alone, parsed once.
 
-use std::{sync::Arc, time::Duration};
-
 use jiff::Timestamp;
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
-use vdi_api::{Email, Gpus, Invalid, Memory, Timeout, VDISession, VDISessionSpec, VDISessionStatus, VDITemplate};
+use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
+use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+use vdi_api::{Email, Gpus, Invalid, Memory, Phase, Timeout, VDISession, VDISessionSpec, VDISessionStatus};
 
-use crate::{hosts::HostClaims, pod_state::PodState, resources::pod_name, stores::Stores, template::Template};
-
-/// For a session whose template is gone.
-const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(5 * 60);
-const DEFAULT_FAILED_RETENTION: Duration = Duration::from_secs(60 * 60);
+use crate::{
+    accelerated::Renderer,
+    activity::Idle,
+    home::HomeState,
+    line::{self, Line, Place, Waiting},
+    memory::Memories,
+    pod_state::PodState,
+    reason::Reason,
+    resources::{self, ATTEMPT_ANNOTATION, pod_name},
+    stores::Stores,
+    template::Template,
+    terms::Terms,
+};
 
 /// Everything that the plan for a session depends on, besides the time.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +32,20 @@ pub struct Observed {
     pub status: VDISessionStatus,
     /// `None` when no template has the name that the session gives.
     pub template: Option<Result<Template, FieldInvalid>>,
+    /// Those that its pod was made with; before there is one, those of the template.
+    pub terms: Option<Terms>,
     pub pod: PodState,
+    pub pod_uid: Option<String>,
+    /// How many of the session's pods had failed before this one.
+    pub pod_attempt: i64,
+    pub home: HomeState,
+    /// The policy that the namespace's desktops should be under, when they aren't.
+    pub missing_policy: Option<Box<NetworkPolicy>>,
+    /// Its place among those that wait for GPUs, when there is a queue.
+    pub place: Option<Place>,
+    /// When the desktop was last used, as far as anybody knows.
+    pub idle: Option<Idle>,
+    pub renderer: Renderer,
     /// Where the desktop is opened; `None` while what it is made of isn't known yet.
     pub url: Option<String>,
 }
@@ -70,61 +90,98 @@ impl TryFrom<&VDISessionSpec> for Spec {
     }
 }
 
-/// Reads the stores; never asks the API server.
-pub fn observe(session: &VDISession, stores: &Stores, hosts: &HostClaims) -> Observed {
+/// Reads what is in memory; never asks the API server.
+pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: Timestamp) -> Observed {
+    let (name, namespace) = (session.name_any(), session.namespace().unwrap_or_default());
     let uid = session.uid().unwrap_or_default();
-    let namespace = session.namespace().unwrap_or_default();
     let spec = Spec::try_from(&session.spec);
-    let pod_key = ObjectRef::new(&pod_name(&session.name_any())).within(&namespace);
-    let pod = stores.pods.get(&pod_key).map_or(PodState::Absent, |pod| PodState::of(&pod, &uid));
-    let template = find_template(stores, &session.spec.template).map(|t| Template::try_from(t.as_ref()));
-    let port = template.as_ref().and_then(|template| Some(template.as_ref().ok()?.port));
-    let url = spec.as_ref().ok().and_then(|spec| hosts.url_of(session, &spec.user, &pod, port, &stores.sessions));
+    let pod_object = stores.pods.get(&ObjectRef::new(&pod_name(&name)).within(&namespace));
+    let pod = pod_object.as_ref().map_or(PodState::Absent, |pod| PodState::of(pod, &uid));
+    let own_pod = pod_object.as_deref().filter(|_| !matches!(pod, PodState::Absent | PodState::Foreign));
+    let template = stores.templates.get(&ObjectRef::new(&session.spec.template));
+    let template = template.map(|template| Template::try_from(template.as_ref()));
+    let valid_template = template.as_ref().and_then(|template| template.as_ref().ok());
+    let terms = own_pod.and_then(|pod| Terms::from_annotations(pod.annotations()));
+    let terms = terms.or_else(|| valid_template.map(|template| template.terms.clone()));
+    let wants_pod = wants_pod(session);
+    let home = match (&spec, valid_template) {
+        (Ok(spec), Some(template)) if wants_pod => memories.homes.take(session, spec, template, stores),
+        _ => HomeState::NotWanted,
+    };
+    let place = match valid_template {
+        Some(template) if wants_pod => place(session, template, &pod, stores, memories, now),
+        _ => memories.leave_line(&ObjectRef::from_obj(session)),
+    };
+    let port = terms.as_ref().map(|terms| terms.port);
+    let user = spec.as_ref().ok().map(|spec| &spec.user);
+    let url = user.and_then(|user| memories.hosts.url_of(session, user, &pod, port, &stores.sessions));
     Observed {
-        name: session.name_any(),
-        namespace,
-        uid,
         generation: session.metadata.generation,
-        created: session.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0),
+        created: created(session),
         deleting: session.metadata.deletion_timestamp.is_some(),
         spec,
         status: session.status.clone().unwrap_or_default(),
         template,
+        terms,
+        pod_uid: own_pod.and_then(|pod| pod.uid()),
+        pod_attempt: own_pod.map_or(0, attempt),
         pod,
+        home,
+        missing_policy: missing_policy(&namespace, stores, memories),
+        place,
+        idle: memories.activity.idle(&uid),
+        renderer: Renderer::NotPublished,
         url,
+        name,
+        namespace,
+        uid,
     }
 }
 
-fn find_template(stores: &Stores, name: &str) -> Option<Arc<VDITemplate>> {
-    stores.templates.get(&ObjectRef::new(name))
+fn created(session: &VDISession) -> Timestamp {
+    session.meta().creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0)
 }
 
-impl Observed {
-    /// When the desktop's time is up: known once it ran, and moved by raising `spec.timeout`.
-    pub fn session_deadline(&self) -> Option<Timestamp> {
-        let start = self.status.start_time.as_ref()?.0;
-        match &self.spec {
-            Ok(spec) => Some(start.checked_add(spec.timeout.duration()).unwrap_or(Timestamp::MAX)),
-            Err(_) => self.status.expires_at.as_ref().map(|time| time.0),
-        }
-    }
+/// Whether it has, or is to have, a desktop.
+fn wants_pod(session: &VDISession) -> bool {
+    let phase = session.status.as_ref().map(|status| status.phase).unwrap_or_default();
+    let is_ending = matches!(phase, Phase::Failed | Phase::Terminating);
+    !is_ending && !session.spec.suspend && session.meta().deletion_timestamp.is_none()
+}
 
-    /// How long the desktop may take from getting a node to being up.
-    pub fn start_deadline(&self) -> Duration {
-        self.valid_template().map_or(DEFAULT_START_DEADLINE, |template| template.start_deadline)
-    }
+fn attempt(pod: &Pod) -> i64 {
+    pod.annotations().get(ATTEMPT_ANNOTATION).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
 
-    /// How long the session stays once it has failed.
-    pub fn failed_retention(&self) -> Duration {
-        self.valid_template().map_or(DEFAULT_FAILED_RETENTION, |template| template.failed_retention)
-    }
+fn place(
+    session: &VDISession,
+    template: &Template,
+    pod: &PodState,
+    stores: &Stores,
+    memories: &Memories,
+    now: Timestamp,
+) -> Option<Place> {
+    let wait = match pod {
+        PodState::Absent | PodState::Foreign | PodState::Leaving(_) => None,
+        PodState::Unscheduled(wait) => Some(wait),
+        _ => return memories.leave_line(&ObjectRef::from_obj(session)),
+    };
+    let status = session.status.as_ref();
+    let told = status.and_then(|status| status.queue.as_ref());
+    let resumes = status.and_then(|s| s.ready()).is_some_and(|ready| ready.reason == Reason::Suspended.to_string());
+    memories.lines.wait(Waiting {
+        session: ObjectRef::from_obj(session),
+        uid: session.uid()?,
+        line: Line::of(template, &session.namespace()?)?,
+        priority: stores.priority(template.priority_class.as_deref()),
+        since: told.map_or(if resumes { now } else { created(session) }, |queue| queue.since.0),
+        // Who was told of a queue was in one, also before a restart.
+        is_short_of_gpus: told.is_some() || wait.is_some_and(|wait| line::is_short_of_gpus(wait, &template.gpu)),
+    })
+}
 
-    /// What the user was last told.
-    pub fn message(&self) -> String {
-        self.status.ready().map(|condition| condition.message.clone()).unwrap_or_default()
-    }
-
-    fn valid_template(&self) -> Option<&Template> {
-        self.template.as_ref()?.as_ref().ok()
-    }
+fn missing_policy(namespace: &str, stores: &Stores, memories: &Memories) -> Option<Box<NetworkPolicy>> {
+    let wanted = resources::namespace_policy(namespace, &memories.gateway);
+    let there = stores.policies.get(&ObjectRef::from_obj(&wanted));
+    (there.is_none_or(|there| there.spec != wanted.spec)).then(|| Box::new(wanted))
 }

@@ -1,14 +1,17 @@
 //! Step four: the status, written only when it differs, and an event for what is out of the ordinary.
 
+use jiff::Timestamp;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::events::{Event, EventType, Recorder},
 };
 use serde_json::{Map, Value, json};
 use vdi_api::{VDISession, VDISessionStatus};
 
-use crate::reason::Reason;
+use crate::{
+    events::{self, News},
+    reason::{self, Reason},
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -23,7 +26,7 @@ pub async fn publish(
     session: &VDISession,
     status: &VDISessionStatus,
     client: &Client,
-    events: &Recorder,
+    now: Timestamp,
 ) -> Result<bool, PublishError> {
     let current = session.status.clone().unwrap_or_default();
     if current == *status {
@@ -41,7 +44,7 @@ pub async fn publish(
         Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(false),
         Err(error) => return Err(PublishError::Status(Box::new(error))),
     };
-    tell(session, &current, status, events).await;
+    tell(session, &current, status, client, now).await;
     Ok(written.resource_version() != session.resource_version())
 }
 
@@ -61,24 +64,23 @@ fn fields(status: &VDISessionStatus) -> Result<Map<String, Value>, serde_json::E
     })
 }
 
-/// An event that is lost is lost: the condition says the same.
-async fn tell(session: &VDISession, old: &VDISessionStatus, new: &VDISessionStatus, events: &Recorder) {
+/// A reason that wasn't the last one is news.
+async fn tell(session: &VDISession, old: &VDISessionStatus, new: &VDISessionStatus, client: &Client, now: Timestamp) {
     let Some(ready) = new.ready() else { return };
     let is_news = old.ready().is_none_or(|old| old.reason != ready.reason);
-    if !is_news || Reason::is_one_of(&ready.reason, &Reason::QUIET) {
+    let event = Reason::named(&ready.reason).map_or(reason::Event::None, Reason::event);
+    if !is_news || event == reason::Event::None {
         return;
     }
-    let is_normal = Reason::is_one_of(&ready.reason, &Reason::NORMAL);
-    let event = Event {
-        type_: if is_normal { EventType::Normal } else { EventType::Warning },
-        reason: ready.reason.clone(),
-        note: Some(ready.message.clone()),
+    let news = News {
+        is_warning: event == reason::Event::Warning,
+        reason: &ready.reason,
+        message: &ready.message,
         action: format!("{:?}", new.phase),
-        secondary: None,
+        // The same may happen to the session again, later.
+        key: &now.to_string(),
     };
-    if let Err(error) = events.publish(&event, &session.object_ref(&())).await {
-        tracing::warn!(%error, reason = ready.reason, "an event could not be written");
-    }
+    events::tell(session, news, client, now).await;
 }
 
 #[cfg(test)]

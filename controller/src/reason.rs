@@ -1,5 +1,7 @@
 use std::fmt;
 
+use vdi_api::Phase;
+
 /// Why a session is where it is: the reason of its `Ready` condition. `docs/sessions.md` explains each to users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -10,32 +12,129 @@ pub enum Reason {
     TemplateNotFound,
     TemplateInvalid,
     Unschedulable,
+    Queued,
+    SchedulingGated,
     QuotaExceeded,
     PodRefused,
     PodNameTaken,
+    HomeInUse,
+    // Pending, until there is a new pod
+    Preempted,
+    Evicted,
+    NodeLost,
+    PodDeleted,
+    PodLost,
     // Creating
     Starting,
     ImagePullFailed,
+    ContainerFailed,
+    DesktopCrashed,
+    OutOfMemory,
     NotResponding,
     // Running
     Running,
     // Terminating
     Expired,
+    Idle,
     Deleted,
     // Failed
     StartDeadlineExceeded,
     DesktopEnded,
-    PodLost,
+    CrashLoop,
+    PodFailed,
+}
+
+/// Whether a reason is told by an event as well. An event is an API write, so each happy step does without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    None,
+    /// Just as somebody asked for, and yet worth telling.
+    Normal,
+    Warning,
 }
 
 impl Reason {
-    /// The steps of a session where all goes well. They make no event: an event is an API write too.
-    pub const QUIET: [Self; 4] = [Self::Scheduling, Self::Starting, Self::Running, Self::Deleted];
-    /// What is just as somebody asked for, and yet worth an event.
-    pub const NORMAL: [Self; 2] = [Self::Suspended, Self::Expired];
+    pub const ALL: [Self; 31] = [
+        Self::Scheduling,
+        Self::Suspended,
+        Self::SessionInvalid,
+        Self::TemplateNotFound,
+        Self::TemplateInvalid,
+        Self::Unschedulable,
+        Self::Queued,
+        Self::SchedulingGated,
+        Self::QuotaExceeded,
+        Self::PodRefused,
+        Self::PodNameTaken,
+        Self::HomeInUse,
+        Self::Preempted,
+        Self::Evicted,
+        Self::NodeLost,
+        Self::PodDeleted,
+        Self::PodLost,
+        Self::Starting,
+        Self::ImagePullFailed,
+        Self::ContainerFailed,
+        Self::DesktopCrashed,
+        Self::OutOfMemory,
+        Self::NotResponding,
+        Self::Running,
+        Self::Expired,
+        Self::Idle,
+        Self::Deleted,
+        Self::StartDeadlineExceeded,
+        Self::DesktopEnded,
+        Self::CrashLoop,
+        Self::PodFailed,
+    ];
 
-    pub fn is_one_of(name: &str, reasons: &[Self]) -> bool {
-        reasons.iter().any(|reason| reason.to_string() == name)
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::Scheduling
+            | Self::Suspended
+            | Self::SessionInvalid
+            | Self::TemplateNotFound
+            | Self::TemplateInvalid
+            | Self::Unschedulable
+            | Self::Queued
+            | Self::SchedulingGated
+            | Self::QuotaExceeded
+            | Self::PodRefused
+            | Self::PodNameTaken
+            | Self::HomeInUse
+            | Self::Preempted
+            | Self::Evicted
+            | Self::NodeLost
+            | Self::PodDeleted
+            | Self::PodLost => Phase::Pending,
+            Self::Starting
+            | Self::ImagePullFailed
+            | Self::ContainerFailed
+            | Self::DesktopCrashed
+            | Self::OutOfMemory
+            | Self::NotResponding => Phase::Creating,
+            Self::Running => Phase::Running,
+            Self::Expired | Self::Idle | Self::Deleted => Phase::Terminating,
+            Self::StartDeadlineExceeded | Self::DesktopEnded | Self::CrashLoop | Self::PodFailed => Phase::Failed,
+        }
+    }
+
+    pub fn event(self) -> Event {
+        match self {
+            Self::Scheduling | Self::Starting | Self::Running | Self::Deleted => Event::None,
+            Self::Suspended | Self::Queued | Self::SchedulingGated | Self::Expired | Self::Idle => Event::Normal,
+            _ => Event::Warning,
+        }
+    }
+
+    /// The pod was taken away through no fault of the session, which gets a new one.
+    pub fn is_loss_of_pod(self) -> bool {
+        matches!(self, Self::Preempted | Self::Evicted | Self::NodeLost | Self::PodDeleted | Self::PodLost)
+    }
+
+    /// `None` for what another version of this software wrote.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.to_string() == name)
     }
 }
 
@@ -49,15 +148,20 @@ impl fmt::Display for Reason {
 mod tests {
     use super::*;
 
+    #[test]
+    fn every_reason_is_explained_in_the_docs_with_its_phase() {
+        let docs = include_str!("../../docs/sessions.md");
+        let row = |reason: &Reason| format!("| {:?} | {reason} |", reason.phase());
+        let missing: Vec<_> = Reason::ALL.iter().map(row).filter(|row| !docs.contains(row)).collect();
+        assert!(missing.is_empty(), "docs/sessions.md lacks {missing:?}");
+    }
+
     /// Reads the variants off this file, so that a new one can't be forgotten.
     #[test]
-    fn every_reason_is_explained_in_the_docs() {
-        let docs = include_str!("../../docs/sessions.md");
-        let code = include_str!("reason.rs");
-        let body = code.split("pub enum Reason {").nth(1).unwrap().split('}').next().unwrap();
-        let names = body.lines().filter_map(|line| line.trim().strip_suffix(','));
-        let missing: Vec<&str> = names.filter(|name| !docs.contains(&format!("| {name} |"))).collect();
-        assert!(missing.is_empty(), "docs/sessions.md lacks {missing:?}");
-        assert!(docs.contains(&format!("| {} |", Reason::PodLost)));
+    fn all_reasons_are_listed_once() {
+        let body = include_str!("reason.rs").split("pub enum Reason {").nth(1).unwrap().split('}').next().unwrap();
+        let names: Vec<&str> = body.lines().filter_map(|line| line.trim().strip_suffix(',')).collect();
+        assert_eq!(Reason::ALL.map(|reason| reason.to_string()).to_vec(), names);
+        assert!(names.iter().all(|name| Reason::named(name).is_some()));
     }
 }

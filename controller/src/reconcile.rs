@@ -1,44 +1,48 @@
 //! One pass: observe -> plan -> apply -> publish -> requeue.
 
 use std::{
+    future::{Ready, ready},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::{
-    Client, ResourceExt,
+    Client,
     runtime::{
         Controller,
         controller::{self, Action as Requeue},
-        events::Recorder,
         reflector::ObjectRef,
     },
 };
-use tokio::sync::watch::error::RecvError;
-use vdi_api::{VDISession, VDITemplate};
+use vdi_api::{Phase, VDISession, VDISessionStatus};
 
 use crate::{
     apply::{ApplyError, Outcome, apply},
-    hosts::HostClaims,
+    clock::{Clock, until, whole_seconds},
+    events::{self, News},
     in_flight::InFlight,
-    metrics::Metrics,
+    memory::Memories,
+    metrics::Counters,
     observe::observe,
-    plan::{Action, pending, plan},
+    plan::{Action, Notice, plan, status},
     pod_state::PodState,
     publish::{PublishError, publish},
-    stores::{Stores, Watches},
+    queue::Queue,
+    renderer,
+    stores::{self, Stores},
 };
 
 /// What every pass works with.
 pub struct Context {
     pub client: Client,
     pub stores: Stores,
-    pub hosts: HostClaims,
+    pub memories: Memories,
     pub in_flight: InFlight,
-    pub events: Recorder,
-    pub metrics: Arc<Metrics>,
+    pub clock: Arc<Clock>,
+    pub queue: Arc<Queue>,
+    pub counters: Counters,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +51,6 @@ pub enum ReconcileError {
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Publish(#[from] PublishError),
-    #[error("the watches have ended: {0}")]
-    Watch(#[from] RecvError),
 }
 
 /// After an error of the API server.
@@ -58,92 +60,114 @@ const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// Sleeping is measured by a clock that doesn't jump when the wall clock does, so it is never for long.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10 * 60);
 
-/// Runs until `stop`, then finishes the passes that have begun.
-pub async fn run(
-    watches: Watches,
-    context: Context,
-    concurrency: u16,
-    stop: impl Future<Output = ()> + Send + Sync + 'static,
-) {
-    let stores = context.stores.clone();
-    let by_template = move |template: VDITemplate| waiting_for(&template.name_any(), &stores);
+/// Looks at every session, and at each again when something about it changes. Runs until `stop`, then finishes the passes
+/// that have begun. The stores have to be complete.
+pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+    let (stores, queue) = (context.stores.clone(), context.queue.clone());
+    // First the queue is opened and then filled: what changes in between comes twice rather than never.
+    let triggers = queue.open();
+    queue.add(stores::all(&stores.sessions));
+    // Who has which home, and who waits for GPUs since when, has to be known before the first of them is planned for.
+    for session in stores.sessions.state() {
+        observe(&session, &stores, &context.memories, whole_seconds(context.clock.now()));
+    }
+    let context = Arc::new(context);
     let config = controller::Config::default().concurrency(concurrency);
-    Controller::for_stream(watches.sessions, context.stores.sessions.clone())
-        .owns_stream(watches.pods)
-        .watches_stream(watches.templates, by_template)
+    let passes = Controller::for_stream(stream::empty(), stores.sessions.clone())
+        .reconcile_on(triggers)
         .with_config(config)
         .graceful_shutdown_on(stop)
-        .run(reconcile, |_, _, _| Requeue::requeue(RETRY), Arc::new(context))
-        .for_each(log)
-        .await;
-}
-
-/// The sessions that a new or changed template may set going: those without a pod.
-fn waiting_for(template: &str, stores: &Stores) -> Vec<ObjectRef<VDISession>> {
-    let has_pod = |session: &VDISession| session.status.as_ref().is_some_and(|status| status.pod_name.is_some());
-    let sessions = stores.sessions.state().into_iter();
-    let waiting = sessions.filter(|session| session.spec.template == template && !has_pod(session));
-    waiting.map(|session| ObjectRef::from_obj(session.as_ref())).collect()
+        .run(reconcile, |_, _, _| Requeue::requeue(RETRY), context.clone())
+        .for_each(|pass| finish(pass, &context));
+    tokio::select! {
+        () = passes => {}
+        () = context.memories.activity.follow(|| context.clock.now()) => {}
+    }
 }
 
 async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Requeue, ReconcileError> {
-    context.stores.wait_until_complete().await?;
+    let key = ObjectRef::from_obj(session.as_ref());
+    context.queue.taken(&key);
+    // Read again: a change that came after `session` was read, and before this, isn't queued once more.
+    let Some(session) = context.stores.sessions.get(&key) else { return Ok(Requeue::await_change()) };
     let began = Instant::now();
     let result = pass(&session, &context).await;
-    context.metrics.reconciled(result.is_ok(), began.elapsed());
+    context.counters.reconciled(&result, began.elapsed());
     result
 }
 
 async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, ReconcileError> {
-    let Context { client, stores, hosts, in_flight, events, .. } = context;
+    let Context { client, stores, memories, in_flight, clock, counters, .. } = context;
     if in_flight.is_replaced(session) {
         return Ok(Requeue::await_change());
     }
-    let now = whole_seconds(Timestamp::now());
+    let now = whole_seconds(clock.now());
 
-    let observed = observe(session, stores, hosts);
+    let mut observed = observe(session, stores, memories, now);
     if observed.pod != PodState::Absent {
         in_flight.pod_seen(session);
     }
+    observed.renderer = renderer::read(&observed).await;
     let mut plan = plan(&observed, now);
     let mut wake = plan.wake.map(|at| until(at, now));
-    if let Some(action) = plan.action.take() {
+    for action in &plan.actions {
         let creates_pod = matches!(action, Action::CreatePod(_));
         if let Some(wait) = in_flight.pod_is_coming(session).filter(|_| creates_pod) {
             return Ok(Requeue::requeue(wait));
         }
-        match apply(action, &observed, client).await? {
+        let outcome = match action {
+            Action::ProtectNamespace(_) => {
+                in_flight.protect(&observed.namespace, async || apply(action, &observed, client).await).await?
+            }
+            _ => apply(action, &observed, client).await?,
+        };
+        match outcome {
             Outcome::Done if creates_pod => in_flight.pod_created(session),
             Outcome::Done => {}
             Outcome::Refused { reason, message } => {
-                plan.status = pending(&observed, reason, message, now);
+                plan.status = status(&observed, reason, message, now);
                 wake = Some(ASK_AGAIN);
+                break;
             }
         }
     }
-    if publish(session, &plan.status, client, events).await? {
+    if publish(session, &plan.status, client, now).await? {
         in_flight.status_written(session);
+        if let Some(took) = first_start(session, &plan.status, now) {
+            counters.started(&session.spec.template, took);
+        }
+    }
+    for notice in plan.notices.iter().filter(|notice| in_flight.is_news(session, notice)) {
+        let Notice { reason, message, key } = notice;
+        let news = News { is_warning: true, reason, message, action: format!("{:?}", plan.status.phase), key };
+        events::tell(session, news, client, now).await;
     }
     Ok(wake.map_or_else(Requeue::await_change, |wait| Requeue::requeue(wait.min(LONGEST_SLEEP))))
 }
 
-/// Kubernetes keeps times in whole seconds.
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-fn until(deadline: Timestamp, now: Timestamp) -> Duration {
-    deadline.duration_since(now).try_into().unwrap_or(Duration::ZERO)
+/// How long the session took from its creation to its first Running, when this is that. One whose spec was changed may have
+/// been suspended for a while, which says nothing about how fast desktops start.
+fn first_start(session: &VDISession, new: &VDISessionStatus, now: Timestamp) -> Option<Duration> {
+    let ran = session.status.as_ref().is_some_and(|status| status.start_time.is_some());
+    let created = session.metadata.creation_timestamp.as_ref()?.0;
+    let is_first = new.phase == Phase::Running && !ran && session.metadata.generation == Some(1);
+    is_first.then(|| until(now, created))
 }
 
 type Pass = Result<(ObjectRef<VDISession>, Requeue), controller::Error<ReconcileError, kube::runtime::watcher::Error>>;
 
-async fn log(pass: Pass) {
+fn finish(pass: Pass, context: &Context) -> Ready<()> {
     match pass {
         Ok((session, _)) => tracing::debug!(%session, "reconciled"),
-        // Deleted between the event and the pass: there is nothing to do.
-        Err(controller::Error::ObjectNotFound(_)) => {}
+        // Deleted, with nothing left to wait for.
+        Err(controller::Error::ObjectNotFound(session)) => {
+            let session = session.into_kind_unchecked(());
+            context.queue.taken(&session);
+            context.in_flight.forget(&session);
+            context.memories.leave_line(&session);
+        }
         Err(controller::Error::ReconcilerFailed(error, session)) => tracing::error!(%session, %error, "will try again"),
-        Err(error) => tracing::warn!(%error, "a watch was interrupted and goes on"),
+        Err(error) => tracing::error!(%error, "the reconcile loop has failed"),
     }
+    ready(())
 }

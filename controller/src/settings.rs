@@ -1,37 +1,69 @@
-use std::net::SocketAddr;
+//! What can be set, by flag, environment variable or file. `docs/operations.md` has the same table.
 
-use clap::{Parser, ValueEnum};
+mod file;
 
-use crate::url::UrlTemplate;
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+use crate::{activity::ActivityUrl, url::UrlTemplate};
 
 /// Turns VDISessions into GPU desktops.
 ///
 /// Talks to the cluster that KUBECONFIG or ~/.kube/config names, or, inside a pod, to its own.
+///
+/// Every setting is a flag, an environment variable, or a line of the file that --config names, such as `concurrency: 32`. A
+/// flag wins over the environment, and that over the file.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vdi-controller", version)]
 pub struct Settings {
+    /// A YAML file with settings, named as the flags are, without the dashes in front
+    #[arg(long, env = "VDI_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// The domain below which every desktop gets a host name
     #[arg(long, env = "VDI_DOMAIN", default_value = "vdi.example.com")]
     pub domain: String,
 
     /// The address of a desktop: a URL with {user} and {domain}, or with {podIP} and {port}
-    #[arg(long, env = "VDI_URL_TEMPLATE", default_value = UrlTemplate::DEFAULT)]
+    #[arg(long, env = "VDI_URL_TEMPLATE", value_name = "URL", default_value = UrlTemplate::DEFAULT)]
     pub url_template: UrlTemplate,
 
+    /// The namespace of the gateway's and the controller's pods: nobody else may connect to a desktop
+    #[arg(long, env = "VDI_GATEWAY_NAMESPACE", default_value = "vdiwarden-system")]
+    pub gateway_namespace: String,
+
+    /// Where gateways tell when desktops were last used, as http://HOST:PORT/PATH; all addresses of HOST are asked. May be
+    /// given several times. Without, no session ends for being idle
+    #[arg(long, env = "VDI_ACTIVITY_URL", value_delimiter = ',')]
+    pub activity_url: Vec<ActivityUrl>,
+
     /// Where /healthz, /readyz and /metrics are served
-    #[arg(long, env = "VDI_LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "VDI_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
     /// How many sessions are worked on at the same time
-    #[arg(long, env = "VDI_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "VDI_CONCURRENCY", value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
 
+    /// Whether replicas agree on one that works, by a Lease. Without, there must never be two
+    #[arg(long, env = "VDI_LEADER_ELECT", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub leader_elect: bool,
+
+    /// Where the Lease is. By default the pod's own namespace, or vdiwarden-system outside of a pod
+    #[arg(long, env = "VDI_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
+    /// What the Lease is named. Replicas with the same name work on the same cluster's sessions in turn
+    #[arg(long, env = "VDI_LEASE_NAME", value_name = "NAME", default_value = "vdi-controller")]
+    pub lease_name: String,
+
     /// How log lines are written
-    #[arg(long, env = "VDI_LOG_FORMAT", default_value = "json")]
+    #[arg(long, env = "VDI_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
     pub log_format: LogFormat,
 
     /// Which log lines are written, in tracing's filter syntax
-    #[arg(long, env = "VDI_LOG", default_value = "info")]
+    #[arg(long, env = "VDI_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
 }
 
@@ -40,3 +72,30 @@ pub enum LogFormat {
     Json,
     Text,
 }
+
+impl Settings {
+    /// What is wrong with them ends the process, and is said, as clap does it.
+    pub fn load() -> Self {
+        Self::from(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn from(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        // At first only to learn which file. What is wrong with the rest is said below.
+        let first = command.clone().ignore_errors(true).try_get_matches_from(&arguments)?;
+        if let Some(path) = first.get_one::<PathBuf>("config") {
+            command = file::with_defaults_of(path, command)?;
+        }
+        Self::from_arg_matches(&command.try_get_matches_from(&arguments)?)
+    }
+
+    pub fn lease_namespace(&self) -> String {
+        const OF_THE_POD: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+        let set = self.lease_namespace.clone();
+        let of_the_pod = || std::fs::read_to_string(OF_THE_POD).ok().map(|name| name.trim().to_owned());
+        set.or_else(of_the_pod).unwrap_or_else(|| "vdiwarden-system".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,76 +2,121 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures::StreamExt;
 use k8s_openapi::{
-    api::core::v1::{Pod, PodSpec, PodStatus},
+    api::{
+        core::v1::{PersistentVolumeClaim, Pod, PodSpec, PodStatus},
+        networking::v1::NetworkPolicy,
+        scheduling::v1::PriorityClass,
+    },
     serde::de::DeserializeOwned,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    runtime::{WatchStreamExt, reflector, reflector::Store, watcher, watcher::Event},
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher::{self, Event, watcher},
+    },
 };
-use tokio::sync::watch::{self, error::RecvError};
+use tokio::{
+    sync::watch::{self, error::RecvError},
+    task::AbortHandle,
+};
 use vdi_api::{VDISession, VDITemplate};
 
-use crate::resources::OURS;
+use crate::{metrics::Counters, queue::Queue, resources::OURS};
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Stores {
     pub sessions: Store<VDISession>,
     pub templates: Store<VDITemplate>,
     pub pods: Store<Pod>,
+    /// The homes that this controller made.
+    pub claims: Store<PersistentVolumeClaim>,
+    pub policies: Store<NetworkPolicy>,
+    pub priorities: Store<PriorityClass>,
     /// How many of them have seen the whole of what they watch.
     complete: watch::Receiver<usize>,
+    watches: Arc<[AbortHandle]>,
 }
 
-/// The streams of what was added, changed or deleted. They fill the stores while something polls them.
-pub struct Watches {
-    pub sessions: BoxStream<'static, watcher::Result<VDISession>>,
-    pub templates: BoxStream<'static, watcher::Result<VDITemplate>>,
-    pub pods: BoxStream<'static, watcher::Result<Pod>>,
-}
+/// The sessions that a touched object has to do with.
+type Concerns<K> = fn(&K, &Store<VDISession>) -> Vec<ObjectRef<VDISession>>;
 
-pub fn watch(client: &Client) -> (Stores, Watches) {
+/// Fills the stores from now on, and the queue once it is open. A standby's are filled too, so that it can take over at once.
+pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores {
     let (complete, completed) = watch::channel(0);
-    let complete = Arc::new(complete);
+    let (sessions, session_writer) = reflector::store();
+    let (templates, template_writer) = reflector::store();
+    let (pods, pod_writer) = reflector::store();
+    let (claims, claim_writer) = reflector::store();
+    let (policies, policy_writer) = reflector::store();
+    let (priorities, priority_writer) = reflector::store();
+    let watch = Watch {
+        client: client.clone(),
+        sessions: sessions.clone(),
+        complete: Arc::new(complete),
+        queue: queue.clone(),
+        counters: counters.clone(),
+    };
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(OURS);
-
-    let (sessions, session_watch) = watch_one(client, everything.clone(), forget_managers, &complete);
-    let (templates, template_watch) = watch_one(client, everything, forget_managers, &complete);
-    let (pods, pod_watch) = watch_one(client, ours, trim, &complete);
-    (
-        Stores { sessions, templates, pods, complete: completed },
-        Watches { sessions: session_watch, templates: template_watch, pods: pod_watch },
-    )
+    let watches = [
+        watch.clone().spawn(session_writer, everything.clone(), forget_managers, itself),
+        watch.clone().spawn(template_writer, everything.clone(), forget_managers, waiting_for),
+        watch.clone().spawn(priority_writer, everything, forget_managers, nobody),
+        watch.clone().spawn(pod_writer, ours.clone(), trim_pod, owner),
+        watch.clone().spawn(claim_writer, ours.clone(), trim_claim, nobody),
+        watch.spawn(policy_writer, ours, forget_managers, in_its_namespace),
+    ];
+    Stores { sessions, templates, pods, claims, policies, priorities, complete: completed, watches: watches.into() }
 }
 
-fn watch_one<K>(
-    client: &Client,
-    config: watcher::Config,
-    trim: fn(&mut K),
-    complete: &Arc<watch::Sender<usize>>,
-) -> (Store<K>, BoxStream<'static, watcher::Result<K>>)
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let (store, writer) = reflector::store();
-    let mut once = Some(complete.clone());
-    // Behind the store: what is complete here is complete there.
-    let notice = move |event: &Event<K>| {
-        if matches!(event, Event::InitDone)
-            && let Some(complete) = once.take()
-        {
-            complete.send_modify(|stores| *stores += 1);
-        }
-    };
-    let events = watcher(Api::all(client.clone()), config).default_backoff().modify(trim).reflect(writer);
-    (store, events.inspect_ok(notice).touched_objects().boxed())
+#[derive(Clone)]
+struct Watch {
+    client: Client,
+    sessions: Store<VDISession>,
+    complete: Arc<watch::Sender<usize>>,
+    queue: Arc<Queue>,
+    counters: Counters,
+}
+
+impl Watch {
+    fn spawn<K>(
+        self,
+        writer: Writer<K>,
+        config: watcher::Config,
+        trim: fn(&mut K),
+        concerns: Concerns<K>,
+    ) -> AbortHandle
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let events = watcher(Api::all(self.client.clone()), config).default_backoff().modify(trim).reflect(writer);
+        let mut is_complete = false;
+        let mut handle = move |event: watcher::Result<Event<K>>| match event {
+            Ok(Event::Apply(object) | Event::Delete(object)) => self.queue.add(concerns(&object, &self.sessions)),
+            // They aren't in the store yet.
+            Ok(Event::Init | Event::InitApply(_)) => {}
+            Ok(Event::InitDone) if !is_complete => {
+                is_complete = true;
+                // Behind the store: what is complete here is complete there.
+                self.complete.send_modify(|stores| *stores += 1);
+            }
+            // Read anew after an interruption. What was deleted meanwhile makes no event, so every session may be concerned.
+            Ok(Event::InitDone) => self.queue.add(all(&self.sessions)),
+            Err(error) => {
+                self.counters.watch_interrupted();
+                tracing::warn!(%error, kind = %K::kind(&()), "a watch was interrupted and goes on");
+            }
+        };
+        tokio::spawn(events.for_each(move |event| std::future::ready(handle(event)))).abort_handle()
+    }
 }
 
 impl Stores {
-    const COUNT: usize = 3;
+    const COUNT: usize = 6;
 
     /// Returns once every store has seen the whole of what it watches. Planning before that would take what hasn't been
     /// read yet for something that doesn't exist.
@@ -84,6 +129,55 @@ impl Stores {
     pub fn are_complete(&self) -> bool {
         *self.complete.borrow() == Self::COUNT
     }
+
+    /// The value of a priority class; without a name, of the cluster's default.
+    pub fn priority(&self, class: Option<&str>) -> i32 {
+        let class = match class {
+            Some(name) => self.priorities.get(&ObjectRef::new(name)),
+            None => self.priorities.find(|class| class.global_default == Some(true)),
+        };
+        class.map_or(0, |class| class.value)
+    }
+
+    /// Whether all of them are still being filled.
+    pub fn are_watched(&self) -> bool {
+        self.watches.iter().all(|watch| !watch.is_finished())
+    }
+}
+
+/// Every session there is.
+pub fn all(sessions: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
+    sessions.state().iter().map(|session| ObjectRef::from_obj(session.as_ref())).collect()
+}
+
+fn itself(session: &VDISession, _: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
+    vec![ObjectRef::from_obj(session)]
+}
+
+fn owner(pod: &Pod, _: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
+    let namespace = pod.namespace().unwrap_or_default();
+    let owners =
+        pod.owner_references().iter().filter_map(|owner| ObjectRef::from_owner_ref(Some(&namespace), owner, ()));
+    owners.collect()
+}
+
+/// The sessions that a new or changed template may set going: those without a pod.
+fn waiting_for(template: &VDITemplate, sessions: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
+    let name = template.name_any();
+    let has_pod = |session: &VDISession| session.status.as_ref().is_some_and(|status| status.pod_name.is_some());
+    let sessions = sessions.state().into_iter();
+    let waiting = sessions.filter(|session| session.spec.template == name && !has_pod(session));
+    waiting.map(|session| ObjectRef::from_obj(session.as_ref())).collect()
+}
+
+/// Somebody may have changed what protects them.
+fn in_its_namespace(policy: &NetworkPolicy, sessions: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
+    let sessions = sessions.state().into_iter().filter(|session| session.namespace() == policy.namespace());
+    sessions.map(|session| ObjectRef::from_obj(session.as_ref())).collect()
+}
+
+fn nobody<K>(_: &K, _: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
+    Vec::new()
 }
 
 fn forget_managers(object: &mut impl ResourceExt) {
@@ -91,9 +185,8 @@ fn forget_managers(object: &mut impl ResourceExt) {
 }
 
 /// A pod is read for its place and its state only; the rest is most of its size.
-fn trim(pod: &mut Pod) {
+fn trim_pod(pod: &mut Pod) {
     forget_managers(pod);
-    pod.metadata.annotations = None;
     pod.spec = pod.spec.take().map(|spec| PodSpec { node_name: spec.node_name, ..Default::default() });
     pod.status = pod.status.take().map(|status| PodStatus {
         phase: status.phase,
@@ -104,4 +197,10 @@ fn trim(pod: &mut Pod) {
         pod_ip: status.pod_ip,
         ..Default::default()
     });
+}
+
+/// Of a home it is enough to know that it is there.
+fn trim_claim(claim: &mut PersistentVolumeClaim) {
+    forget_managers(claim);
+    (claim.spec, claim.status) = (None, None);
 }

@@ -155,8 +155,12 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         id: "template-privileges", kind: Template, mode: Enforce, code: Unprocessable, when: Changed,
-        fields: &["spec.securityProfile", "spec.gpu.resourceName", "spec.gpu.tolerations", "spec.gpu.nodeSelector"],
-        about: "The desktop gets no privileges, GPUs and nothing else as extended resource, and no place on control-plane nodes.",
+        fields: &[
+            "spec.securityProfile", "spec.runAsUser", "spec.gpu.resourceName", "spec.gpu.tolerations", "spec.gpu.nodeSelector",
+            "spec.podLabels", "spec.home.mountPath", "spec.network.egress",
+        ],
+        about: "The desktop gets no privileges, GPUs and nothing else as extended resource, no place on control-plane nodes, no labels of \
+            others, no home over the system's files, and no way to a cloud's metadata service.",
         check: desktop::privileges,
     },
     Rule {
@@ -165,8 +169,9 @@ pub const RULES: &[Rule] = &[
         check: desktop::shared_memory,
     },
     Rule {
-        id: "template-endpoint", kind: Template, fields: &["spec.port", "spec.probe.path"], mode: Enforce, code: Unprocessable, when: Changed,
-        about: "The port is one, and the probe's path is a plain absolute path.",
+        id: "template-endpoint", kind: Template, mode: Enforce, code: Unprocessable, when: Changed,
+        fields: &["spec.port", "spec.path", "spec.probe.path", "spec.gpu.rendererPath"],
+        about: "The port is one, and what is asked for there are plain absolute paths.",
         check: desktop::endpoint,
     },
 ];

@@ -5,10 +5,12 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{Read, Seek, SeekFrom},
+    path::Path,
 };
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use serde_json::Value;
 use vdi_cluster::{ControlPlane, User};
 
 /// How often each request was made, such as `create pods` or `patch vdisessions/status`.
@@ -114,4 +116,26 @@ fn parse(line: &str) -> Result<Option<Request>> {
         resource: format!("{}{slash}{}", object_ref.resource, object_ref.subresource),
         namespace: object_ref.namespace.into_owned(),
     }))
+}
+
+/// All of a user's requests, each an `audit.k8s.io/v1` Event.
+pub fn events(log: &Path, user: &User) -> Result<Vec<Value>> {
+    let text = std::fs::read_to_string(log).with_context(|| format!("can't read {}", log.display()))?;
+    let mut events = Vec::new();
+    // The last line may be half written.
+    for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+        let event: Value = serde_json::from_str(line)?;
+        if event["user"]["username"] == user.name {
+            events.push(event);
+        }
+    }
+    Ok(events)
+}
+
+/// What a request was for, such as `patch vdisessions/status`.
+pub fn request(event: &Value) -> String {
+    let object = &event["objectRef"];
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let subresource = object["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
+    format!("{} {}{subresource}", word(&event["verb"]), word(&object["resource"]))
 }

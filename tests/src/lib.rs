@@ -9,6 +9,7 @@ pub mod http;
 pub mod objects;
 pub mod policy;
 pub mod process;
+pub mod rbac;
 pub mod setup;
 pub mod shared;
 pub mod stack;

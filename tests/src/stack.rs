@@ -35,7 +35,7 @@ pub const DESKTOPS: &str = "desktops";
 /// Dropping it, or dying in whatever way, takes everything down.
 pub struct Stack {
     // Dropped in this order: the API server goes last.
-    controller: Option<Server>,
+    controller: Option<Replica>,
     webhook: Option<Webhook>,
     pub cluster: ControlPlane,
     settings: Settings,
@@ -56,8 +56,10 @@ pub struct Settings {
 pub struct ControllerLaunch {
     /// Its log is `<name>.log`.
     pub name: &'static str,
-    pub program: PathBuf,
-    pub arguments: Vec<OsString>,
+    /// The program, behind what runs it, such as `env`, if anything does.
+    pub command: Vec<OsString>,
+    /// Besides where it listens.
+    pub flags: Vec<String>,
     pub kubeconfig: PathBuf,
 }
 
@@ -160,48 +162,47 @@ impl Stack {
         Ok(())
     }
 
+    /// Starts one more controller, with these flags and no others. Its log is `<name>.log`.
+    pub fn start_replica(&self, name: &'static str, flags: &[String]) -> Result<Replica> {
+        self.launch(ControllerLaunch { name, flags: flags.to_vec(), ..self.controller_launch()? })
+    }
+
     /// How the controller is started, for those who want it a little different.
     pub fn controller_launch(&self) -> Result<ControllerLaunch> {
-        let mut arguments = vec!["--listen".into(), "127.0.0.1:0".into()];
-        arguments.extend(self.settings.controller.iter().map(Into::into));
         Ok(ControllerLaunch {
             name: "vdi-controller",
-            program: target().join("debug/vdi-controller"),
-            arguments,
+            command: vec![controller_program().into()],
+            flags: self.settings.controller.clone(),
             kubeconfig: self.cluster.kubeconfig(&controller())?,
         })
     }
 
     /// Starts a controller that belongs to the caller.
-    pub fn launch(&self, controller: ControllerLaunch) -> Result<Server> {
-        let ControllerLaunch { name, program, arguments, kubeconfig } = controller;
+    pub fn launch(&self, controller: ControllerLaunch) -> Result<Replica> {
+        let ControllerLaunch { name, command, flags, kubeconfig } = controller;
+        let (program, wrapped) = command.split_first().context("no program")?;
+        let mut arguments = wrapped.to_vec();
+        arguments.extend(["--listen".into(), "127.0.0.1:0".into()]);
+        arguments.extend(flags.into_iter().map(Into::into));
         let environment = vec![("KUBECONFIG", kubeconfig.into())];
-        Ok(Server::start(&self.cluster.logs(), Launch { arguments, environment, ..Launch::new(name, &program) })?)
+        let launch = Launch { arguments, environment, ..Launch::new(name, Path::new(program)) };
+        let server = Server::start(&self.cluster.logs(), launch)?;
+        Ok(Replica { server, log: self.cluster.logs().join(name).with_extension("log") })
     }
 
     /// Ends the controller as a crash does: it gets no chance to finish anything.
     pub fn kill_controller(&mut self) -> Result<()> {
-        Ok(self.controller.take().context("the controller is stopped")?.kill()?)
+        self.controller.take().context("the controller is stopped")?.kill()
     }
 
     /// Ends the controller as a rollout does, with SIGTERM. Returns how it exited.
     pub fn stop_controller(&mut self) -> Result<ExitStatus> {
-        Ok(self.controller.take().context("the controller is stopped")?.stop()?)
+        self.controller.take().context("the controller is stopped")?.stop()
     }
 
     /// Where the controller serves /healthz, /readyz and /metrics.
     pub async fn controller_address(&mut self) -> Result<SocketAddr> {
-        let logs = self.cluster.logs();
-        address_of(self.controller.as_mut().context("the controller is stopped")?, &logs).await
-    }
-
-    /// Waits until a controller has seen everything that there is.
-    pub async fn wait_until_ready(&self, controller: &mut Server) -> Result<()> {
-        let address = address_of(controller, &self.cluster.logs()).await?;
-        while crate::http::get(address, "/readyz").await?.0 != 200 {
-            sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
+        self.controller.as_mut().context("the controller is stopped")?.address().await
     }
 
     /// Takes the admission policy away, as a crash of its server does. Its registration stays.
@@ -230,21 +231,83 @@ impl Stack {
     }
 }
 
-/// Where a controller listens, from its log.
-async fn address_of(controller: &mut Server, logs: &Path) -> Result<SocketAddr> {
-    let log = logs.join(controller.name()).with_extension("log");
-    loop {
-        controller.check()?;
-        let text = tokio::fs::read_to_string(&log).await?;
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        if let Some(address) = lines.filter_map(|line| line["listen"].as_str()?.parse().ok()).next() {
-            return Ok(address);
+/// One controller. Dropping it stops it.
+pub struct Replica {
+    server: Server,
+    log: PathBuf,
+}
+
+impl Replica {
+    /// Where it serves /healthz, /readyz and /metrics.
+    pub async fn address(&mut self) -> Result<SocketAddr> {
+        let line = self.logged("listen").await?;
+        Ok(line["listen"].as_str().context("no address")?.parse()?)
+    }
+
+    /// What it calls itself: in the lease, and to the API server.
+    pub async fn identity(&mut self) -> Result<String> {
+        Ok(self.logged("identity").await?["identity"].as_str().context("no name")?.to_owned())
+    }
+
+    /// Its process ID.
+    pub async fn process(&mut self) -> Result<u64> {
+        self.logged("pid").await?["pid"].as_u64().context("no number")
+    }
+
+    /// The first line of its log that has a field.
+    async fn logged(&mut self, field: &str) -> Result<Value> {
+        loop {
+            self.server.check()?;
+            let text = tokio::fs::read_to_string(&self.log).await?;
+            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(line) = lines.find(|line| !line[field].is_null()) {
+                return Ok(line);
+            }
+            sleep(Duration::from_millis(20)).await;
         }
-        sleep(Duration::from_millis(20)).await;
+    }
+
+    /// Waits until it has seen everything that there is.
+    pub async fn wait_until_ready(&mut self) -> Result<()> {
+        let address = self.address().await?;
+        while crate::http::get(address, "/readyz").await?.0 != 200 {
+            self.check()?;
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(&self.log)?)
+    }
+
+    /// An error when it has exited.
+    pub fn check(&mut self) -> Result<()> {
+        Ok(self.server.check()?)
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(self) -> Result<()> {
+        Ok(self.server.kill()?)
+    }
+
+    /// Ends it with SIGTERM, as a rollout does. Returns how it exited.
+    pub fn stop(self) -> Result<ExitStatus> {
+        Ok(self.server.stop()?)
     }
 }
 
-/// Builds the program that [`Stack::controller_launch`] names.
+/// The controller, once it is built.
+pub fn controller_program() -> PathBuf {
+    target().join("debug/vdi-controller")
+}
+
+/// Does nothing when it has been done.
 pub fn build_controller() -> Result<()> {
     // With the features that the whole workspace has, as whoever runs this was built: less to build.
     process::cargo(["build", "--workspace", "--bin=vdi-controller"])

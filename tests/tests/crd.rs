@@ -225,8 +225,10 @@ fn a_template_gets_its_defaults_and_its_mistakes_are_refused() -> Result<()> {
 
         let created = api.create(&dry_run, &template(json!({ "image": "desktop:1", "port": 6080 }))).await?;
         let expected = json!({
-            "image": "desktop:1", "port": 6080, "probe": { "path": "/" }, "sharedMemory": "256Mi",
-            "gpu": { "resourceName": "nvidia.com/gpu" }, "startDeadline": "5m", "failedRetention": "1h",
+            "image": "desktop:1", "port": 6080, "protocol": "http", "path": "/", "sharedMemory": "256Mi",
+            "probe": { "kind": "http", "path": "/", "periodSeconds": 2, "failureThreshold": 3 },
+            "gpu": { "resourceName": "nvidia.com/gpu" }, "securityProfile": "restricted",
+            "startDeadline": "5m", "failedRetention": "1h",
         });
         ensure!(created.data["spec"] == expected, "{}", created.data["spec"]);
 
@@ -236,6 +238,27 @@ fn a_template_gets_its_defaults_and_its_mistakes_are_refused() -> Result<()> {
             ("spec.probe.path", json!({ "image": "desktop:1", "port": 6080, "probe": { "path": "health" } })),
             ("spec.sharedMemory", json!({ "image": "desktop:1", "port": 6080, "sharedMemory": "big" })),
             ("spec.startDeadline", json!({ "image": "desktop:1", "port": 6080, "startDeadline": "soon" })),
+            ("spec.protocol", json!({ "image": "desktop:1", "port": 6080, "protocol": "ftp" })),
+            ("spec.idleTimeout", json!({ "image": "desktop:1", "port": 6080, "idleTimeout": "0s" })),
+            ("spec.cpu.limit", json!({ "image": "desktop:1", "port": 6080, "cpu": { "limit": "many" } })),
+            (
+                "spec.home.size",
+                json!({ "image": "desktop:1", "port": 6080, "home": { "mountPath": "/home/x", "size": "big" } }),
+            ),
+            (
+                "spec.home.scope",
+                json!({ "image": "desktop:1", "port": 6080, "home": { "mountPath": "/home/x", "scope": "All" } }),
+            ),
+            ("spec.securityProfile", json!({ "image": "desktop:1", "port": 6080, "securityProfile": "privileged" })),
+            ("spec.icon", json!({ "image": "desktop:1", "port": 6080, "icon": "javascript:alert(1)" })),
+            (
+                "spec.network.egress[0].cidr",
+                json!({ "image": "desktop:1", "port": 6080, "network": { "egress": [{ "cidr": "all" }] } }),
+            ),
+            (
+                "spec.gpu: Invalid value: has either",
+                json!({ "image": "desktop:1", "port": 6080, "gpu": { "resourceName": "a.b/c", "resourceClaimTemplateName": "d" } }),
+            ),
             ("spec.env[1]", json!({ "image": "desktop:1", "port": 6080, "env": [{ "name": "A" }, { "name": "A" }] })),
         ] {
             let said = api.create(&dry_run, &template(wrong)).await.err().context("accepted")?.to_string();

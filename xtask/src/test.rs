@@ -1,7 +1,7 @@
 //! `cargo xtask test`: what has to hold before anything lands.
 
 use vdi_cluster::progress;
-use vdi_tests::{process, setup};
+use vdi_tests::{process, rbac, setup};
 
 use crate::fuzz;
 
@@ -24,7 +24,9 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         return cargo("Testing what needs no cluster", FAST).await;
     }
     setup::everything().await?;
+    rbac::forget_requests()?;
     cargo("Testing", ALL).await?;
+    progress::step("Comparing the controller's rights with what it did", async { rbac::check() }).await?;
     progress::step("Fuzzing for a moment", fuzz::run(&fuzz::Options::for_a_moment())).await
 }
 

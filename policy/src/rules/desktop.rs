@@ -1,5 +1,7 @@
 //! Rules for VDITemplates. What a template leaves out has a default in the CRD, and breaks no rule.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 use vdi_api::{Invalid, Memory};
 
@@ -32,7 +34,7 @@ fn read_image(field: &Field) -> Result<Image, Invalid> {
     field::parse(field.value, Image::ALLOWED, |text| Image::parse(text).ok())
 }
 
-pub fn privileges(field: &Field, _: &Context) -> Result<(), Invalid> {
+pub fn privileges(field: &Field, context: &Context) -> Result<(), Invalid> {
     let Some(value) = field.value else { return Ok(()) };
     match field.path {
         "spec.securityProfile" => match value.as_str() {
@@ -47,12 +49,69 @@ pub fn privileges(field: &Field, _: &Context) -> Result<(), Invalid> {
             let wrong = tolerations.iter().find(|toleration| tolerates_too_much(toleration));
             wrong.map_or(Ok(()), |toleration| Err(Invalid::value(toleration_text(toleration), TOLERATION)))
         }
-        _ => {
-            let labels = value.as_object().ok_or_else(|| refused(Some(value), "labels of nodes"))?;
-            let wrong = labels.keys().find(|key| is_control_plane(key));
-            wrong.map_or(Ok(()), |key| Err(Invalid::text(key, "labels of worker nodes")))
+        "spec.runAsUser" => {
+            let user = value.as_u64().ok_or_else(|| refused(Some(value), "the number of a user"))?;
+            let profile = field::at(context.object, "spec.securityProfile").and_then(Value::as_str);
+            match user {
+                0 if profile != Some("baseline") => {
+                    Err(refused(Some(value), "a user other than root, or baseline as securityProfile"))
+                }
+                _ => Ok(()),
+            }
         }
+        "spec.podLabels" => {
+            no_key(value, "labels of pods", is_ours, "labels other than app.kubernetes.io/... and vdi.kasm.io/...")
+        }
+        "spec.home.mountPath" => field::parse(Some(value), MOUNT_PATH, |path| is_place_for_a_home(path).then_some(())),
+        "spec.network.egress" => {
+            let list = value.as_array().ok_or_else(|| refused(Some(value), "a list of networks"))?;
+            let cidrs = list.iter().map(|reachable| reachable.get("cidr"));
+            cidrs.into_iter().try_for_each(|cidr| field::parse(cidr, NETWORK, |text| is_network(text).then_some(())))
+        }
+        _ => no_key(value, "labels of nodes", is_control_plane, "labels of worker nodes"),
     }
+}
+
+fn no_key(value: &Value, what: &str, is_wrong: fn(&str) -> bool, allowed: &str) -> Result<(), Invalid> {
+    let labels = value.as_object().ok_or_else(|| refused(Some(value), what))?;
+    let wrong = labels.keys().find(|key| is_wrong(key));
+    wrong.map_or(Ok(()), |key| Err(Invalid::text(key, allowed)))
+}
+
+/// What the controller, and the network policies, tell desktops by.
+fn is_ours(key: &str) -> bool {
+    key.starts_with("app.kubernetes.io/") || key.starts_with("vdi.kasm.io/")
+}
+
+const MOUNT_PATH: &str =
+    "a plain absolute path below /home, /root, /config, /data, /mnt, /opt, /srv or /var/lib, or one of the first four";
+
+/// A volume over `/etc` or `/usr` would let one session write what the next one runs.
+fn is_place_for_a_home(path: &str) -> bool {
+    let itself = ["/root", "/config", "/data", "/home"];
+    let above = ["/home/", "/root/", "/config/", "/data/", "/mnt/", "/opt/", "/srv/", "/var/lib/"];
+    is_path(path)
+        && !path.ends_with('/')
+        && !path.contains(['?', ':'])
+        && (itself.contains(&path) || above.iter().any(|above| path.starts_with(above)))
+}
+
+const NETWORK: &str =
+    "a network such as 10.20.0.0/16, other than the link-local ones, where clouds have their metadata services";
+
+/// A network that neither is in the link-local ones nor has them in it.
+fn is_network(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let (Ok(address), Ok(length)) = (address.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
+    let (bits, address, link_local, link_local_length) = match address {
+        IpAddr::V4(address) => (32, u128::from(address.to_bits()), 0xa9fe_0000, 16),
+        IpAddr::V6(address) => (128, address.to_bits(), 0xfe80 << 112, 10),
+    };
+    if length > bits {
+        return false;
+    }
+    let common = length.min(link_local_length);
+    common > 0 && address >> (bits - common) != link_local >> (bits - common)
 }
 
 const EXTENDED_RESOURCE: &str =
@@ -158,6 +217,51 @@ mod tests {
             "nvidia.com/gpu/x",
         ] {
             assert!(!is_extended_resource(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_home_is_mounted_where_nothing_of_the_system_is() {
+        for path in ["/home/alice", "/home", "/config", "/root", "/data/x", "/var/lib/desktop"] {
+            assert!(is_place_for_a_home(path), "{path}");
+        }
+        for path in [
+            "",
+            "/",
+            "/etc",
+            "/usr/bin",
+            "/dev/shm",
+            "/proc",
+            "/home/",
+            "/home/../etc",
+            "/var",
+            "/opt",
+            "/homes",
+            "home",
+        ] {
+            assert!(!is_place_for_a_home(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn networks_with_metadata_services_in_them_are_refused() {
+        for network in ["10.0.0.0/8", "192.168.7.1/32", "fd00::/8", "169.253.0.0/16", "128.0.0.0/3", "2000::/3"] {
+            assert!(is_network(network), "{network}");
+        }
+        for network in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "0.0.0.0/0",
+            "169.254.0.0/16",
+            "169.254.169.254/32",
+            "168.0.0.0/6",
+            "::/0",
+            "fe80::1/128",
+            "fc00::/6",
+            "x/8",
+        ] {
+            assert!(!is_network(network), "{network}");
         }
     }
 

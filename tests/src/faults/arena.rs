@@ -1,6 +1,6 @@
 //! Where it happens: a cluster, and controllers that reach it through a proxy.
 
-use std::{collections::BTreeSet, ffi::OsString, path::Path, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use vdi_api::VDISession;
-use vdi_cluster::{Server, SimulatedNodes};
+use vdi_cluster::SimulatedNodes;
 
 use super::{
     Length, Scenario, actions,
@@ -25,7 +25,7 @@ use crate::{
     audit,
     objects::{Space, wait_gone},
     process,
-    stack::{self, ControllerLaunch, Settings, Stack, controller},
+    stack::{self, ControllerLaunch, Replica, Settings, Stack, controller},
     step,
 };
 
@@ -35,7 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const QUIET: Duration = Duration::from_secs(2);
 
 /// How controllers are started, besides where they listen.
-const CONTROLLER_FLAGS: &[&str] = &[];
+///
+/// Alone: after a crash, another one would first wait until the lease is over.
+const CONTROLLER_FLAGS: &[&str] = &["--leader-elect=false"];
 
 pub struct Arena {
     pub stack: Stack,
@@ -84,9 +86,13 @@ impl Arena {
         Ok(self.proxy.faults() - before)
     }
 
-    /// Starts a controller that reaches the API server through the proxy, behind `wrapper` if there is one.
-    pub fn controller(&self, name: &'static str, wrapper: &[OsString]) -> Result<Server> {
-        let launch = self.stack.controller_launch()?;
+    /// Starts a controller that reaches the API server through the proxy.
+    pub fn controller(&self) -> Result<Replica> {
+        self.launch(self.stack.controller_launch()?)
+    }
+
+    /// The same, with changes to how it is started.
+    pub fn launch(&self, launch: ControllerLaunch) -> Result<Replica> {
         let kubeconfig = launch.kubeconfig.with_file_name("proxy.kubeconfig");
         // The proxy knows who the controller is.
         let config = json!({
@@ -95,27 +101,19 @@ impl Arena {
             "contexts": [{ "name": "proxy", "context": { "cluster": "proxy", "user": "" } }],
         });
         std::fs::write(&kubeconfig, config.to_string())?;
-        let launch = ControllerLaunch { name, kubeconfig, ..launch };
-        self.stack.launch(match wrapper.split_first() {
-            None => launch,
-            Some((program, first)) => {
-                let own = [launch.program.into_os_string()].into_iter().chain(launch.arguments);
-                let arguments = first.iter().cloned().chain(own).collect();
-                ControllerLaunch { program: program.into(), arguments, ..launch }
-            }
-        })
+        self.stack.launch(ControllerLaunch { kubeconfig, ..launch })
     }
 
     /// Waits until all is calm, and then looks whether anything is left of what happened.
     pub async fn check(
         &self,
         space: &Space,
-        mut controllers: Vec<Server>,
+        mut controllers: Vec<Replica>,
         lasting: BTreeSet<String>,
         length: Length,
     ) -> Result<()> {
         for controller in &mut controllers {
-            self.stack.wait_until_ready(controller).await?;
+            controller.wait_until_ready().await?;
         }
         let mut rounds = 0;
         loop {
@@ -138,7 +136,7 @@ impl Arena {
         let launch = self.stack.controller_launch()?;
         let mut fresh = self.stack.launch(ControllerLaunch { name: "vdi-controller-fresh", ..launch })?;
         let start = audit::end(&self.stack.cluster)?;
-        self.stack.wait_until_ready(&mut fresh).await?;
+        fresh.wait_until_ready().await?;
         sleep(length.silence()).await;
         let mut asked = self.asked_since(start)?;
         asked.retain(|request| request.verb != "list");

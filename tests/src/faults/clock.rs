@@ -5,10 +5,12 @@ use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
 use anyhow::{Context, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
-use vdi_cluster::Server;
 
 use super::{Arena, Length, actions::LASTING};
-use crate::objects::{Space, create, session, wait_gone};
+use crate::{
+    objects::{Space, create, session, wait_gone},
+    stack::{ControllerLaunch, Replica},
+};
 
 /// How long a short session runs, in seconds.
 const SHORT: i64 = 6;
@@ -25,14 +27,16 @@ pub async fn own_clock_jumps(arena: &Arena, space: &Space, length: Length) -> Re
         pair.push(value);
         pair
     };
-    let wrapper = [
+    let launch = arena.stack.controller_launch()?;
+    let mut command = vec![
         "/usr/bin/env".into(),
         set("LD_PRELOAD", library.as_os_str()),
         set("FAKETIME_TIMESTAMP_FILE", file.as_os_str()),
         "FAKETIME_NO_CACHE=1".into(),
         "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
     ];
-    let controller = arena.controller("vdi-controller", &wrapper)?;
+    command.extend(launch.command);
+    let controller = arena.launch(ControllerLaunch { command, ..launch })?;
     jump(arena, space, length, controller, |days| {
         // In one step: it must not be read while it is empty.
         let next = file.with_extension("next");
@@ -44,7 +48,7 @@ pub async fn own_clock_jumps(arena: &Arena, space: &Space, length: Length) -> Re
 
 /// The `Date` of what the API server answers.
 pub async fn dates_jump(arena: &Arena, space: &Space, length: Length) -> Result<()> {
-    let controller = arena.controller("vdi-controller", &[])?;
+    let controller = arena.controller()?;
     jump(arena, space, length, controller, |days| {
         arena.proxy.shift_dates(SignedDuration::from_hours(24 * days));
         Ok(())
@@ -56,7 +60,7 @@ async fn jump(
     arena: &Arena,
     space: &Space,
     length: Length,
-    controller: Server,
+    controller: Replica,
     set: impl Fn(i64) -> Result<()>,
 ) -> Result<()> {
     let mut lasting = BTreeSet::new();

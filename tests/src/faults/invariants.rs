@@ -12,8 +12,23 @@ pub const OURS: &str = "app.kubernetes.io/managed-by=vdiwarden";
 /// The label of a pod that names its session.
 pub const SESSION: &str = "vdi.kasm.io/session";
 
-/// Reasons that only a session with a pod has.
-const WITH_POD: [&str; 6] = ["Scheduling", "Unschedulable", "Starting", "NotResponding", "ImagePullFailed", "Running"];
+/// Reasons that a session without a pod doesn't keep: it had one, or is about to get one.
+const WITH_POD: [&str; 14] = [
+    "Scheduling",
+    "Unschedulable",
+    "Preempted",
+    "Evicted",
+    "NodeLost",
+    "PodDeleted",
+    "PodLost",
+    "Starting",
+    "ImagePullFailed",
+    "ContainerFailed",
+    "DesktopCrashed",
+    "OutOfMemory",
+    "NotResponding",
+    "Running",
+];
 /// What the controller may be late by: it counts in whole seconds.
 const LATE: SignedDuration = SignedDuration::from_secs(3);
 /// A deadline that is nearer than this is waited for. The others are hours away.

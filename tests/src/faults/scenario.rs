@@ -1,11 +1,17 @@
-use std::{collections::BTreeSet, fmt, pin::pin, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt,
+    pin::pin,
+    str::FromStr,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 
 use super::{Arena, Length, actions::Users, clock, life::Life, storm::Storm, stream::Cut};
-use crate::objects::Space;
+use crate::{objects::Space, stack::ControllerLaunch};
 
 /// What happens to the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +25,7 @@ pub enum Scenario {
     Watches,
     /// Its requests are refused, fail, take long, or their answers are lost.
     Storms,
-    /// There are two, one of which crashes and comes back.
+    /// There are two, one of which leads, and they crash in turn and come back.
     TwoControllers,
     /// Nothing, but users are busy.
     Users,
@@ -44,7 +50,7 @@ impl Scenario {
         Self::Dates,
     ];
 
-    /// Those that the controller can't stand yet: it believes its own clock.
+    /// Those that are not played unless they are asked for.
     pub const NOT_YET: [Self; 2] = [Self::Clock, Self::Dates];
 
     fn name(self) -> &'static str {
@@ -68,7 +74,7 @@ impl Scenario {
             Self::Servers => stage.beside_users(stage.servers_crash()).await,
             Self::Watches => stage.beside_users(stage.storms(&Storm::OF_WATCHES)).await,
             Self::Storms => stage.beside_users(stage.storms(&Storm::OF_REQUESTS)).await,
-            Self::TwoControllers => stage.beside_users(stage.another_controller()).await,
+            Self::TwoControllers => stage.two_controllers().await,
             Self::Users => stage.beside_users(stage.nothing()).await,
             Self::Everything => {
                 let all = [&Storm::OF_REQUESTS[..], &Storm::OF_WATCHES].concat();
@@ -109,10 +115,14 @@ impl Stage<'_> {
         Rng::with_seed(self.seed)
     }
 
+    fn users(&self) -> Users<'_> {
+        Users::new(self.space, self.seed, self.length)
+    }
+
     /// Users are busy during the faults, and for a moment after them.
     async fn beside_users(&self, faults: impl Future<Output = Result<()>>) -> Result<()> {
-        let controller = self.arena.controller("vdi-controller", &[])?;
-        let mut users = Users::new(self.space, self.seed, self.length);
+        let controller = self.arena.controller()?;
+        let mut users = self.users();
         users.act(self.length, faults).await?;
         self.arena.check(self.space, vec![controller], users.lasting().collect(), self.length).await
     }
@@ -159,14 +169,26 @@ impl Stage<'_> {
         Ok(())
     }
 
-    async fn another_controller(&self) -> Result<()> {
-        let mut rng = self.rng();
-        for _ in 0..self.length.either(4, 30) {
-            let other = self.arena.controller("vdi-controller-2", &[])?;
-            sleep(Duration::from_millis(rng.u64(300..2000))).await;
-            other.kill()?;
-        }
-        Ok(())
+    /// Two replicas, of which one leads. Each kill costs the time of a lease, if it hits that one.
+    async fn two_controllers(&self) -> Result<()> {
+        let start = |name| {
+            let launch = self.arena.stack.controller_launch()?;
+            self.arena.launch(ControllerLaunch { name, flags: Vec::new(), ..launch })
+        };
+        let names = ["replica-a", "replica-b"];
+        let mut replicas = VecDeque::from([start(names[0])?, start(names[1])?]);
+        let mut users = self.users();
+        let crashes = async {
+            // The second is killed last in a short run, when it leads.
+            for round in 0..self.length.either(2, 10) {
+                sleep(self.length.storm() * 2).await;
+                replicas.pop_front().context("no replica")?.kill()?;
+                replicas.push_back(start(names[round % 2])?);
+            }
+            Ok(())
+        };
+        users.act(self.length, crashes).await?;
+        self.arena.check(self.space, replicas.into(), users.lasting().collect(), self.length).await
     }
 
     async fn killed_after_writes(&self) -> Result<()> {
@@ -184,7 +206,7 @@ impl Stage<'_> {
                 break;
             }
         }
-        let controller = self.arena.controller("vdi-controller", &[])?;
+        let controller = self.arena.controller()?;
         self.arena.check(self.space, vec![controller], stay, self.length).await
     }
 
@@ -194,7 +216,7 @@ impl Stage<'_> {
         let mut life = pin!(life.whole());
         let result = loop {
             let trap = self.arena.proxy.trap(step);
-            let controller = self.arena.controller("vdi-controller", &[])?;
+            let controller = self.arena.controller()?;
             let over = tokio::select! {
                 over = &mut life => Some(over),
                 write = trap => {

@@ -10,12 +10,12 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use vdi_cluster::{Server, SimulatedNodes};
+use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
     audit,
     objects::{Space, delete, session, wait_gone},
     process,
-    stack::{Settings, Stack},
+    stack::{ControllerLaunch, Replica, Settings, Stack},
     step, target,
 };
 
@@ -47,7 +47,7 @@ pub struct Options {
 }
 
 /// How the controller is started, besides where it listens.
-const CONTROLLER_FLAGS: &[&str] = &[];
+const CONTROLLER_FLAGS: &[&str] = &["--leader-elect=false"];
 
 /// The namespace, and the template in it.
 const BENCH: &str = "bench";
@@ -92,7 +92,7 @@ async fn measure(options: &Options, directory: &Path) -> Result<Report> {
     let ran = bench.create("Sessions", &sessions, &mut watch, Some(&controller)).await?;
     let idle = bench.idle(&controller).await?;
     let ended = bench.delete("Sessions", &sessions, &mut [&mut watch, &mut pod_watch], Some(&controller)).await?;
-    let peak_memory = cpu::peak_memory(&controller)?;
+    let peak_memory = cpu::peak_memory(controller.server())?;
     Ok(Report { options: options.clone(), floor, floor_ended, sessions: ran, idle, ended, peak_memory })
 }
 
@@ -107,11 +107,11 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    async fn controller(&self) -> Result<Server> {
+    async fn controller(&self) -> Result<Replica> {
         let launch = self.stack.controller_launch()?;
-        let launch = vdi_tests::stack::ControllerLaunch { program: self.program.clone(), ..launch };
-        let mut controller = self.stack.launch(launch)?;
-        self.stack.wait_until_ready(&mut controller).await?;
+        let command = vec![self.program.clone().into()];
+        let mut controller = self.stack.launch(ControllerLaunch { command, ..launch })?;
+        controller.wait_until_ready().await?;
         Ok(controller)
     }
 
@@ -162,7 +162,7 @@ impl Bench<'_> {
         title: &str,
         load: &Load<'_>,
         watch: &mut Watch,
-        controller: Option<&Server>,
+        controller: Option<&Replica>,
     ) -> Result<Ran> {
         let (mark, own) = (self.mark(controller)?, cpu::of_this()?);
         let times = load.create(title, watch).await?;
@@ -172,7 +172,7 @@ impl Bench<'_> {
         Ok(Ran::new(times, cpu, requests, bench_cpu))
     }
 
-    async fn idle(&self, controller: &Server) -> Result<Idle> {
+    async fn idle(&self, controller: &Replica) -> Result<Idle> {
         let length = Duration::from_secs(self.options.idle.into());
         let mark = self.mark(Some(controller))?;
         eprintln!("Looking on for {} s ...", length.as_secs());
@@ -186,7 +186,7 @@ impl Bench<'_> {
         title: &str,
         load: &Load<'_>,
         watches: &mut [&mut Watch],
-        controller: Option<&Server>,
+        controller: Option<&Replica>,
     ) -> Result<Ended> {
         let mark = self.mark(controller)?;
         let took = load.delete(title, watches).await?;
@@ -195,18 +195,25 @@ impl Bench<'_> {
         Ok(Ended { took, cpu, requests })
     }
 
-    fn mark(&self, controller: Option<&Server>) -> Result<Mark> {
+    fn mark(&self, controller: Option<&Replica>) -> Result<Mark> {
         Ok(Mark { log: audit::end(&self.stack.cluster)?, cpu: self.cpu(controller)? })
     }
 
-    fn since(&self, mark: Mark, controller: Option<&Server>) -> Result<(cpu::Cpu, Vec<audit::Request>)> {
+    fn since(&self, mark: Mark, controller: Option<&Replica>) -> Result<(cpu::Cpu, Vec<audit::Request>)> {
         let mut cpu = self.cpu(controller)?;
         cpu.iter_mut().for_each(|(name, used)| *used = used.saturating_sub(mark.cpu[name]));
         Ok((cpu, audit::since(&self.stack.cluster, mark.log)?))
     }
 
-    fn cpu(&self, controller: Option<&Server>) -> Result<cpu::Cpu> {
-        cpu::of(self.stack.cluster.servers().into_iter().chain([self.nodes.server()]).chain(controller))
+    fn cpu(&self, controller: Option<&Replica>) -> Result<cpu::Cpu> {
+        cpu::of(
+            self.stack
+                .cluster
+                .servers()
+                .into_iter()
+                .chain([self.nodes.server()])
+                .chain(controller.map(Replica::server)),
+        )
     }
 }
 

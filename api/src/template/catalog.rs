@@ -1,0 +1,16 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Why a template should not be used any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deprecation {
+    /// What people are told.
+    #[schemars(length(min = 1, max = 500))]
+    pub message: String,
+
+    /// The name of the template to use instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub replacement: Option<String>,
+}

@@ -1,0 +1,116 @@
+//! What the desktop's one container is.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Cpu, Timeout};
+
+// No doc comments on the variants of an enum: they would turn its schema into a `oneOf`, which is not structural.
+
+/// What a desktop speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    #[default]
+    Http,
+    Https,
+}
+
+/// When the image is pulled, as in a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PullPolicy {
+    Always,
+    IfNotPresent,
+    Never,
+}
+
+/// A [pod security standard](https://kubernetes.io/docs/concepts/security/pod-security-standards/).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SecurityProfile {
+    #[default]
+    Restricted,
+    // For images that start as root, such as those with s6.
+    Baseline,
+}
+
+/// How to tell that a desktop is up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// `http`: a GET of `path` is answered with success. `tcp`: the port is open; for images that ask for a password.
+    #[serde(default)]
+    pub kind: ProbeKind,
+
+    #[serde(default = "super::default_path")]
+    #[schemars(regex(pattern = "^/"), length(max = 1024))]
+    pub path: String,
+
+    /// Seconds between two probes.
+    #[serde(default = "default_period")]
+    #[schemars(range(min = 1, max = 300))]
+    pub period_seconds: i32,
+
+    /// So many failures in a row, and the desktop counts as not responding.
+    #[serde(default = "default_failure_threshold")]
+    #[schemars(range(min = 1, max = 100))]
+    pub failure_threshold: i32,
+
+    /// How long a desktop that does not respond is left alone before it is started again, with the loss of what was open
+    /// in it. Never, when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Timeout>")]
+    pub restart_after: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeKind {
+    #[default]
+    Http,
+    Tcp,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self {
+            kind: ProbeKind::Http,
+            path: super::default_path(),
+            period_seconds: default_period(),
+            failure_threshold: default_failure_threshold(),
+            restart_after: None,
+        }
+    }
+}
+
+fn default_period() -> i32 {
+    2
+}
+
+fn default_failure_threshold() -> i32 {
+    3
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvVar {
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    #[serde(default)]
+    pub value: String,
+}
+
+/// Processor time, as in a container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CpuAmounts {
+    /// What the desktop is sure to get. The limit, when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Cpu>")]
+    pub request: Option<String>,
+
+    /// What it never gets more than.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Cpu>")]
+    pub limit: Option<String>,
+}

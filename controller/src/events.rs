@@ -1,0 +1,98 @@
+//! Events, each told once: its name follows from what it says, so telling it again is refused as already there.
+
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ObjectMeta, PostParams},
+};
+use sha2::{Digest, Sha256};
+use vdi_api::VDISession;
+
+use jiff::Timestamp;
+
+/// What there is to tell.
+pub struct News<'a> {
+    pub is_warning: bool,
+    pub reason: &'a str,
+    pub message: &'a str,
+    /// What was being done about the session: its phase.
+    pub action: String,
+    /// Two news with the same key and reason, about the same session, are the same.
+    pub key: &'a str,
+}
+
+/// An event that is lost is lost: the conditions say the same.
+pub async fn tell(session: &VDISession, news: News<'_>, client: &Client, now: Timestamp) {
+    let events: Api<Event> = Api::namespaced(client.clone(), &session.namespace().unwrap_or_default());
+    match events.create(&PostParams::default(), &event(session, &news, now)).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(error) => tracing::warn!(%error, reason = news.reason, "an event could not be written"),
+        Ok(_) => {}
+    }
+}
+
+fn event(session: &VDISession, news: &News, now: Timestamp) -> Event {
+    Event {
+        metadata: ObjectMeta { name: Some(name(session, news)), namespace: session.namespace(), ..Default::default() },
+        type_: Some(if news.is_warning { "Warning" } else { "Normal" }.to_owned()),
+        reason: Some(news.reason.to_owned()),
+        note: Some(shortened(news.message)),
+        action: Some(news.action.clone()),
+        event_time: Some(MicroTime(now)),
+        reporting_controller: Some("vdi-controller".to_owned()),
+        reporting_instance: Some("vdi-controller".to_owned()),
+        regarding: Some(ObjectReference { field_path: None, ..session.object_ref(&()) }),
+        ..Default::default()
+    }
+}
+
+fn name(session: &VDISession, news: &News) -> String {
+    let uid = session.uid().unwrap_or_default();
+    let digest = Sha256::digest(format!("{uid}\n{}\n{}", news.reason, news.key));
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}.{digest}", session.name_any())
+}
+
+/// The API server takes at most [1024 bytes].
+///
+/// [1024 bytes]: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+fn shortened(message: &str) -> String {
+    const MOST: usize = 1024;
+    if message.len() <= MOST {
+        return message.to_owned();
+    }
+    let end = (0..=MOST - 3).rev().find(|at| message.is_char_boundary(*at)).unwrap_or_default();
+    format!("{}...", &message[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, noon};
+
+    fn news<'a>(reason: &'a str, key: &'a str) -> News<'a> {
+        News { is_warning: true, reason, message: "words", action: "Failed".to_owned(), key }
+    }
+
+    #[test]
+    fn an_event_has_the_same_name_each_time_it_is_told_and_others_have_another() {
+        let session = fixture::session("alice-desktop");
+        let first = name(&session, &news("Expired", "noon"));
+        assert_eq!(name(&session, &news("Expired", "noon")), first);
+        assert!(first.starts_with("alice-desktop."), "{first}");
+        assert_ne!(name(&session, &news("Expired", "later")), first);
+        assert_ne!(name(&session, &news("Idle", "noon")), first);
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let long = "ä".repeat(1000);
+        let note =
+            event(&fixture::session("a"), &News { message: &long, ..news("CrashLoop", "") }, noon()).note.unwrap();
+        assert!(note.len() <= 1024 && note.ends_with("ä..."), "{}", note.len());
+        assert_eq!(shortened("short"), "short");
+    }
+}

@@ -1,0 +1,339 @@
+//! Which of several replicas works: the one that holds a Lease, as in client-go's leader election.
+//!
+//! A leader that was deposed must not write, and it may not know yet that it was: it can be stopped, or cut off. So it
+//! writes only for [`WRITES`] after it last asked for the lease with success, and others take the lease only when they have
+//! not seen it renewed for [`LEASE`]. No clock of one machine is compared with another's. In between lies
+//! `LEASE - WRITES`, and a write takes at most [`WRITE_TIMEOUT`], which the API server is told too, so that a write which
+//! was begun at the last moment is over before another replica begins.
+//!
+//! What is left is a process that is stopped between two instructions, with a write half handed to the kernel. For that,
+//! every status patch carries the version that it came from, and every child has one possible name: a write that comes
+//! twice, or too late, is refused.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use futures::StreamExt;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+    runtime::{WatchStreamExt, watcher::watch_object},
+};
+use tokio::time::sleep;
+
+use crate::{clock::Clock, fence::Fence};
+
+/// How long others wait for a leader that no longer renews its lease.
+const LEASE: Duration = Duration::from_secs(12);
+/// How long a leader writes after it last asked for its lease with success.
+const WRITES: Duration = Duration::from_secs(6);
+/// How often a leader renews its lease; and how often what failed is tried again.
+const RENEW: Duration = Duration::from_secs(2);
+/// What each write of the lease may take: two can fail, and the leader goes on.
+pub const RENEW_TIMEOUT: Duration = Duration::from_secs(2);
+/// What each other write may take.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+const _: () = assert!(WRITES.as_secs() + WRITE_TIMEOUT.as_secs() < LEASE.as_secs());
+const _: () = assert!(RENEW.as_secs() + RENEW_TIMEOUT.as_secs() < WRITES.as_secs());
+
+/// What this replica wrote last is on its way to the others' caches: the next leader should know it.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// One replica.
+pub struct Candidate {
+    leases: Api<Lease>,
+    namespace: String,
+    name: String,
+    identity: String,
+    /// Open while this replica surely leads.
+    fence: Fence,
+    clock: Arc<Clock>,
+}
+
+/// A lease as it was last seen, and since when it is as it is.
+struct Seen {
+    lease: Option<Lease>,
+    since: Instant,
+}
+
+#[derive(Debug, PartialEq)]
+enum Decision {
+    Acquire,
+    Wait(Duration),
+}
+
+impl Seen {
+    /// The lease as it is now.
+    fn update(&mut self, lease: Option<Lease>, now: Instant) {
+        let spec = |lease: &Option<Lease>| lease.as_ref().and_then(|lease| lease.spec.clone());
+        if spec(&lease) != spec(&self.lease) {
+            self.since = now;
+        }
+        self.lease = lease;
+    }
+
+    /// Whether the lease is there to be taken.
+    fn decide(&self, now: Instant) -> Decision {
+        let Some(spec) = self.lease.as_ref().and_then(|lease| lease.spec.as_ref()) else { return Decision::Acquire };
+        if spec.holder_identity.as_ref().is_none_or(String::is_empty) {
+            return Decision::Acquire;
+        }
+        // The holder's word for it: during an upgrade it may be another than ours.
+        let duration = spec.lease_duration_seconds.and_then(|seconds| seconds.try_into().ok());
+        let end = self.since + duration.map_or(LEASE, Duration::from_secs);
+        if now < end { Decision::Wait(end - now) } else { Decision::Acquire }
+    }
+}
+
+/// A name that no other replica has, nor this one after a restart.
+pub fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    // Seeded by the system, anew for every process.
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("{}-{:08x}", host.trim(), random as u32)
+}
+
+impl Candidate {
+    pub fn new(client: Client, namespace: &str, name: &str, identity: &str, fence: Fence, clock: Arc<Clock>) -> Self {
+        Self {
+            leases: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+            fence,
+            clock,
+        }
+    }
+
+    /// Waits for the lease, watching it rather than asking again and again, and takes it.
+    pub async fn acquire(&self) -> anyhow::Result<Held<'_>> {
+        let mut changes = pin!(watch_object(self.leases.clone(), &self.name).default_backoff());
+        let mut seen: Option<Seen> = None;
+        loop {
+            let decision = seen.as_ref().map(|seen| seen.decide(Instant::now()));
+            let wait = match (&mut seen, decision) {
+                (Some(seen), Some(Decision::Acquire)) => match self.take(seen).await {
+                    Ok(held) => return Ok(held),
+                    // Another was faster, or the watch lags behind: the API server knows.
+                    Err(error) if is_outdated(&error) => {
+                        if let Ok(lease) = self.leases.get_opt(&self.name).await {
+                            seen.update(lease, Instant::now());
+                        }
+                        RENEW
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, lease = self.to_string(), "the lease could not be taken");
+                        RENEW
+                    }
+                },
+                (_, Some(Decision::Wait(wait))) => wait,
+                _ => Duration::MAX,
+            };
+            tokio::select! {
+                change = changes.next() => {
+                    let lease = match change.context("the watch of the lease has ended")? {
+                        Ok(lease) => lease,
+                        Err(error) => {
+                            tracing::warn!(%error, lease = self.to_string(), "the watch of the lease goes on");
+                            continue;
+                        }
+                    };
+                    let holder = lease.as_ref().and_then(holder).map(str::to_owned);
+                    let now = Instant::now();
+                    let before = seen.get_or_insert(Seen { lease: None, since: now });
+                    if holder.as_deref() != before.lease.as_ref().and_then(self::holder) {
+                        tracing::info!(lease = self.to_string(), holder, "waiting to lead");
+                    }
+                    before.update(lease, now);
+                }
+                () = sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn take(&self, seen: &Seen) -> Result<Held<'_>, kube::Error> {
+        let now = MicroTime(self.clock.now());
+        let before = seen.lease.as_ref().and_then(|lease| lease.spec.clone());
+        let lease = Lease {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                resource_version: seen.lease.as_ref().and_then(|lease| lease.metadata.resource_version.clone()),
+                ..Default::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.identity.clone()),
+                lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
+                acquire_time: Some(now.clone()),
+                renew_time: Some(now),
+                lease_transitions: Some(before.map_or(0, |spec| spec.lease_transitions.unwrap_or_default() + 1)),
+                ..Default::default()
+            }),
+        };
+        let sent = Instant::now();
+        let lease = match seen.lease {
+            None => self.leases.create(&PostParams::default(), &lease).await?,
+            Some(_) => self.leases.replace(&self.name, &PostParams::default(), &lease).await?,
+        };
+        self.fence.open_until(sent + WRITES);
+        tracing::info!(lease = self.to_string(), identity = self.identity, "leading");
+        Ok(Held { candidate: self, lease })
+    }
+}
+
+impl std::fmt::Display for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "lease {}/{}", self.namespace, self.name)
+    }
+}
+
+/// A lease that this replica has.
+pub struct Held<'a> {
+    candidate: &'a Candidate,
+    /// As we wrote it last: whoever writes in between makes our next write fail.
+    lease: Lease,
+}
+
+impl Held<'_> {
+    /// Renews the lease. Returns only when it is lost, with how.
+    ///
+    /// While the API server can't be reached, nobody can take the lease, and nobody can write. So this isn't a reason to
+    /// give up: the fence closes, and when the lease could be renewed before anybody took it, opens again.
+    pub async fn hold(&mut self) -> anyhow::Error {
+        let candidate = self.candidate;
+        let mut was_open = true;
+        loop {
+            sleep(RENEW).await;
+            let sent = Instant::now();
+            match self.write(Some(candidate.identity.clone())).await {
+                Ok(()) => {
+                    candidate.fence.open_until(sent + WRITES);
+                    if !was_open {
+                        tracing::info!(lease = candidate.to_string(), "renewed again; going on");
+                    }
+                }
+                Err(error) if is_outdated(&error) => {
+                    if let Err(lost) = self.read_again().await {
+                        candidate.fence.close();
+                        return lost;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, lease = candidate.to_string(), "the lease could not be renewed"),
+            }
+            let is_open = candidate.fence.is_open();
+            if was_open && !is_open {
+                tracing::warn!(lease = candidate.to_string(), "writing nothing until the lease can be renewed");
+            }
+            was_open = is_open;
+        }
+    }
+
+    /// Somebody wrote the lease: it may have been this replica, in a request whose answer got lost. Otherwise it's lost.
+    async fn read_again(&mut self) -> anyhow::Result<()> {
+        let Candidate { leases, name, identity, .. } = self.candidate;
+        match leases.get_opt(name).await {
+            Ok(Some(lease)) if holder(&lease) == Some(identity) => self.lease = lease,
+            Ok(Some(lease)) => bail!("lost {}, which {} has now", self.candidate, holder(&lease).unwrap_or("nobody")),
+            Ok(None) => bail!("lost {}, which was deleted", self.candidate),
+            Err(error) => tracing::warn!(%error, lease = self.candidate.to_string(), "the lease could not be read"),
+        }
+        Ok(())
+    }
+
+    /// Gives the lease to whoever wants it, at once.
+    pub async fn release(mut self) {
+        sleep(LAST_WORDS).await;
+        self.candidate.fence.close();
+        let mut released = self.write(None).await;
+        if released.as_ref().is_err_and(is_outdated) && self.read_again().await.is_ok() {
+            released = self.write(None).await;
+        }
+        match released {
+            Ok(()) => tracing::info!(lease = self.candidate.to_string(), "released"),
+            Err(error) => tracing::warn!(%error, lease = self.candidate.to_string(), "the lease could not be released"),
+        }
+    }
+
+    async fn write(&mut self, holder: Option<String>) -> Result<(), kube::Error> {
+        let mut lease = self.lease.clone();
+        lease.metadata.managed_fields = None;
+        let spec = lease.spec.get_or_insert_default();
+        spec.holder_identity = holder;
+        spec.renew_time = Some(MicroTime(self.candidate.clock.now()));
+        self.lease = self.candidate.leases.replace(&self.candidate.name, &PostParams::default(), &lease).await?;
+        Ok(())
+    }
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+}
+
+/// Whether the lease has changed, come or gone since we saw it.
+fn is_outdated(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 404 | 409))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn lease(holder: Option<&str>, renewed: i64, seconds: Option<i32>) -> Option<Lease> {
+        let spec = LeaseSpec {
+            holder_identity: holder.map(str::to_owned),
+            lease_duration_seconds: seconds,
+            renew_time: Some(MicroTime(Timestamp::from_second(renewed).unwrap())),
+            ..Default::default()
+        };
+        Some(Lease { metadata: ObjectMeta::default(), spec: Some(spec) })
+    }
+
+    #[test]
+    fn a_lease_is_taken_when_nobody_has_it_or_its_time_is_over_where_we_stand() {
+        let start = Instant::now();
+        let other = lease(Some("other"), 0, Some(15));
+        for (name, lease, passed, decision) in [
+            ("there is none", None, 0, Decision::Acquire),
+            ("it has no spec", Some(Lease::default()), 0, Decision::Acquire),
+            ("it was released", lease(None, 0, Some(15)), 0, Decision::Acquire),
+            ("it was released as client-go does it", lease(Some(""), 0, Some(1)), 0, Decision::Acquire),
+            ("it was just renewed", other.clone(), 0, Decision::Wait(Duration::from_secs(15))),
+            ("it was renewed a while ago", other.clone(), 14, Decision::Wait(Duration::from_secs(1))),
+            ("its time is over", other, 15, Decision::Acquire),
+            ("it has no duration", lease(Some("other"), 0, None), 0, Decision::Wait(LEASE)),
+            ("it has no sane duration", lease(Some("other"), 0, Some(-1)), 0, Decision::Wait(LEASE)),
+        ] {
+            let seen = Seen { lease, since: start };
+            assert_eq!(seen.decide(start + Duration::from_secs(passed)), decision, "{name}");
+        }
+    }
+
+    /// What the lease says of the time is the holder's clock, and never looked at.
+    #[test]
+    fn a_lease_lives_from_when_a_change_of_it_was_seen() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut seen = Seen { lease: lease(Some("other"), 1_000_000, Some(12)), since: start };
+        seen.update(lease(Some("other"), 1_000_000, Some(12)), after(5));
+        assert_eq!(seen.decide(after(11)), Decision::Wait(Duration::from_secs(1)), "seen again, but not renewed");
+        seen.update(lease(Some("other"), 7, Some(12)), after(11));
+        assert_eq!(seen.decide(after(12)), Decision::Wait(Duration::from_secs(11)));
+        assert_eq!(seen.decide(after(23)), Decision::Acquire);
+    }
+
+    #[test]
+    fn two_replicas_on_one_machine_have_different_names() {
+        assert_ne!(identity(), identity());
+    }
+}

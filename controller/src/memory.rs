@@ -1,0 +1,33 @@
+//! What the controller knows besides the objects of the cluster. All of it can be lost: it is found out again.
+
+use std::sync::Arc;
+
+use kube::runtime::reflector::ObjectRef;
+use vdi_api::VDISession;
+
+use crate::{
+    activity::Activity,
+    home::Homes,
+    hosts::HostClaims,
+    line::{Lines, Place},
+    queue::Queue,
+    resources::Gateway,
+};
+
+pub struct Memories {
+    pub hosts: HostClaims,
+    pub homes: Homes,
+    pub lines: Lines,
+    pub activity: Activity,
+    pub gateway: Gateway,
+    /// Where sessions are called whose turn it is.
+    pub queue: Arc<Queue>,
+}
+
+impl Memories {
+    /// Calls the next in line. Always `None`: who has left has no place.
+    pub fn leave_line(&self, session: &ObjectRef<VDISession>) -> Option<Place> {
+        self.queue.add(self.lines.leave(session));
+        None
+    }
+}

@@ -1,0 +1,86 @@
+//! How sessions end: by time, by failing, by being deleted.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use vdi_api::{Expiry, Phase, VDISessionStatus};
+
+use super::{
+    Action, Plan,
+    deadline::{Deadline, after},
+    status,
+};
+use crate::{observe::Observed, pod_state::PodState, reason::Reason};
+
+/// For a session whose template is gone before it had a pod.
+const DEFAULT_FAILED_RETENTION: Duration = Duration::from_secs(60 * 60);
+
+/// So many pods may be put away by their nodes before it is taken for the desktop's own fault.
+const FAILED_PODS: i64 = 3;
+
+/// Kubernetes deletes the pod, through its owner reference.
+pub fn deleting(seen: &Observed, now: Timestamp) -> Plan {
+    match seen.status.phase {
+        Phase::Terminating => Plan::publish(seen.status.clone()),
+        _ => Plan::publish(status(seen, Reason::Deleted, "the session was deleted".to_owned(), now)),
+    }
+}
+
+/// The user sees why before the session goes: the status first, and once that is seen, the deletion.
+pub fn expired(seen: &Observed, deadline: &Deadline, now: Timestamp) -> Plan {
+    let Deadline { at, expiry } = deadline;
+    let (reason, message) = match expiry {
+        Expiry::Idle => (Reason::Idle, format!("nobody used the desktop for so long that it was stopped at {at}")),
+        Expiry::MaxTimeout => (Reason::Expired, format!("the longest time that its template allows was up at {at}")),
+        _ => (Reason::Expired, format!("the session's time was up at {at}")),
+    };
+    let is_published = seen.status.phase == Phase::Terminating;
+    let published = if is_published { seen.status.clone() } else { status(seen, reason, message, now) };
+    let actions = is_published.then_some(Action::DeleteSession);
+    Plan { actions: actions.into_iter().collect(), ..Plan::publish(published) }
+}
+
+/// The end of a session that can't run. Its pod goes in the next pass, so that a crash in between can't lose the reason.
+pub fn fail(seen: &Observed, reason: Reason, message: String, now: Timestamp) -> Plan {
+    Plan::publish(VDISessionStatus {
+        expires_at: Some(Time(after(now, failed_retention(seen)))),
+        expiry: Some(Expiry::FailedRetention),
+        ..status(seen, reason, message, now)
+    })
+}
+
+/// A failed session holds no GPU, stays for its user to see, and is then removed.
+pub fn failed(seen: &Observed, now: Timestamp) -> Plan {
+    let removal = seen.status.expires_at.as_ref().map_or_else(|| after(now, failed_retention(seen)), |time| time.0);
+    let action = match seen.pod {
+        _ if now >= removal => Some(Action::DeleteSession),
+        PodState::Unscheduled(_) | PodState::Starting(_) | PodState::Ready { .. } => Some(Action::DeletePod),
+        // What has ended holds no GPU, and its log may be of use.
+        PodState::Absent | PodState::Foreign | PodState::Ended(_) | PodState::Leaving(_) => None,
+    };
+    Plan {
+        actions: action.into_iter().collect(),
+        wake: Some(removal),
+        ..Plan::publish(VDISessionStatus { expires_at: Some(Time(removal)), ..seen.status.clone() })
+    }
+}
+
+/// Its node put the pod away. It gets a new one, a few times: told and counted first, then the old one is deleted.
+pub fn pod_failed(seen: &Observed, words: &str, now: Timestamp) -> Plan {
+    let is_counted = seen.status.failed_pods > seen.pod_attempt;
+    if is_counted {
+        return Plan { actions: vec![Action::DeletePod], ..Plan::publish(seen.status.clone()) };
+    }
+    let failed_pods = seen.pod_attempt + 1;
+    if failed_pods > FAILED_PODS {
+        let message = format!("its node put the desktop away for the {failed_pods}th time: {words}");
+        return fail(seen, Reason::PodFailed, message, now);
+    }
+    let message = format!("its node put the desktop away, it gets a new pod: {words}");
+    Plan::publish(VDISessionStatus { failed_pods, pod_name: None, ..status(seen, Reason::Evicted, message, now) })
+}
+
+fn failed_retention(seen: &Observed) -> Duration {
+    seen.terms.as_ref().map_or(DEFAULT_FAILED_RETENTION, |terms| terms.failed_retention.duration())
+}

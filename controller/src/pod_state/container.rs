@@ -1,0 +1,68 @@
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus};
+
+/// Why a desktop that has a node is not up.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trouble {
+    /// The image can't be pulled, in the node's words.
+    Image(String),
+    /// The container can't be made, in the node's words.
+    Container(String),
+    /// It crashed, and the kubelet starts it again in place.
+    Crash {
+        /// So far, in this pod.
+        crashes: i32,
+        out_of_memory: bool,
+        /// How it ended, and the last lines of its log.
+        words: String,
+    },
+}
+
+impl Trouble {
+    pub fn of(container: &ContainerStatus) -> Option<Self> {
+        let state = container.state.as_ref();
+        let waiting = state.and_then(|state| state.waiting.as_ref());
+        match waiting.and_then(|waiting| waiting.reason.as_deref()) {
+            // The kubelet goes back and forth between these; for the user they are one.
+            Some(
+                "ErrImagePull"
+                | "ImagePullBackOff"
+                | "InvalidImageName"
+                | "ErrImageNeverPull"
+                | "RegistryUnavailable"
+                | "SignatureValidationFailed"
+                | "ImageInspectError",
+            ) => return Some(Self::Image(words_of(waiting?.message.as_ref(), container))),
+            Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
+                return Some(Self::Container(words_of(waiting?.message.as_ref(), container)));
+            }
+            _ => {}
+        }
+        let now = state.and_then(|state| state.terminated.as_ref());
+        let before = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+        let end = now.or(before)?;
+        let is_down = state.is_none_or(|state| state.running.is_none());
+        Some(Self::Crash {
+            // The count is of the starts that followed one: it doesn't have the latest crash until then.
+            crashes: container.restart_count + i32::from(is_down),
+            out_of_memory: end.reason.as_deref() == Some("OOMKilled"),
+            words: last_words(end),
+        })
+    }
+}
+
+fn words_of(message: Option<&String>, container: &ContainerStatus) -> String {
+    message.cloned().unwrap_or_else(|| format!("image {:?}", container.image))
+}
+
+/// With its exit code, and what it wrote last: the kubelet keeps up to 2 KiB of that (see the pod's
+/// terminationMessagePolicy).
+pub fn last_words(end: &ContainerStateTerminated) -> String {
+    const LINES: usize = 20;
+    let reason = end.reason.as_deref().unwrap_or("no reason given");
+    let what = format!("the desktop ended with exit code {} ({reason})", end.exit_code);
+    let log: Vec<&str> = end.message.iter().flat_map(|text| text.trim().lines()).collect();
+    match &log[log.len().saturating_sub(LINES)..] {
+        [] => what,
+        lines => format!("{what}: {}", lines.join("\n")),
+    }
+}

@@ -1,0 +1,26 @@
+use k8s_openapi::api::core::v1::PodStatus;
+
+use super::container::last_words;
+
+/// How a pod ended that won't run again.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// The desktop itself ended, and not by a crash: the kubelet starts those again.
+    Desktop(String),
+    /// Its node put it away, or didn't take it at all: for what it used, or because the node is shutting down.
+    Node(String),
+}
+
+impl End {
+    pub fn of(status: &PodStatus) -> Self {
+        if let Some(reason) = &status.reason {
+            return Self::Node(match status.message.as_deref().map(str::trim) {
+                Some(message) if !message.is_empty() => format!("{reason}: {message}"),
+                _ => reason.clone(),
+            });
+        }
+        let mut containers = status.container_statuses.iter().flatten();
+        let end = containers.find_map(|container| container.state.as_ref()?.terminated.as_ref());
+        Self::Desktop(end.map_or_else(|| "the desktop ended".to_owned(), last_words))
+    }
+}

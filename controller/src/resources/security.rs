@@ -1,0 +1,37 @@
+//! The template's [pod security standard], as a pod says it.
+//!
+//! [pod security standard]: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+
+use k8s_openapi::api::core::v1::{Capabilities, PodSecurityContext, SeccompProfile, SecurityContext};
+use vdi_api::SecurityProfile;
+
+use crate::template::Template;
+
+pub fn of_pod(template: &Template) -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: is_restricted(template).then_some(true),
+        run_as_user: template.run_as_user,
+        fs_group: template.fs_group,
+        // A home of many files would take minutes to change owners each time.
+        fs_group_change_policy: template.fs_group.map(|_| "OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// The baseline adds nothing to what a container gets by itself: an image that starts as root needs some of that to become
+/// somebody else.
+pub fn of_container(template: &Template) -> SecurityContext {
+    if !is_restricted(template) {
+        return SecurityContext::default();
+    }
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        ..Default::default()
+    }
+}
+
+fn is_restricted(template: &Template) -> bool {
+    template.security == SecurityProfile::Restricted
+}

@@ -1,0 +1,79 @@
+use super::*;
+
+/// Environment variables are the whole process's, so what wins over what with them is tested in tests/operations.rs.
+fn load(flags: &[&str], file: &str) -> Result<Settings, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.yaml");
+    std::fs::write(&path, file).unwrap();
+    let mut arguments: Vec<OsString> = vec!["vdi-controller".into(), "--config".into(), path.into()];
+    arguments.extend(flags.iter().map(Into::into));
+    Settings::from(arguments).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+    let file = "concurrency: 7\nleader-elect: false\nlog-format: text\ndomain: from.file\n";
+    let settings = load(&["--domain", "from.flag"], file).unwrap();
+    assert_eq!((settings.concurrency, settings.leader_elect), (7, false));
+    assert!(matches!(settings.log_format, LogFormat::Text));
+    assert_eq!(settings.domain, "from.flag");
+    assert_eq!(settings.listen.port(), 8080);
+    assert!(load(&["--leader-elect"], file).unwrap().leader_elect);
+    assert!(load(&[], "").unwrap().leader_elect);
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_named_with_the_file_and_the_key() {
+    for (file, message) in [
+        ("concurency: 7", r#"config.yaml: there is no setting "concurency"; is it "concurrency"?"#),
+        ("config: other.yaml", r#"config.yaml: there is no setting "config""#),
+        ("zzz: 1", r#"config.yaml: there is no setting "zzz"; see --help"#),
+        ("concurrency: 0", "config.yaml: concurrency: invalid value '0' for '--concurrency <NUMBER>'"),
+        ("concurrency: many", "config.yaml: concurrency: invalid value 'many'"),
+        ("url-template: ftp://x", "config.yaml: url-template: invalid value 'ftp://x'"),
+        ("domain: [a, b]", r#"config.yaml: domain: one value is expected, not ["a","b"]"#),
+        ("domain:", "config.yaml: domain: one value is expected, not null"),
+        ("- domain", "config.yaml: "),
+        ("domain: a\ndomain: b", "config.yaml: "),
+    ] {
+        let error = load(&["--domain", "a", "--concurrency=1"], file).unwrap_err();
+        assert!(error.contains(message), "{file:?} gave {error:?}");
+    }
+    let error = Settings::from(vec!["vdi-controller".into(), "--config=/nowhere".into()]).unwrap_err().to_string();
+    assert!(error.contains("/nowhere: No such file"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_in_the_flags_is_said_too() {
+    let error = load(&["--concurency=1"], "").unwrap_err();
+    assert!(error.contains("--concurency") && error.contains("--concurrency"), "{error}");
+}
+
+/// One row a setting.
+fn table() -> String {
+    let mut table = "| flag | environment | default | |\n|---|---|---|---|\n".to_owned();
+    for argument in Settings::command().get_arguments() {
+        let (Some(flag), Some(variable), Some(help)) = (argument.get_long(), argument.get_env(), argument.get_help())
+        else {
+            continue;
+        };
+        let default = argument.get_default_values().first();
+        let default = default.map_or_else(String::new, |value| format!("`{}`", value.to_string_lossy()));
+        table += &format!("| `--{flag}` | `{}` | {default} | {help} |\n", variable.to_string_lossy());
+    }
+    table
+}
+
+#[test]
+fn every_setting_is_in_the_docs() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+    let docs = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = docs.split_once("| flag |").unwrap();
+    let (_, after) = rest.split_once("\n\n").unwrap();
+    let wanted = format!("{before}{}\n{after}", table());
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(path, &wanted).unwrap();
+        return;
+    }
+    assert!(docs == wanted, "docs/operations.md differs; run with UPDATE_SNAPSHOTS=1:\n{}", table());
+}

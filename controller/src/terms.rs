@@ -1,0 +1,111 @@
+//! What a session's desktop was started with, and keeps: a change of its template doesn't touch a running session.
+
+use std::collections::BTreeMap;
+
+use vdi_api::{Protocol, Timeout};
+
+/// Written on the pod, as annotations, and read back from there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// Which version of the template this is: `metadata.generation`.
+    pub template_generation: i64,
+    pub port: i32,
+    pub protocol: Protocol,
+    pub path: String,
+    pub renderer_path: Option<String>,
+    pub idle_timeout: Option<Timeout>,
+    pub max_timeout: Option<Timeout>,
+    pub start_deadline: Timeout,
+    pub failed_retention: Timeout,
+}
+
+const GENERATION: &str = "vdi.kasm.io/template-generation";
+const PORT: &str = "vdi.kasm.io/port";
+const PROTOCOL: &str = "vdi.kasm.io/protocol";
+const PATH: &str = "vdi.kasm.io/path";
+const RENDERER_PATH: &str = "vdi.kasm.io/renderer-path";
+const IDLE_TIMEOUT: &str = "vdi.kasm.io/idle-timeout";
+const MAX_TIMEOUT: &str = "vdi.kasm.io/max-timeout";
+const START_DEADLINE: &str = "vdi.kasm.io/start-deadline";
+const FAILED_RETENTION: &str = "vdi.kasm.io/failed-retention";
+
+impl Terms {
+    pub fn to_annotations(&self) -> BTreeMap<String, String> {
+        let protocol = match self.protocol {
+            Protocol::Http => "http",
+            Protocol::Https => "https",
+        };
+        [
+            (GENERATION, Some(self.template_generation.to_string())),
+            (PORT, Some(self.port.to_string())),
+            (PROTOCOL, Some(protocol.to_owned())),
+            (PATH, Some(self.path.clone())),
+            (RENDERER_PATH, self.renderer_path.clone()),
+            (IDLE_TIMEOUT, self.idle_timeout.map(|time| time.to_string())),
+            (MAX_TIMEOUT, self.max_timeout.map(|time| time.to_string())),
+            (START_DEADLINE, Some(self.start_deadline.to_string())),
+            (FAILED_RETENTION, Some(self.failed_retention.to_string())),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
+    }
+
+    /// `None` when they aren't there or somebody has spoilt them; then what the template says now has to do.
+    pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Option<Self> {
+        let text = |key| annotations.get(key).map(String::as_str);
+        let protocol = match text(PROTOCOL)? {
+            "http" => Protocol::Http,
+            "https" => Protocol::Https,
+            _ => return None,
+        };
+        Some(Self {
+            template_generation: text(GENERATION)?.parse().ok()?,
+            port: text(PORT)?.parse().ok()?,
+            protocol,
+            path: text(PATH)?.to_owned(),
+            renderer_path: text(RENDERER_PATH).map(str::to_owned),
+            idle_timeout: optional(text(IDLE_TIMEOUT))?,
+            max_timeout: optional(text(MAX_TIMEOUT))?,
+            start_deadline: text(START_DEADLINE)?.parse().ok()?,
+            failed_retention: text(FAILED_RETENTION)?.parse().ok()?,
+        })
+    }
+}
+
+fn optional(text: Option<&str>) -> Option<Option<Timeout>> {
+    match text {
+        None => Some(None),
+        Some(text) => text.parse().ok().map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn what_is_written_on_a_pod_is_read_back_the_same() {
+        let few = fixture::template().terms;
+        let all = Terms {
+            protocol: Protocol::Https,
+            renderer_path: Some("/renderer".to_owned()),
+            idle_timeout: Some("30m".parse().unwrap()),
+            max_timeout: Some("12h".parse().unwrap()),
+            ..few.clone()
+        };
+        for terms in [few, all] {
+            assert_eq!(Terms::from_annotations(&terms.to_annotations()), Some(terms));
+        }
+    }
+
+    #[test]
+    fn what_somebody_has_spoilt_is_not_half_believed() {
+        for key in [PORT, PROTOCOL, MAX_TIMEOUT, START_DEADLINE] {
+            let mut annotations = fixture::template().terms.to_annotations();
+            annotations.insert(key.to_owned(), "soon".to_owned());
+            assert_eq!(Terms::from_annotations(&annotations), None, "{key}");
+        }
+    }
+}

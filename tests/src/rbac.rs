@@ -1,0 +1,156 @@
+//! Whether the controller has the rights that it needs, and no others: deploy/rbac against what the API servers of all
+//! tests have seen it do.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::{audit, stack::controller, target, workspace};
+
+/// Rights that no test uses, and why the controller has them all the same.
+const UNUSED: &[(&str, &str)] = &[(
+    "update vdisessions.vdi.kasm.io/finalizers",
+    "asked for by the admission plugin OwnerReferencesPermissionEnforcement, which is on in OpenShift and not here",
+)];
+
+/// Removes what earlier clusters have logged.
+pub fn forget_requests() -> Result<()> {
+    for log in logs()? {
+        std::fs::remove_file(&log).with_context(|| format!("removing {}", log.display()))?;
+    }
+    Ok(())
+}
+
+/// Compares what is granted with what was asked for since [`forget_requests`], by all tests.
+pub fn check() -> Result<()> {
+    let manifest = workspace().join("deploy/rbac/controller.yaml");
+    let granted = granted(&std::fs::read_to_string(manifest)?)?;
+    let mut asked = Asked::default();
+    for log in logs()? {
+        for event in audit::events(&log, &controller())? {
+            asked.add(&event);
+        }
+    }
+    let problems = problems(&granted, &asked);
+    ensure!(
+        problems.is_empty(),
+        "deploy/rbac/controller.yaml is not what the controller needs:\n{}",
+        problems.join("\n")
+    );
+    Ok(())
+}
+
+/// Of all clusters below `target/clusters`, whether they still run or not. A full log goes on in another of a similar name.
+fn logs() -> Result<Vec<PathBuf>> {
+    let mut logs = Vec::new();
+    for cluster in std::fs::read_dir(target().join("clusters")).into_iter().flatten() {
+        for file in std::fs::read_dir(cluster?.path().join("logs")).into_iter().flatten() {
+            let file = file?;
+            let name = file.file_name().to_string_lossy().into_owned();
+            if name.starts_with("audit") && name.ends_with(".log") {
+                logs.push(file.path());
+            }
+        }
+    }
+    Ok(logs)
+}
+
+/// Rights, such as `patch vdisessions.vdi.kasm.io/status`.
+type Rights = BTreeSet<String>;
+
+fn right(verb: &str, group: &str, resource: &str, subresource: &str) -> String {
+    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+    let subresource = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
+    format!("{verb} {resource}{group}{subresource}")
+}
+
+fn granted(manifests: &str) -> Result<Rights> {
+    let mut rights = Rights::new();
+    for manifest in manifests.split("\n---\n") {
+        let manifest: Value = serde_saphyr::from_str(manifest)?;
+        for rule in manifest["rules"].as_array().into_iter().flatten() {
+            let words = |field: &str| {
+                let words = rule[field].as_array().into_iter().flatten();
+                words.map(|word| word.as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+            };
+            for (group, resource) in words("apiGroups")
+                .iter()
+                .flat_map(|group| words("resources").into_iter().map(move |resource| (group, resource)))
+            {
+                let (resource, subresource) = resource.split_once('/').unwrap_or((&resource, ""));
+                rights.extend(words("verbs").iter().map(|verb| right(verb, group, resource, subresource)));
+            }
+        }
+    }
+    Ok(rights)
+}
+
+#[derive(Default)]
+struct Asked {
+    allowed: Rights,
+    /// With how often.
+    forbidden: BTreeMap<String, usize>,
+}
+
+impl Asked {
+    /// An admission plugin's refusal is a 403 too. What the authorizer decided is in an annotation.
+    fn add(&mut self, event: &Value) {
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let object = &event["objectRef"];
+        let (group, resource) = (word(&object["apiGroup"]), word(&object["resource"]));
+        let right = right(&word(&event["verb"]), &group, &resource, &word(&object["subresource"]));
+        match event["annotations"]["authorization.k8s.io/decision"].as_str() {
+            Some("allow") => drop(self.allowed.insert(right)),
+            Some("forbid") => *self.forbidden.entry(right).or_default() += 1,
+            _ => {}
+        }
+    }
+}
+
+fn problems(granted: &Rights, asked: &Asked) -> Vec<String> {
+    let lacking = asked.forbidden.iter().map(|(right, count)| format!("  it may not {right}, and tried {count} times"));
+    let has_reason = |right: &&String| UNUSED.iter().any(|(unused, _)| unused == right);
+    let unused = granted.difference(&asked.allowed).filter(|right| !has_reason(right));
+    let unused = unused.map(|right| format!("  it may {right}, and never did"));
+    lacking.chain(unused).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(verb: &str, resource: &str, decision: &str) -> Value {
+        json!({ "verb": verb, "objectRef": { "resource": resource }, "annotations": { "authorization.k8s.io/decision": decision } })
+    }
+
+    #[test]
+    fn rights_that_lack_and_rights_that_nobody_needs_are_named() {
+        let granted = granted(concat!(
+            "rules:\n- {apiGroups: [''], resources: [pods], verbs: [get, delete]}\n",
+            "- {apiGroups: [vdi.kasm.io], resources: [vdisessions/finalizers], verbs: [update]}\n",
+            "---\nkind: ServiceAccount",
+        ))
+        .unwrap();
+        let mut asked = Asked::default();
+        for (verb, decision) in [("get", "allow"), ("list", "forbid"), ("list", "forbid")] {
+            asked.add(&event(verb, "pods", decision));
+        }
+        let expected = ["  it may not list pods, and tried 2 times", "  it may delete pods, and never did"];
+        assert_eq!(problems(&granted, &asked), expected);
+    }
+
+    #[test]
+    fn the_rights_without_a_use_are_still_granted() {
+        let granted = granted(include_str!("../../deploy/rbac/controller.yaml")).unwrap();
+        assert!(granted.contains("patch vdisessions.vdi.kasm.io/status"), "{granted:?}");
+        for (right, _) in UNUSED {
+            assert!(granted.contains(*right), "{right} is not granted any more");
+        }
+    }
+}
