@@ -34,10 +34,10 @@ const START_SECONDS: u64 = 60;
 pub struct ControlPlane {
     // They stop in this order: nobody loses the one that it talks to.
     _storage: Storage,
-    _scheduler: Server,
-    _controller_manager: Server,
-    _apiserver: Server,
-    _etcd: Server,
+    scheduler: Server,
+    controller_manager: Server,
+    apiserver: Server,
+    etcd: Server,
     files: Files,
     url: String,
     authority: Authority,
@@ -112,10 +112,10 @@ impl ControlPlane {
 
         Ok(Self {
             _storage: Storage::start(admin.clone(), files.volumes()).await?,
-            _scheduler: scheduler,
-            _controller_manager: controller_manager,
-            _apiserver: apiserver,
-            _etcd: etcd,
+            scheduler,
+            controller_manager,
+            apiserver,
+            etcd,
             files: files.clone(),
             url,
             authority,
@@ -128,6 +128,12 @@ impl ControlPlane {
     /// The API server's address, such as `https://127.0.0.1:40123`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its servers: etcd, kube-apiserver, kube-controller-manager and kube-scheduler. A server that is made to crash
+    /// comes back with its data, on its port.
+    pub fn servers(&self) -> [&Server; 4] {
+        [&self.etcd, &self.apiserver, &self.controller_manager, &self.scheduler]
     }
 
     /// The certificate that the API server's is verified with, a PEM file.

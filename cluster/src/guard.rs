@@ -94,6 +94,27 @@ impl Server {
         self.guard.wait().context("waiting for", Path::new(self.name))
     }
 
+    /// What it was started as.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The server's own process ID; `None` while it is not running.
+    pub fn pid(&self) -> Option<u32> {
+        let guard = self.guard.id();
+        let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let children = std::fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).ok()?;
+        // The guard's other child is a shell, like the guard.
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid| program(*pid) != program(guard))
+    }
+
+    /// Ends the server by SIGKILL, and has it started again, just as it was, after so many seconds.
+    pub fn crash(&self, seconds: u32) -> Result<(), Error> {
+        let mut lifeline = self.lifeline.as_ref();
+        let ask = |lifeline: &mut &ChildStdin| writeln!(lifeline, "crash {seconds}");
+        lifeline.as_mut().map_or(Ok(()), ask).context("restarting", Path::new(self.name))
+    }
+
     /// Ends the server by SIGKILL, as a crash would.
     pub fn kill(mut self) -> Result<(), Error> {
         let ask = |lifeline: &mut ChildStdin| lifeline.write_all(b"kill\n");

@@ -3,13 +3,12 @@
 #   GUARD=$this_script sh -c 'eval "$GUARD"' guard PROGRAM [ARGUMENT...]
 #
 # Standard input is a pipe whose only writer is the owner: end of file means that the owner dropped the server,
-# panicked or was killed. A line that says `kill` ends the server by SIGKILL. Standard output is not for writing:
+# panicked or was killed. A line that says `kill` ends the server by SIGKILL, and one that says `crash SECONDS` also
+# starts it again after that time. Standard output is not for writing:
 # whoever inherits it holds the lock on the cluster's directory. STOP is a command that asks the server to stop.
 # CLEANUP is a script that runs once the server is gone, for whatever reason.
 
 exec 3<&0
-(unset GUARD STOP CLEANUP && exec "$@" </dev/null >&2 3<&-) &
-server=$!
 
 # Ends the server 5 seconds after it was asked to at the latest.
 stop_server() {
@@ -22,18 +21,31 @@ stop_server() {
     kill -KILL "$server"
 }
 
-{
-    read -r order <&3
-    case $order in
-    kill) kill -KILL "$server" ;;
-    *) stop_server ;;
-    esac 2>/dev/null
-} &
-watcher=$!
+# Tells the shell that waits below, before the server is gone.
+trap 'again=yes' USR1
 
-wait "$server"
-status=$?
-kill -KILL "$watcher" 2>/dev/null
+again=yes
+while [ "$again" = yes ]; do
+    again=no
+    (unset GUARD STOP CLEANUP && exec "$@" </dev/null >&2 3<&-) &
+    server=$!
+    {
+        read -r order seconds <&3
+        case $order in
+        crash) kill -USR1 "$$" && kill -KILL "$server" && exec sleep "$seconds" ;;
+        kill) kill -KILL "$server" ;;
+        *) stop_server ;;
+        esac 2>/dev/null
+    } &
+    watcher=$!
+
+    # The signal ends the first wait, and not the server.
+    wait "$server"
+    status=$?
+    [ "$again" = no ] || wait "$server"
+    [ "$again" = yes ] || kill -KILL "$watcher" 2>/dev/null
+    wait "$watcher" 2>/dev/null
+done
 
 eval "$CLEANUP" >&2
 exit "$status"

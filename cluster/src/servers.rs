@@ -67,6 +67,8 @@ impl Programs {
             flag("kubelet-preferred-address-types", "InternalIP"),
             flag("audit-policy-file", data.join("audit-policy.yaml")),
             flag("audit-log-path", files.audit_log()),
+            // In mebibytes. At the default of 100 it would go on in another file.
+            flag("audit-log-maxsize", "100000"),
         ];
         // Left by an earlier cluster, whose requests are none of ours.
         let _ = std::fs::remove_file(files.audit_log());

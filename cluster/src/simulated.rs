@@ -70,6 +70,11 @@ impl SimulatedNodes {
         Ok(name)
     }
 
+    /// What plays the nodes.
+    pub fn server(&self) -> &Server {
+        &self.kwok
+    }
+
     /// Deletes a node, as if its machine were gone. The control plane deletes its pods about a minute later.
     pub async fn delete(&mut self, name: &str) -> Result<(), Error> {
         let deleted = self.nodes.delete(name, &DeleteParams::default()).await;

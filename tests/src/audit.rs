@@ -1,8 +1,15 @@
 //! Which requests the API server was sent, from its audit log.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
+use serde::Deserialize;
 use serde_json::Value;
 use vdi_cluster::{ControlPlane, User};
 
@@ -12,12 +19,103 @@ pub type Requests = BTreeMap<String, usize>;
 /// What a user asked for in a namespace, successful or not.
 pub fn requests(cluster: &ControlPlane, user: &User, namespace: &str) -> Result<Requests> {
     let mut requests = Requests::new();
-    for event in events(&cluster.audit_log(), user)? {
-        if event["objectRef"]["namespace"] == namespace {
-            *requests.entry(request(&event)).or_default() += 1;
+    for request in since(cluster, 0)? {
+        if request.user == user.name && request.namespace == namespace {
+            *requests.entry(request.what()).or_default() += 1;
         }
     }
     Ok(requests)
+}
+
+/// A request that was answered, or a watch that has begun.
+#[derive(Debug)]
+pub struct Request {
+    pub user: String,
+    pub verb: String,
+    /// With its subresource, such as `pods/status`.
+    pub resource: String,
+    /// Empty where there is none.
+    pub namespace: String,
+}
+
+impl Request {
+    pub fn what(&self) -> String {
+        format!("{} {}", self.verb, self.resource)
+    }
+
+    /// Whether a controller that has nothing to do may make it: watches end and begin anew, and so do leases.
+    pub fn is_of_the_idle(&self) -> bool {
+        self.verb == "watch" || self.resource == "leases"
+    }
+}
+
+/// Where the log ends now.
+pub fn end(cluster: &ControlPlane) -> Result<u64> {
+    let log = cluster.audit_log();
+    Ok(log.metadata().with_context(|| format!("can't read {}", log.display()))?.len())
+}
+
+/// All requests from a place in the log on.
+pub fn since(cluster: &ControlPlane, start: u64) -> Result<Vec<Request>> {
+    between(cluster, start, end(cluster)?)
+}
+
+/// All requests between two places in the log.
+pub fn between(cluster: &ControlPlane, start: u64, end: u64) -> Result<Vec<Request>> {
+    let log = cluster.audit_log();
+    let read = || {
+        let mut file = File::open(&log)?;
+        file.seek(SeekFrom::Start(start))?;
+        let mut text = String::new();
+        file.take(end - start).read_to_string(&mut text)?;
+        std::io::Result::Ok(text)
+    };
+    let text = read().with_context(|| format!("can't read {}", log.display()))?;
+    // The last line may still be being written.
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().filter_map(|line| parse(line).transpose()).collect()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event<'a> {
+    #[serde(borrow)]
+    stage: Cow<'a, str>,
+    verb: Cow<'a, str>,
+    user: UserInfo<'a>,
+    #[serde(default)]
+    object_ref: ObjectRef<'a>,
+}
+
+#[derive(Deserialize)]
+struct UserInfo<'a> {
+    #[serde(borrow, default)]
+    username: Cow<'a, str>,
+}
+
+#[derive(Default, Deserialize)]
+struct ObjectRef<'a> {
+    #[serde(borrow, default)]
+    resource: Cow<'a, str>,
+    #[serde(borrow, default)]
+    subresource: Cow<'a, str>,
+    #[serde(borrow, default)]
+    namespace: Cow<'a, str>,
+}
+
+/// A watch is in the log when it begins and again when it ends: it is counted once.
+fn parse(line: &str) -> Result<Option<Request>> {
+    let Event { stage, verb, user, object_ref } = serde_json::from_str(line).context("in the audit log")?;
+    if verb == "watch" && stage == "ResponseComplete" {
+        return Ok(None);
+    }
+    let slash = if object_ref.subresource.is_empty() { "" } else { "/" };
+    Ok(Some(Request {
+        user: user.username.into_owned(),
+        verb: verb.into_owned(),
+        resource: format!("{}{slash}{}", object_ref.resource, object_ref.subresource),
+        namespace: object_ref.namespace.into_owned(),
+    }))
 }
 
 /// All of a user's requests, each an `audit.k8s.io/v1` Event.

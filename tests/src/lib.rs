@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod browser;
 pub mod desktop;
+pub mod faults;
 pub mod http;
 pub mod objects;
 pub mod policy;

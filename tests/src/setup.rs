@@ -41,10 +41,11 @@ pub async fn everything() -> Result<()> {
         program.ensure().await?;
     }
     match why_no_real_node() {
-        Some(why) => eprintln!("No desktop image, no browser and no registry: {why}"),
+        Some(why) => eprintln!("No desktop image, no browser, no registry and no false clock: {why}"),
         None => {
             browser().await?;
             registry().await?;
+            false_clock().await?;
             desktop_image().await?;
         }
     }
@@ -59,6 +60,11 @@ pub async fn browser() -> Result<()> {
 /// An OCI registry, `/usr/bin/docker-registry`.
 pub async fn registry() -> Result<()> {
     Ok(packages::ensure(&["docker-registry"]).await?)
+}
+
+/// libfaketime, for a clock that jumps.
+pub async fn false_clock() -> Result<()> {
+    Ok(packages::ensure(&["faketime"]).await?)
 }
 
 /// The desktop image as an OCI archive, built when its definition has changed since.

@@ -1,7 +1,7 @@
 //! The whole product on a local cluster: what the demo shows and the end-to-end tests look at.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Output},
@@ -46,13 +46,26 @@ pub struct Stack {
 pub struct Settings {
     /// The policy's settings.
     pub policy: Value,
+    /// Whether the API server asks the policy at all.
+    pub webhook: bool,
     /// The controller's flags, besides where it listens.
     pub controller: Vec<String>,
 }
 
+/// A controller that is about to be started.
+pub struct ControllerLaunch {
+    /// Its log is `<name>.log`.
+    pub name: &'static str,
+    /// The program, behind what runs it, such as `env`, if anything does.
+    pub command: Vec<OsString>,
+    /// Besides where it listens.
+    pub flags: Vec<String>,
+    pub kubeconfig: PathBuf,
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { policy: json!({}), controller: Vec::new() }
+        Self { policy: json!({}), webhook: true, controller: Vec::new() }
     }
 }
 
@@ -87,19 +100,28 @@ pub fn controller() -> User {
 impl Stack {
     /// Starts it with its state in `directory`, whose `logs/` stays.
     pub async fn start(directory: &Path, settings: Settings) -> Result<Self> {
-        let module = step("Building the admission policy", process::blocking(policy::build)).await?;
         step("Building the controller", process::blocking(build_controller)).await?;
+        let mut stack = Self::without_controller(directory, settings).await?;
+        stack.start_controller().await?;
+        Ok(stack)
+    }
+
+    /// The same, but nothing is built for the controller, and none runs yet.
+    pub async fn without_controller(directory: &Path, settings: Settings) -> Result<Self> {
+        let module = match settings.webhook {
+            true => Some(step("Building the admission policy", process::blocking(policy::build)).await?),
+            false => None,
+        };
         let users = [alice(), bob(), carol(), robot(), controller(), policy_server()];
         let cluster = ControlPlane::start(directory, &users).await?;
-        let host = step("Loading the admission policy", process::blocking(|| PolicyHost::load(module))).await?;
-        let capabilities = Arc::new(ClusterCapabilities::new(cluster.client(&policy_server()).await?));
-        let webhook = Some(Webhook::start(Arc::new(host), settings.policy.clone(), capabilities).await?);
-        let mut stack = Self { controller: None, webhook, cluster, settings };
-        step("Installing the CRDs, the RBAC, the policy's webhook and the controller", async {
-            stack.install().await?;
-            stack.start_controller().await
-        })
-        .await?;
+        let mut webhook = None;
+        if let Some(module) = module {
+            let host = step("Loading the admission policy", process::blocking(|| PolicyHost::load(module))).await?;
+            let capabilities = Arc::new(ClusterCapabilities::new(cluster.client(&policy_server()).await?));
+            webhook = Some(Webhook::start(Arc::new(host), settings.policy.clone(), capabilities).await?);
+        }
+        let stack = Self { controller: None, webhook, cluster, settings };
+        step("Installing the CRDs, the RBAC and the policy's webhook", stack.install()).await?;
         Ok(stack)
     }
 
@@ -112,7 +134,7 @@ impl Stack {
         let crds = ["vdisessions", "vditemplates"].map(|plural| format!("crd/{plural}.vdi.kasm.io"));
         self.kubectl_ok(&User::admin(), ["wait", "--for=condition=Established", &crds[0], &crds[1]]).await?;
 
-        let webhook = self.webhook.as_ref().context("the webhook is stopped")?;
+        let Some(webhook) = &self.webhook else { return Ok(()) };
         let configuration: MutatingWebhookConfiguration = serde_json::from_value(webhook.configuration("vdiwarden"))?;
         Api::all(self.cluster.admin()).create(&PostParams::default(), &configuration).await?;
         self.wait_for_webhook().await
@@ -136,20 +158,34 @@ impl Stack {
 
     /// Starts the controller as it runs in a cluster: with its own credentials and only its own rights.
     pub async fn start_controller(&mut self) -> Result<()> {
-        self.controller = Some(self.start_replica("vdi-controller", &self.settings.controller)?);
+        self.controller = Some(self.launch(self.controller_launch()?)?);
         Ok(())
     }
 
     /// Starts one more controller, with these flags and no others. Its log is `<name>.log`.
     pub fn start_replica(&self, name: &'static str, flags: &[String]) -> Result<Replica> {
-        let mut arguments = vec!["--listen".into(), "127.0.0.1:0".into()];
-        arguments.extend(flags.iter().map(Into::into));
-        let program = controller_program();
-        let launch = Launch {
-            arguments,
-            environment: vec![("KUBECONFIG", self.cluster.kubeconfig(&controller())?.into())],
-            ..Launch::new(name, &program)
-        };
+        self.launch(ControllerLaunch { name, flags: flags.to_vec(), ..self.controller_launch()? })
+    }
+
+    /// How the controller is started, for those who want it a little different.
+    pub fn controller_launch(&self) -> Result<ControllerLaunch> {
+        Ok(ControllerLaunch {
+            name: "vdi-controller",
+            command: vec![controller_program().into()],
+            flags: self.settings.controller.clone(),
+            kubeconfig: self.cluster.kubeconfig(&controller())?,
+        })
+    }
+
+    /// Starts a controller that belongs to the caller.
+    pub fn launch(&self, controller: ControllerLaunch) -> Result<Replica> {
+        let ControllerLaunch { name, command, flags, kubeconfig } = controller;
+        let (program, wrapped) = command.split_first().context("no program")?;
+        let mut arguments = wrapped.to_vec();
+        arguments.extend(["--listen".into(), "127.0.0.1:0".into()]);
+        arguments.extend(flags.into_iter().map(Into::into));
+        let environment = vec![("KUBECONFIG", kubeconfig.into())];
+        let launch = Launch { arguments, environment, ..Launch::new(name, Path::new(program)) };
         let server = Server::start(&self.cluster.logs(), launch)?;
         Ok(Replica { server, log: self.cluster.logs().join(name).with_extension("log") })
     }
@@ -229,6 +265,20 @@ impl Replica {
             }
             sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Waits until it has seen everything that there is.
+    pub async fn wait_until_ready(&mut self) -> Result<()> {
+        let address = self.address().await?;
+        while crate::http::get(address, "/readyz").await?.0 != 200 {
+            self.check()?;
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    pub fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Everything that it has logged.

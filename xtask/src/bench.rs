@@ -1,27 +1,24 @@
 //! `cargo xtask bench`: figures, not tests. docs/performance.md has some, with the machine that they are from.
 
-use vdi_tests::{process, setup};
+mod cpu;
+mod figures;
+mod load;
+pub mod policy;
+mod report;
+mod sessions;
+mod watch;
 
-#[derive(clap::Args)]
-pub struct Options {
-    /// What to measure
-    #[arg(value_enum)]
-    what: What,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum What {
+#[derive(clap::Subcommand)]
+pub enum Command {
     /// The admission policy beside a module that does nothing
     Policy,
+    /// Sessions beside bare pods, on simulated nodes
+    Sessions(sessions::Options),
 }
 
-pub fn run(options: &Options) -> anyhow::Result<()> {
-    match options.what {
-        What::Policy => policy(),
+pub async fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Policy => policy::run(),
+        Command::Sessions(options) => sessions::run(options).await,
     }
-}
-
-pub fn policy() -> anyhow::Result<()> {
-    setup::wasm_target()?;
-    process::cargo(["bench", "--package=vdi-tests", "--bench=policy"])
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use kube::Api;
-use tokio::signal::unix::{SignalKind, signal};
 use vdi_api::VDISession;
 use vdi_cluster::{RealNode, RealNodeOptions, SimulatedNodes, User};
 use vdi_tests::{
@@ -14,7 +13,7 @@ use vdi_tests::{
     step, target, workspace,
 };
 
-use crate::follow::follow;
+use crate::{follow::follow, stop::Stop};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -118,22 +117,4 @@ async fn check(stack: &Stack, url: &str) -> Result<()> {
     .await?;
     println!("A desktop is drawn: {}", picture.display());
     Ok(())
-}
-
-/// Ctrl-C, or what a terminal or a supervisor sends when it goes.
-struct Stop([tokio::signal::unix::Signal; 3]);
-
-impl Stop {
-    fn new() -> Result<Self> {
-        Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?]))
-    }
-
-    async fn asked(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }

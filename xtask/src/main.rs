@@ -2,10 +2,12 @@
 
 mod bench;
 mod demo;
+mod faults;
 mod follow;
 mod fuzz;
 mod generate;
 mod policy;
+mod stop;
 mod test;
 
 use std::process::ExitCode;
@@ -31,8 +33,11 @@ enum Command {
     Policy(policy::Command),
     /// Feed what reads requests with what nobody would think of, and see that it holds
     Fuzz(fuzz::Options),
+    /// Kill the controller, cut it off, lie to it, and see that sessions survive it
+    Faults(faults::Options),
     /// Measure, and print figures
-    Bench(bench::Options),
+    #[command(subcommand, disable_help_subcommand = true)]
+    Bench(bench::Command),
     /// Build the desktop image, an OCI archive
     Image,
     /// Write the files that are made from the code: CRDs, the policy's schema and documentation
@@ -57,7 +62,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test(options) => test::run(&options).await,
         Command::Policy(command) => return policy::run(&command).await,
         Command::Fuzz(options) => fuzz::run(&options).await,
-        Command::Bench(options) => bench::run(&options),
+        Command::Faults(options) => faults::run(&options).await,
+        Command::Bench(command) => bench::run(&command).await,
         Command::Image => image().await,
         Command::Generate => generate::run(),
     }?;

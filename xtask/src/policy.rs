@@ -49,7 +49,7 @@ pub async fn run(command: &Command) -> Result<ExitCode> {
         Command::Push(options) => push::run(options).await,
         Command::Pull(options) => pull::run(options).await,
         Command::Run(options) => return run::run(options),
-        Command::Bench => bench::policy(),
+        Command::Bench => bench::policy::run(),
     }?;
     Ok(ExitCode::SUCCESS)
 }

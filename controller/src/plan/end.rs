@@ -61,7 +61,8 @@ pub fn failed(seen: &Observed, now: Timestamp) -> Plan {
     };
     Plan {
         actions: action.into_iter().collect(),
-        wake: Some(removal),
+        // Once it is deleted, that it is gone is an event. Until a slow watch shows it, there is nothing to ask for.
+        wake: Some(removal).filter(|removal| now < *removal),
         ..Plan::publish(VDISessionStatus { expires_at: Some(Time(removal)), ..seen.status.clone() })
     }
 }

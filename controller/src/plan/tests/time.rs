@@ -160,5 +160,7 @@ fn a_failed_session_gives_its_gpu_back_and_is_removed_after_its_retention() {
     assert_eq!(next.wake, Some(removal));
     let without_pod = with_pod(failed, PodState::Absent);
     assert_eq!(plan(&without_pod, removal - seconds(1)).actions, [], "it never starts again by itself");
-    assert!(deletes_session(&plan(&without_pod, removal)));
+    let last = plan(&without_pod, removal + minutes(1));
+    assert!(deletes_session(&last));
+    assert_eq!(last.wake, None, "it is not deleted again and again while the watch doesn't show it yet");
 }

@@ -1,0 +1,228 @@
+//! Where it happens: a cluster, and controllers that reach it through a proxy.
+
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+use serde_json::json;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
+use vdi_api::VDISession;
+use vdi_cluster::SimulatedNodes;
+
+use super::{
+    Length, Scenario, actions,
+    invariants::{self, OURS, Seen},
+    proxy::Proxy,
+};
+use crate::{
+    audit,
+    objects::{Space, wait_gone},
+    process,
+    stack::{self, ControllerLaunch, Replica, Settings, Stack, controller},
+    step,
+};
+
+/// How long it may take until everything is settled: after a storm, a watch waits for up to half a minute.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// A controller that asks for nothing for so long is not in the middle of something.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// How controllers are started, besides where they listen.
+///
+/// Alone: after a crash, another one would first wait until the lease is over.
+const CONTROLLER_FLAGS: &[&str] = &["--leader-elect=false"];
+
+pub struct Arena {
+    pub stack: Stack,
+    pub proxy: Proxy,
+    _nodes: SimulatedNodes,
+    /// One scenario at a time: a controller sees all namespaces. It counts them.
+    turn: Mutex<usize>,
+}
+
+impl Arena {
+    /// Starts everything but a controller, with its state in `directory`, whose `logs/` stays. Five nodes have 32 GPUs
+    /// each: not enough for all sessions of a long run.
+    pub async fn start(directory: &Path) -> Result<Self> {
+        step("Building the controller", process::blocking(stack::build_controller)).await?;
+        let flags = CONTROLLER_FLAGS.iter().map(|flag| flag.to_string()).collect();
+        let settings = Settings { webhook: false, controller: flags, ..Settings::default() };
+        let stack = Stack::without_controller(directory, settings).await?;
+        let nodes = SimulatedNodes::start(&stack.cluster, 5, 32).await?;
+        let proxy = Proxy::start(stack.cluster.client(&controller()).await?).await?;
+        let arena = Self { stack, proxy, _nodes: nodes, turn: Mutex::new(0) };
+        actions::templates(&arena).await?;
+        Ok(arena)
+    }
+
+    /// Plays a scenario with the plan that follows from the seed, and returns how many faults there were.
+    pub async fn play(&self, scenario: Scenario, seed: u64, length: Length) -> Result<usize> {
+        let mut turn = self.turn.lock().await;
+        *turn += 1;
+        let before = self.proxy.faults();
+        let play = async {
+            let space = Space::new(&self.stack, &format!("{scenario}-{turn}")).await?;
+            let result = scenario.play(self, &space, seed, length).await;
+            self.proxy.calm();
+            self.clear(&space).await?;
+            result
+        };
+        let logs = self.stack.cluster.logs();
+        play.await.with_context(|| {
+            let long = if length == Length::Long { " --long" } else { "" };
+            format!(
+                "{scenario} failed; `cargo xtask faults --scenario {scenario} --seed {seed}{long}` has the same faults \
+                 again; logs are in {}",
+                logs.display()
+            )
+        })?;
+        Ok(self.proxy.faults() - before)
+    }
+
+    /// Starts a controller that reaches the API server through the proxy.
+    pub fn controller(&self) -> Result<Replica> {
+        self.launch(self.stack.controller_launch()?)
+    }
+
+    /// The same, with changes to how it is started.
+    pub fn launch(&self, launch: ControllerLaunch) -> Result<Replica> {
+        let kubeconfig = launch.kubeconfig.with_file_name("proxy.kubeconfig");
+        // The proxy knows who the controller is.
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "proxy", "users": [],
+            "clusters": [{ "name": "proxy", "cluster": { "server": format!("http://{}", self.proxy.address) } }],
+            "contexts": [{ "name": "proxy", "context": { "cluster": "proxy", "user": "" } }],
+        });
+        std::fs::write(&kubeconfig, config.to_string())?;
+        self.stack.launch(ControllerLaunch { kubeconfig, ..launch })
+    }
+
+    /// Waits until all is calm, and then looks whether anything is left of what happened.
+    pub async fn check(
+        &self,
+        space: &Space,
+        mut controllers: Vec<Replica>,
+        lasting: BTreeSet<String>,
+        length: Length,
+    ) -> Result<()> {
+        for controller in &mut controllers {
+            controller.wait_until_ready().await?;
+        }
+        let mut rounds = 0;
+        loop {
+            self.wait_until_settled(space, &lasting).await?;
+            let asked = self.asked_in_silence(length).await?;
+            if asked.is_empty() {
+                break;
+            }
+            rounds += 1;
+            // A watch that was hit waits before it starts over, and then lists. After that it has no reason to.
+            if asked.iter().any(|request| request.verb != "list") || rounds > 5 {
+                bail!("everything is settled, and yet the controller asks for {:?}", names(&asked));
+            }
+        }
+        let before = versions(space).await?;
+        for controller in controllers {
+            controller.kill()?;
+        }
+
+        let launch = self.stack.controller_launch()?;
+        let mut fresh = self.stack.launch(ControllerLaunch { name: "vdi-controller-fresh", ..launch })?;
+        let start = audit::end(&self.stack.cluster)?;
+        fresh.wait_until_ready().await?;
+        sleep(length.silence()).await;
+        let mut asked = self.asked_since(start)?;
+        asked.retain(|request| request.verb != "list");
+        ensure!(asked.is_empty(), "everything is settled, and yet a fresh controller asks for {:?}", names(&asked));
+        ensure!(versions(space).await? == before, "something has changed while nothing was written");
+        let wrong = invariants::violations(&self.see(space, &lasting).await?);
+        ensure!(wrong.is_empty(), "with a fresh controller, {wrong:#?}");
+        fresh.kill()?;
+        Ok(())
+    }
+
+    async fn wait_until_settled(&self, space: &Space, lasting: &BTreeSet<String>) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let wrong = match self.see(space, lasting).await {
+                Ok(seen) => invariants::violations(&seen),
+                Err(error) => vec![format!("{error:#}")],
+            };
+            let (silence, last) = self.proxy.silence();
+            if wrong.is_empty() && silence > QUIET {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("not settled after {PATIENCE:?}: {wrong:#?}; the last request was {last}, {silence:?} ago");
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn asked_in_silence(&self, length: Length) -> Result<Vec<audit::Request>> {
+        let start = audit::end(&self.stack.cluster)?;
+        sleep(length.silence()).await;
+        self.asked_since(start)
+    }
+
+    /// What the controller asked for that one with nothing to do does not.
+    fn asked_since(&self, start: u64) -> Result<Vec<audit::Request>> {
+        let mut asked = audit::since(&self.stack.cluster, start)?;
+        asked.retain(|request| request.user == controller().name && !request.is_of_the_idle());
+        Ok(asked)
+    }
+
+    async fn see(&self, space: &Space, lasting: &BTreeSet<String>) -> Result<Seen> {
+        Ok(Seen {
+            // In this order: a pod that is made in between has its session.
+            pods: space.pods.list(&ListParams::default().labels(OURS)).await?.items,
+            sessions: space.sessions.list(&ListParams::default()).await?.items,
+            now: Timestamp::now(),
+            lasting: lasting.clone(),
+        })
+    }
+
+    /// Waits until the API server answers again.
+    pub async fn wait_until_up(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let sessions: Api<VDISession> = Api::all(self.stack.cluster.admin());
+        while let Err(error) = sessions.list(&ListParams::default().limit(1)).await {
+            ensure!(Instant::now() < deadline, "the API server does not come back: {error}");
+            sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    /// Leaves nothing to the next scenario. No controller runs any more.
+    async fn clear(&self, space: &Space) -> Result<()> {
+        self.wait_until_up().await?;
+        let now = DeleteParams::default().grace_period(0);
+        for session in space.sessions.list(&ListParams::default()).await? {
+            let _ = space.sessions.delete(&session.name_any(), &DeleteParams::default()).await;
+        }
+        for pod in space.pods.list(&ListParams::default().labels(OURS)).await? {
+            let _ = space.pods.delete(&pod.name_any(), &now).await;
+        }
+        for session in space.sessions.list(&ListParams::default()).await? {
+            wait_gone(&space.sessions, &session.name_any()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn names(requests: &[audit::Request]) -> Vec<String> {
+    requests.iter().map(audit::Request::what).collect()
+}
+
+/// Which version each session has.
+async fn versions(space: &Space) -> Result<Vec<(String, Option<String>)>> {
+    let list = space.sessions.list(&ListParams::default()).await?;
+    Ok(list.iter().map(|session| (session.name_any(), session.resource_version())).collect())
+}

@@ -1,0 +1,105 @@
+//! Clocks that jump by a day. No desktop may end for it, nor live longer.
+
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::sleep;
+
+use super::{Arena, Length, actions::LASTING};
+use crate::{
+    objects::{Space, create, session, wait_gone},
+    stack::{ControllerLaunch, Replica},
+};
+
+/// How long a short session runs, in seconds.
+const SHORT: i64 = 6;
+/// How much it may be off, in seconds: the controller is asked again after a jump, at the latest when something happens.
+const OFF: i64 = 4;
+
+/// The controller's own clock, by libfaketime. Its monotonic clock goes on as before, as after a jump in reality.
+pub async fn own_clock_jumps(arena: &Arena, space: &Space, length: Length) -> Result<()> {
+    let library = library()?;
+    let file = arena.stack.cluster.logs().join("clock");
+    std::fs::write(&file, "+0")?;
+    let set = |name: &str, value: &std::ffi::OsStr| {
+        let mut pair = OsString::from(format!("{name}="));
+        pair.push(value);
+        pair
+    };
+    let launch = arena.stack.controller_launch()?;
+    let mut command = vec![
+        "/usr/bin/env".into(),
+        set("LD_PRELOAD", library.as_os_str()),
+        set("FAKETIME_TIMESTAMP_FILE", file.as_os_str()),
+        "FAKETIME_NO_CACHE=1".into(),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
+    ];
+    command.extend(launch.command);
+    let controller = arena.launch(ControllerLaunch { command, ..launch })?;
+    jump(arena, space, length, controller, |days| {
+        // In one step: it must not be read while it is empty.
+        let next = file.with_extension("next");
+        std::fs::write(&next, format!("{days:+}d"))?;
+        Ok(std::fs::rename(&next, &file)?)
+    })
+    .await
+}
+
+/// The `Date` of what the API server answers.
+pub async fn dates_jump(arena: &Arena, space: &Space, length: Length) -> Result<()> {
+    let controller = arena.controller()?;
+    jump(arena, space, length, controller, |days| {
+        arena.proxy.shift_dates(SignedDuration::from_hours(24 * days));
+        Ok(())
+    })
+    .await
+}
+
+async fn jump(
+    arena: &Arena,
+    space: &Space,
+    length: Length,
+    controller: Replica,
+    set: impl Fn(i64) -> Result<()>,
+) -> Result<()> {
+    let mut lasting = BTreeSet::new();
+    for (number, days) in [0, 1, -1, 0].into_iter().enumerate() {
+        set(days)?;
+        let (lasts, ends) = (format!("lasts-{number}"), format!("ends-{number}"));
+        create(&space.sessions, &session(&lasts, LASTING)).await?;
+        let mut short = session(&ends, LASTING);
+        short.spec.timeout = format!("{SHORT}s");
+        create(&space.sessions, &short).await?;
+        lasting.insert(lasts.clone());
+
+        let began = Timestamp::now();
+        let start = space.wait_running(&lasts).await?.start_time.context("no start time")?.0;
+        ensure!(
+            start.duration_since(began).abs() < SignedDuration::from_secs(OFF),
+            "{days:+} days: it began at {start}"
+        );
+        wait_gone(&space.sessions, &ends).await?;
+        let ran = Timestamp::now().duration_since(began).as_secs();
+        ensure!((ran - SHORT).abs() <= OFF, "{days:+} days: {SHORT} s were {ran} s");
+        // What is there already is looked at again.
+        for name in &lasting {
+            let label = serde_json::json!({ "metadata": { "labels": { "day": format!("day{days}") } } });
+            let params = kube::api::PatchParams::default();
+            space.sessions.patch(name, &params, &kube::api::Patch::Merge(label)).await?;
+        }
+        sleep(Duration::from_secs(1)).await;
+        for name in &lasting {
+            space.wait_running(name).await.with_context(|| format!("{days:+} days"))?;
+        }
+    }
+    arena.check(space, vec![controller], lasting, length).await
+}
+
+/// Where Debian's package puts it, below the folder of the architecture.
+fn library() -> Result<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").context("can't read /usr/lib")?;
+    let candidates = folders.filter_map(|folder| Some(folder.ok()?.path().join("faketime/libfaketime.so.1")));
+    let found = candidates.into_iter().find(|path| path.exists());
+    found.context("libfaketime is missing: install Debian's package faketime")
+}

@@ -1,0 +1,236 @@
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt,
+    pin::pin,
+    str::FromStr,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use fastrand::Rng;
+use tokio::time::{Instant, sleep};
+
+use super::{Arena, Length, actions::Users, clock, life::Life, storm::Storm, stream::Cut};
+use crate::{objects::Space, stack::ControllerLaunch};
+
+/// What happens to the controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// It is killed right after each write, then after every second one, every third one ... of all that can happen to a
+    /// session, before it sees the answer.
+    KilledAfterWrites,
+    /// The API server and etcd crash.
+    Servers,
+    /// Its watches are dropped, or told to start over.
+    Watches,
+    /// Its requests are refused, fail, take long, or their answers are lost.
+    Storms,
+    /// There are two, one of which leads, and they crash in turn and come back.
+    TwoControllers,
+    /// Nothing, but users are busy.
+    Users,
+    /// All of the faults of watches and requests.
+    Everything,
+    /// Its clock jumps a day ahead and back.
+    Clock,
+    /// The API server's answers say that it is a day later, then a day earlier.
+    Dates,
+}
+
+impl Scenario {
+    pub const ALL: [Self; 9] = [
+        Self::KilledAfterWrites,
+        Self::Servers,
+        Self::Watches,
+        Self::Storms,
+        Self::TwoControllers,
+        Self::Users,
+        Self::Everything,
+        Self::Clock,
+        Self::Dates,
+    ];
+
+    /// Those that are not played unless they are asked for.
+    pub const NOT_YET: [Self; 2] = [Self::Clock, Self::Dates];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::KilledAfterWrites => "killed-after-writes",
+            Self::Servers => "servers",
+            Self::Watches => "watches",
+            Self::Storms => "storms",
+            Self::TwoControllers => "two-controllers",
+            Self::Users => "users",
+            Self::Everything => "everything",
+            Self::Clock => "clock",
+            Self::Dates => "dates",
+        }
+    }
+
+    pub(super) async fn play(self, arena: &Arena, space: &Space, seed: u64, length: Length) -> Result<()> {
+        let stage = Stage { arena, space, seed, length };
+        match self {
+            Self::KilledAfterWrites => stage.killed_after_writes().await,
+            Self::Servers => stage.beside_users(stage.servers_crash()).await,
+            Self::Watches => stage.beside_users(stage.storms(&Storm::OF_WATCHES)).await,
+            Self::Storms => stage.beside_users(stage.storms(&Storm::OF_REQUESTS)).await,
+            Self::TwoControllers => stage.two_controllers().await,
+            Self::Users => stage.beside_users(stage.nothing()).await,
+            Self::Everything => {
+                let all = [&Storm::OF_REQUESTS[..], &Storm::OF_WATCHES].concat();
+                stage.beside_users(stage.storms(&all)).await
+            }
+            Self::Clock => clock::own_clock_jumps(arena, space, length).await,
+            Self::Dates => clock::dates_jump(arena, space, length).await,
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|scenario| scenario.name() == text);
+        found.ok_or_else(|| format!("there are {}", names()))
+    }
+}
+
+/// Where a scenario is played, and from which seed.
+struct Stage<'a> {
+    arena: &'a Arena,
+    space: &'a Space,
+    seed: u64,
+    length: Length,
+}
+
+impl Stage<'_> {
+    fn rng(&self) -> Rng {
+        Rng::with_seed(self.seed)
+    }
+
+    fn users(&self) -> Users<'_> {
+        Users::new(self.space, self.seed, self.length)
+    }
+
+    /// Users are busy during the faults, and for a moment after them.
+    async fn beside_users(&self, faults: impl Future<Output = Result<()>>) -> Result<()> {
+        let controller = self.arena.controller()?;
+        let mut users = self.users();
+        users.act(self.length, faults).await?;
+        self.arena.check(self.space, vec![controller], users.lasting().collect(), self.length).await
+    }
+
+    /// Each kind of fault in turn, in an order that follows from the seed.
+    async fn storms(&self, kinds: &[Storm]) -> Result<()> {
+        let mut rng = self.rng();
+        let mut kinds = kinds.to_vec();
+        rng.shuffle(&mut kinds);
+        let before = self.arena.proxy.faults();
+        for storm in kinds {
+            self.arena.proxy.storm(storm, rng.u64(..));
+            let end = Instant::now() + self.length.storm().mul_f64(0.5 + rng.f64());
+            while Instant::now() < end {
+                sleep(Duration::from_millis(rng.u64(50..500))).await;
+                match storm {
+                    Storm::WatchesDrop => self.arena.proxy.cut_watches(Cut::Drop),
+                    Storm::WatchesExpire => self.arena.proxy.cut_watches(Cut::Expire),
+                    _ => {}
+                }
+            }
+        }
+        self.arena.proxy.calm();
+        ensure!(self.arena.proxy.faults() > before, "no fault has hit anything");
+        Ok(())
+    }
+
+    async fn nothing(&self) -> Result<()> {
+        sleep(self.length.storm() * 2).await;
+        Ok(())
+    }
+
+    async fn servers_crash(&self) -> Result<()> {
+        let [etcd, apiserver, ..] = self.arena.stack.cluster.servers();
+        let mut rng = self.rng();
+        let mut servers = [etcd, apiserver].repeat(self.length.either(1, 4));
+        rng.shuffle(&mut servers);
+        for server in servers {
+            sleep(Duration::from_millis(rng.u64(500..2000))).await;
+            server.crash(rng.u32(0..3))?;
+            sleep(Duration::from_millis(500)).await;
+            self.arena.wait_until_up().await?;
+        }
+        Ok(())
+    }
+
+    /// Two replicas, of which one leads. Each kill costs the time of a lease, if it hits that one.
+    async fn two_controllers(&self) -> Result<()> {
+        let start = |name| {
+            let launch = self.arena.stack.controller_launch()?;
+            self.arena.launch(ControllerLaunch { name, flags: Vec::new(), ..launch })
+        };
+        let names = ["replica-a", "replica-b"];
+        let mut replicas = VecDeque::from([start(names[0])?, start(names[1])?]);
+        let mut users = self.users();
+        let crashes = async {
+            // The second is killed last in a short run, when it leads.
+            for round in 0..self.length.either(2, 10) {
+                sleep(self.length.storm() * 2).await;
+                replicas.pop_front().context("no replica")?.kill()?;
+                replicas.push_back(start(names[round % 2])?);
+            }
+            Ok(())
+        };
+        users.act(self.length, crashes).await?;
+        self.arena.check(self.space, replicas.into(), users.lasting().collect(), self.length).await
+    }
+
+    async fn killed_after_writes(&self) -> Result<()> {
+        // A short run tries the first, where every controller has to understand what another was doing, and two others.
+        let mut rng = self.rng();
+        let short = [1, rng.usize(2..5), rng.usize(5..10)];
+        let all = 1..;
+        let steps: Vec<usize> = self.length.either(short.to_vec(), all.take(100).collect());
+        let mut stay = BTreeSet::new();
+        for step in steps {
+            let life = Life { space: self.space, prefix: format!("every-{step}") };
+            let writes = self.killed_after_every(step, &life).await;
+            stay.insert(life.stays());
+            if writes.with_context(|| format!("killed after every {step} writes"))?.is_empty() {
+                break;
+            }
+        }
+        let controller = self.arena.controller()?;
+        self.arena.check(self.space, vec![controller], stay, self.length).await
+    }
+
+    /// Returns the writes that it was killed after.
+    async fn killed_after_every(&self, step: usize, life: &Life<'_>) -> Result<Vec<String>> {
+        let mut writes = Vec::new();
+        let mut life = pin!(life.whole());
+        let result = loop {
+            let trap = self.arena.proxy.trap(step);
+            let controller = self.arena.controller()?;
+            let over = tokio::select! {
+                over = &mut life => Some(over),
+                write = trap => {
+                    writes.extend(write);
+                    None
+                }
+            };
+            controller.kill()?;
+            if let Some(over) = over {
+                break over;
+            }
+        };
+        self.arena.proxy.calm();
+        result.with_context(|| format!("it was killed after {writes:#?}"))?;
+        Ok(writes)
+    }
+}

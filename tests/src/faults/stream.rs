@@ -1,0 +1,60 @@
+//! The body of a watch, which can be cut short.
+
+use axum::body::Bytes;
+use futures::{Stream, StreamExt, stream};
+use http_body_util::BodyExt;
+use serde_json::json;
+use tokio::sync::broadcast::Receiver;
+
+/// The connection ends here, on purpose or because the other side of it has.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is cut")]
+pub struct Broken;
+
+/// How a watch is ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cut {
+    /// In the middle of whatever it was saying.
+    Drop,
+    /// By an event that says 410 Gone, as the API server does when it has forgotten what came since.
+    Expire,
+}
+
+/// What the API server sends, until it is cut.
+pub fn until_cut(body: kube::client::Body, cuts: Receiver<Cut>) -> impl Stream<Item = Result<Bytes, Broken>> + Send {
+    let state = Some((body.into_data_stream(), cuts, true));
+    stream::unfold(state, async |state| {
+        let (mut data, mut cuts, is_at_line_end) = state?;
+        tokio::select! {
+            cut = cuts.recv() => Some(match cut {
+                Ok(Cut::Expire) if is_at_line_end => (Ok(gone()), None),
+                _ => (Err(Broken), None),
+            }),
+            next = data.next() => Some(match next? {
+                Ok(bytes) => {
+                    let is_at_line_end = bytes.ends_with(b"\n");
+                    (Ok(bytes), Some((data, cuts, is_at_line_end)))
+                }
+                Err(_) => (Err(Broken), None),
+            }),
+        }
+    })
+}
+
+fn gone() -> Bytes {
+    let event = json!({ "type": "ERROR", "object": status(410) });
+    format!("{event}\n").into()
+}
+
+/// What the API server says when it does not do as it is asked.
+pub fn status(code: u16) -> serde_json::Value {
+    let reason = match code {
+        410 => "Expired",
+        429 => "TooManyRequests",
+        _ => "InternalError",
+    };
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {},
+        "status": "Failure", "reason": reason, "message": "a fault that is injected", "code": code,
+    })
+}

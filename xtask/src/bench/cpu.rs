@@ -1,0 +1,60 @@
+//! What processes have used, from /proc.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use anyhow::{Context, Result};
+use vdi_cluster::Server;
+
+/// CPU time by the name of the server, user and system together.
+pub type Cpu = BTreeMap<&'static str, Duration>;
+
+/// Of each server since it was started.
+pub fn of<'a>(servers: impl IntoIterator<Item = &'a Server>) -> Result<Cpu> {
+    let used = |server: &Server| Ok((server.name(), of_process(&pid(server)?)?));
+    servers.into_iter().map(used).collect()
+}
+
+/// Of this process since it was started.
+pub fn of_this() -> Result<Duration> {
+    of_process("self")
+}
+
+/// The most memory that a server has had at a time, in bytes: VmHWM.
+pub fn peak_memory(server: &Server) -> Result<u64> {
+    let path = format!("/proc/{}/status", pid(server)?);
+    let status = fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    let kibibytes =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    kibibytes.map(|kibibytes: u64| kibibytes << 10).with_context(|| format!("no VmHWM in {path}"))
+}
+
+fn pid(server: &Server) -> Result<String> {
+    Ok(server.pid().with_context(|| format!("{} is not running; see its log", server.name()))?.to_string())
+}
+
+fn of_process(pid: &str) -> Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    cpu_time(&stat).with_context(|| format!("{path} is not as in proc_pid_stat(5)"))
+}
+
+/// Fields 14 and 15 of proc_pid_stat(5), utime and stime. Linux counts them in hundredths of a second for everybody
+/// (USER_HZ), whatever the kernel's own tick is.
+fn cpu_time(stat: &str) -> Option<Duration> {
+    // The name in parentheses may hold spaces and parentheses itself. Field 3 is the first behind it.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * (ticks(14)? + ticks(15)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_user_and_system_whatever_the_process_is_called() {
+        let stat = "42 (a) b) S 1 42 42 0 -1 4194560 1 0 0 0 150 50 7 7 20 0 9 0 100 1000 10";
+        assert_eq!(cpu_time(stat), Some(Duration::from_secs(2)));
+        assert_eq!(cpu_time("42 (a) S 1"), None);
+    }
+}

@@ -1,0 +1,249 @@
+//! `cargo xtask bench sessions`: what a session costs beside the bare pod that it becomes.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use vdi_cluster::SimulatedNodes;
+use vdi_tests::{
+    audit,
+    objects::{Space, delete, session, wait_gone},
+    process,
+    stack::{ControllerLaunch, Replica, Settings, Stack},
+    step, target,
+};
+
+use super::{
+    cpu,
+    load::Load,
+    report::{Ended, Idle, Ran, Report},
+    watch::Watch,
+};
+use crate::stop::Stop;
+
+#[derive(Clone, clap::Args)]
+pub struct Options {
+    /// How many sessions
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub count: u32,
+
+    /// How many to create a second; without it, as fast as they are taken
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+
+    /// How many seconds to look on while all of them run
+    #[arg(long, default_value_t = 60)]
+    pub idle: u32,
+
+    /// Ask the admission policy too, as in a real cluster; without it, the figures are the controller's alone
+    #[arg(long)]
+    pub webhook: bool,
+}
+
+/// How the controller is started, besides where it listens.
+const CONTROLLER_FLAGS: &[&str] = &["--leader-elect=false"];
+
+/// The namespace, and the template in it.
+const BENCH: &str = "bench";
+/// A simulated node has room for 250 pods.
+const PODS_PER_NODE: u32 = 200;
+/// How long the servers go on working for what is done already.
+const AFTERMATH: Duration = Duration::from_secs(2);
+
+pub async fn run(options: &Options) -> Result<()> {
+    let directory = target().join("clusters/bench");
+    let mut stop = Stop::new()?;
+    let report = tokio::select! {
+        report = measure(options, &directory) => {
+            report.with_context(|| format!("logs are in {}", directory.join("logs").display()))?
+        }
+        () = stop.asked() => bail!("interrupted; everything that was started is gone again"),
+    };
+    print!("{report}");
+    Ok(())
+}
+
+async fn measure(options: &Options, directory: &Path) -> Result<Report> {
+    let program = step("Building the controller in release mode (the first time about 3 minutes)", release()).await?;
+    let flags = CONTROLLER_FLAGS.iter().map(|flag| flag.to_string()).collect();
+    let settings = Settings { webhook: options.webhook, controller: flags, ..Settings::default() };
+    let stack = Stack::without_controller(directory, settings).await?;
+    let nodes = options.count.div_ceil(PODS_PER_NODE) as usize;
+    let nodes = SimulatedNodes::start(&stack.cluster, nodes, 250).await?;
+    let space = Space::new(&stack, BENCH).await?;
+    space.template(json!({})).await?;
+    let bench = Bench { options, stack: &stack, nodes: &nodes, space: &space, program };
+
+    let pod = step("Looking what pod the controller makes", bench.sample_pod()).await?;
+    let pods = bench.load("pods", Box::new(move |name| named(pod.clone(), name)));
+    let mut watch = bench.watch("pods").await?;
+    let floor = bench.create("Bare pods", &pods, &mut watch, None).await?;
+    let floor_ended = bench.delete("Bare pods", &pods, &mut [&mut watch], None).await?;
+
+    let controller = bench.controller().await?;
+    let sessions = bench.load("vdisessions", Box::new(|name| named(json!(example(name)), name)));
+    let (mut watch, mut pod_watch) = (bench.watch("vdisessions").await?, bench.watch("pods").await?);
+    let ran = bench.create("Sessions", &sessions, &mut watch, Some(&controller)).await?;
+    let idle = bench.idle(&controller).await?;
+    let ended = bench.delete("Sessions", &sessions, &mut [&mut watch, &mut pod_watch], Some(&controller)).await?;
+    let peak_memory = cpu::peak_memory(controller.server())?;
+    Ok(Report { options: options.clone(), floor, floor_ended, sessions: ran, idle, ended, peak_memory })
+}
+
+/// Everything that a part of the measurement works with.
+struct Bench<'a> {
+    options: &'a Options,
+    stack: &'a Stack,
+    nodes: &'a SimulatedNodes,
+    space: &'a Space,
+    /// The controller's.
+    program: PathBuf,
+}
+
+impl Bench<'_> {
+    async fn controller(&self) -> Result<Replica> {
+        let launch = self.stack.controller_launch()?;
+        let command = vec![self.program.clone().into()];
+        let mut controller = self.stack.launch(ControllerLaunch { command, ..launch })?;
+        controller.wait_until_ready().await?;
+        Ok(controller)
+    }
+
+    /// The pod of a session as the controller makes it, without what ties it to that session. Asked of the controller, so
+    /// that it is the same whatever the controller comes to put into it.
+    async fn sample_pod(&self) -> Result<Value> {
+        let controller = self.controller().await?;
+        let sample = self.space.sessions.create(&Default::default(), &example("sample")).await?;
+        self.space.wait_running("sample").await?;
+        let pods: Api<Pod> = self.space.pods.clone();
+        let owned = |pod: &Pod| {
+            pod.metadata.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == sample.metadata.uid.as_ref())
+        };
+        let list = pods.list(&ListParams::default()).await?;
+        let mut pod = list.items.into_iter().find(owned).context("the session has no pod")?;
+        delete(&self.space.sessions, "sample").await?;
+        wait_gone(&pods, pod.metadata.name.as_deref().unwrap_or_default()).await?;
+        controller.stop()?;
+        pod.metadata = kube::api::ObjectMeta {
+            labels: pod.metadata.labels,
+            annotations: pod.metadata.annotations,
+            ..Default::default()
+        };
+        pod.spec = pod.spec.map(|spec| k8s_openapi::api::core::v1::PodSpec { node_name: None, ..spec });
+        pod.status = None;
+        let mut pod = serde_json::to_value(pod)?;
+        pod["apiVersion"] = json!("v1");
+        pod["kind"] = json!("Pod");
+        Ok(pod)
+    }
+
+    fn path(&self, plural: &str) -> String {
+        let api = if plural == "pods" { "/api/v1" } else { "/apis/vdi.kasm.io/v1alpha1" };
+        format!("{api}/namespaces/{BENCH}/{plural}")
+    }
+
+    fn load<'b>(&'b self, plural: &str, object: Box<dyn Fn(&str) -> Value + 'b>) -> Load<'b> {
+        let Options { count, rate, .. } = *self.options;
+        Load { client: &self.space.client, path: self.path(plural), count: count as usize, rate, object }
+    }
+
+    async fn watch(&self, plural: &str) -> Result<Watch> {
+        Watch::start(self.space.client.clone(), &self.path(plural)).await
+    }
+
+    async fn create(
+        &self,
+        title: &str,
+        load: &Load<'_>,
+        watch: &mut Watch,
+        controller: Option<&Replica>,
+    ) -> Result<Ran> {
+        let (mark, own) = (self.mark(controller)?, cpu::of_this()?);
+        let times = load.create(title, watch).await?;
+        sleep(AFTERMATH).await;
+        let bench_cpu = cpu::of_this()?.saturating_sub(own);
+        let (cpu, requests) = self.since(mark, controller)?;
+        Ok(Ran::new(times, cpu, requests, bench_cpu))
+    }
+
+    async fn idle(&self, controller: &Replica) -> Result<Idle> {
+        let length = Duration::from_secs(self.options.idle.into());
+        let mark = self.mark(Some(controller))?;
+        eprintln!("Looking on for {} s ...", length.as_secs());
+        sleep(length).await;
+        let (cpu, requests) = self.since(mark, Some(controller))?;
+        Ok(Idle { length, cpu, requests })
+    }
+
+    async fn delete(
+        &self,
+        title: &str,
+        load: &Load<'_>,
+        watches: &mut [&mut Watch],
+        controller: Option<&Replica>,
+    ) -> Result<Ended> {
+        let mark = self.mark(controller)?;
+        let took = load.delete(title, watches).await?;
+        sleep(AFTERMATH).await;
+        let (cpu, requests) = self.since(mark, controller)?;
+        Ok(Ended { took, cpu, requests })
+    }
+
+    fn mark(&self, controller: Option<&Replica>) -> Result<Mark> {
+        Ok(Mark { log: audit::end(&self.stack.cluster)?, cpu: self.cpu(controller)? })
+    }
+
+    fn since(&self, mark: Mark, controller: Option<&Replica>) -> Result<(cpu::Cpu, Vec<audit::Request>)> {
+        let mut cpu = self.cpu(controller)?;
+        cpu.iter_mut().for_each(|(name, used)| *used = used.saturating_sub(mark.cpu[name]));
+        Ok((cpu, audit::since(&self.stack.cluster, mark.log)?))
+    }
+
+    fn cpu(&self, controller: Option<&Replica>) -> Result<cpu::Cpu> {
+        cpu::of(
+            self.stack
+                .cluster
+                .servers()
+                .into_iter()
+                .chain([self.nodes.server()])
+                .chain(controller.map(Replica::server)),
+        )
+    }
+}
+
+/// A moment, to measure from.
+struct Mark {
+    log: u64,
+    cpu: cpu::Cpu,
+}
+
+/// Everybody has one session, of a size that many of fit on a node.
+fn example(name: &str) -> vdi_api::VDISession {
+    let mut session = session(name, BENCH);
+    session.spec.user = format!("{name}@example.com");
+    session.spec.resources.memory = "512Mi".to_owned();
+    session
+}
+
+fn named(mut object: Value, name: &str) -> Value {
+    object["metadata"]["name"] = json!(name);
+    object
+}
+
+async fn release() -> Result<PathBuf> {
+    process::blocking(|| process::cargo(["build", "--release", "--package=vdi-controller"])).await?;
+    Ok(target().join("release/vdi-controller"))
+}
+
+/// From the first to the last.
+pub fn span(times: &[(Instant, Instant)]) -> Duration {
+    let began = times.iter().map(|(began, _)| *began).min();
+    let ended = times.iter().map(|(_, ended)| *ended).max();
+    ended.zip(began).map(|(ended, began)| ended.duration_since(began)).unwrap_or_default()
+}
