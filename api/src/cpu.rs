@@ -79,7 +79,9 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_of_cpu_is_refused() {
-        for text in ["", "0", "0m", "-1", "+1", "1.", ".5", "1.0001", "10000", "1e3", "1k", "two", "1 ", "m", "٢", "12345678m"] {
+        for text in
+            ["", "0", "0m", "-1", "+1", "1.", ".5", "1.0001", "10000", "1e3", "1k", "two", "1 ", "m", "٢", "12345678m"]
+        {
             assert!(text.parse::<Cpu>().is_err(), "{text:?}");
         }
     }

@@ -53,8 +53,12 @@ pub fn condition(seen: &Observed, now: Timestamp) -> Condition {
         Renderer::NotPublished => {
             ("Unknown", "RendererNotPublished", "the image does not tell what it renders with".to_owned())
         }
-        Renderer::Unreadable => ("Unknown", "RendererUnreadable", "the desktop does not tell what it renders with".to_owned()),
-        Renderer::Named(name) if is_software(name) => ("False", SOFTWARE, format!("it renders in software, with {name}")),
+        Renderer::Unreadable => {
+            ("Unknown", "RendererUnreadable", "the desktop does not tell what it renders with".to_owned())
+        }
+        Renderer::Named(name) if is_software(name) => {
+            ("False", SOFTWARE, format!("it renders in software, with {name}"))
+        }
         Renderer::Named(name) => ("True", "Renderer", format!("it renders with {name}")),
     };
     let same = known.filter(|known| known.status == status);
@@ -97,9 +101,16 @@ mod tests {
     #[test]
     fn a_renderer_is_told_by_its_name_and_software_is_known() {
         assert_eq!(verdict("NVIDIA H100 80GB HBM3/PCIe/SSE2\n").0, "True");
-        assert_eq!(verdict("AMD Radeon RX 7900 XTX (radeonsi, navi31, LLVM 15.0.7)").0, "True", "LLVM alone is no proof");
+        assert_eq!(
+            verdict("AMD Radeon RX 7900 XTX (radeonsi, navi31, LLVM 15.0.7)").0,
+            "True",
+            "LLVM alone is no proof"
+        );
         let (status, message) = verdict("llvmpipe (LLVM 15.0.6, 256 bits)");
-        assert_eq!((status.as_str(), message.as_str()), ("False", "it renders in software, with llvmpipe (LLVM 15.0.6, 256 bits)"));
+        assert_eq!(
+            (status.as_str(), message.as_str()),
+            ("False", "it renders in software, with llvmpipe (LLVM 15.0.6, 256 bits)")
+        );
         for software in ["Gallium 0.4 on softpipe", "Software Rasterizer", "Google SwiftShader"] {
             assert_eq!(verdict(software).0, "False", "{software}");
         }

@@ -59,8 +59,8 @@ impl Activity {
         Some(Idle { since: last_input.max(known.watching_since), as_of: known.as_of })
     }
 
-    /// Asks all gateways again and again. Never returns.
-    pub async fn follow(&self, now: impl Fn() -> Timestamp) {
+    /// Asks all gateways again and again, and says when idleness is known that wasn't. Never returns.
+    pub async fn follow(&self, now: impl Fn() -> Timestamp, known: impl Fn()) {
         const PAUSE: Duration = Duration::from_secs(5);
         while !self.gateways.is_empty() {
             let asked = now();
@@ -68,14 +68,17 @@ impl Activity {
                 tracing::warn!(error, "a gateway doesn't tell when desktops were used; until all do, none is idle");
                 Vec::new()
             });
-            self.update(&answers, asked, now());
+            if self.update(&answers, asked, now()) {
+                known();
+            }
             tokio::time::sleep(PAUSE).await;
         }
         std::future::pending().await
     }
 
-    /// Takes in what all gateways answered to requests that were sent at `asked` and answered by `answered`.
-    fn update(&self, answers: &[Answer], asked: Timestamp, answered: Timestamp) {
+    /// Takes in what all gateways answered to requests that were sent at `asked` and answered by `answered`. Whether
+    /// something is known now, and nothing was before.
+    fn update(&self, answers: &[Answer], asked: Timestamp, answered: Timestamp) -> bool {
         let ago = |seconds: f64| answered - SignedDuration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
         let mut last_input: HashMap<String, Timestamp> = HashMap::new();
         for (uid, seconds) in answers.iter().flat_map(|answer| &answer.last_input) {
@@ -84,7 +87,9 @@ impl Activity {
         }
         let watching_since = answers.iter().map(|answer| ago(answer.watching_for)).max();
         let known = watching_since.map(|watching_since| Known { as_of: asked, watching_since, last_input });
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        let is_known = known.is_some();
+        let before = std::mem::replace(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner), known);
+        is_known && before.is_none()
     }
 }
 

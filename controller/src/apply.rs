@@ -25,10 +25,7 @@ pub enum Outcome {
     #[default]
     Done,
     /// The cluster does not want the pod. Nothing is wrong with the connection: only time or a person can change it.
-    Refused {
-        reason: Reason,
-        message: String,
-    },
+    Refused { reason: Reason, message: String },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +48,9 @@ pub async fn apply(action: &Action, session: &Observed, client: &Client) -> Resu
             let homes: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
             ("creating", format!("home {}", home.name_any()), create_home(home, &homes).await)
         }
-        Action::CreatePod(pod) => ("creating", format!("pod {}", pod.name_any()), create_pod(pod, session, &pods).await),
+        Action::CreatePod(pod) => {
+            ("creating", format!("pod {}", pod.name_any()), create_pod(pod, session, &pods).await)
+        }
         Action::DeletePod => {
             let name = pod_name(&session.name);
             let precondition = only(session.pod_uid.as_ref());

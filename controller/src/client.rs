@@ -15,6 +15,7 @@ use kube::{
     client::{Body, ClientBuilder, DynBody},
 };
 use tower::{BoxError, Layer, Service};
+use tracing::{Instrument, field::Empty};
 
 use crate::{
     clock::Clock,
@@ -99,8 +100,18 @@ where
             }
             limit(request.uri_mut(), gate.write_timeout);
         }
-        let answer = self.inner.call(request);
-        async move {
+        // By the conventions for HTTP clients: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+        let span = tracing::debug_span!(
+            "request",
+            otel.name = format!("{} {}", about.verb, about.resource),
+            otel.kind = "client",
+            http.request.method = request.method().as_str(),
+            url.path = request.uri().path(),
+            http.response.status_code = Empty,
+            otel.status_code = Empty,
+        );
+        let answer = span.in_scope(|| self.inner.call(request));
+        let answer = async move {
             let answer = match about.verb {
                 "watch" => answer.await,
                 _ if about.writes => match gate.fence.guard(whole(answer, gate.write_timeout)).await {
@@ -109,15 +120,27 @@ where
                 },
                 _ => whole(answer, READ_TIMEOUT).await,
             };
-            gate.counters.request(about.verb, about.resource, class(&answer));
-            if let Ok(answer) = &answer
-                && let Some(date) = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok())
-            {
-                gate.clock.heard(date);
-            }
+            gate.heard(about, &answer);
             answer
+        };
+        answer.instrument(span).boxed()
+    }
+}
+
+impl Gate {
+    /// Takes down what an answer says besides what was asked.
+    fn heard(&self, about: About, answer: &Result<Answer, BoxError>) {
+        self.counters.request(about.verb, about.resource, class(answer));
+        let span = tracing::Span::current();
+        if !answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+            span.record("otel.status_code", "ERROR");
         }
-        .boxed()
+        let Ok(answer) = answer else { return };
+        // As i64: other integers arrive as text.
+        span.record("http.response.status_code", i64::from(answer.status().as_u16()));
+        if let Some(date) = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok()) {
+            self.clock.heard(date);
+        }
     }
 }
 

@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn a_long_message_is_cut_between_characters() {
         let long = "ä".repeat(1000);
-        let note = event(&fixture::session("a"), &News { message: &long, ..news("CrashLoop", "") }, noon()).note.unwrap();
+        let note =
+            event(&fixture::session("a"), &News { message: &long, ..news("CrashLoop", "") }, noon()).note.unwrap();
         assert!(note.len() <= 1024 && note.ends_with("ä..."), "{}", note.len());
         assert_eq!(shortened("short"), "short");
     }

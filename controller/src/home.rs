@@ -58,7 +58,8 @@ impl Homes {
         let namespace = session.namespace().unwrap_or_default();
         let claim = home_name(&session.name_any(), spec, home);
         let is_shared = home.access == HomeAccess::ReadWriteMany || home.scope == HomeScope::Session;
-        if !is_shared && let Err(by) = self.hold((namespace.clone(), claim.clone()), &session.name_any(), &stores.pods) {
+        if !is_shared && let Err(by) = self.hold((namespace.clone(), claim.clone()), &session.name_any(), &stores.pods)
+        {
             return HomeState::InUse { by };
         }
         match stores.claims.get(&ObjectRef::new(&claim).within(&namespace)) {

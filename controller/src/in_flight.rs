@@ -15,7 +15,7 @@ use vdi_api::VDISession;
 use crate::plan::Notice;
 
 /// A watch that takes longer than this is broken, and then asking in vain does no harm.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub struct InFlight {
@@ -56,7 +56,11 @@ impl InFlight {
     }
 
     /// Protects a namespace, unless that was done a moment ago.
-    pub async fn protect<T: Default, E>(&self, namespace: &str, write: impl AsyncFnOnce() -> Result<T, E>) -> Result<T, E> {
+    pub async fn protect<T: Default, E>(
+        &self,
+        namespace: &str,
+        write: impl AsyncFnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut protected = self.protected.lock().await;
         protected.retain(|_, when| when.elapsed() < PATIENCE);
         if protected.contains_key(namespace) {

@@ -207,7 +207,8 @@ mod tests {
         let urgent = Waiting { priority: 10, ..waiting("urgent", 9, false) };
         assert_eq!(lines.wait(urgent).map(|place| place.ahead), Some(0));
         assert_eq!(ahead(&lines, "a", 0), Some((1, false)));
-        let mig = Template { gpu: GpuSource::ExtendedResource("nvidia.com/mig-1g.10gb".to_owned()), ..fixture::template() };
+        let mig =
+            Template { gpu: GpuSource::ExtendedResource("nvidia.com/mig-1g.10gb".to_owned()), ..fixture::template() };
         let other = Waiting { line: Line::of(&mig, "team").unwrap(), ..waiting("other", 1, false) };
         assert_eq!(lines.wait(other), None);
     }

@@ -32,13 +32,17 @@ mod settings;
 mod stores;
 mod template;
 mod terms;
+mod traces;
 mod url;
+mod usage;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     activity::Activity,
@@ -61,10 +65,20 @@ use crate::{
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let settings = Settings::load();
-    start_logging(&settings)?;
+    let identity = leader::identity();
+    let endpoint = settings.otlp_endpoint.as_ref();
+    let traces = endpoint.map(|endpoint| traces::provider(endpoint, &identity)).transpose()?;
+    start_logging(&settings, traces.as_ref())?;
+    let result = run(settings, identity).await;
+    if let Some(traces) = traces {
+        traces::finish(traces).await;
+    }
+    result
+}
+
+async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, "starting");
     let stop = stop_signal()?.shared();
-    let identity = leader::identity();
     let (clock, counters, queue) = (Arc::new(Clock::default()), Counters::default(), Arc::new(Queue::default()));
     let connection = Connection::infer(&identity, clock.clone(), counters.clone()).await?;
     let fence = if settings.leader_elect { Fence::closed() } else { Fence::open() };
@@ -138,13 +152,15 @@ async fn lead(
     Ok(())
 }
 
-fn start_logging(settings: &Settings) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log).context("--log is not a log filter")?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match settings.log_format {
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-        LogFormat::Text => lines.init(),
-    }
+fn start_logging(settings: &Settings, traces: Option<&SdkTracerProvider>) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&settings.log).context("--log is not a log filter")?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.boxed(),
+    };
+    let traces = traces.map(traces::layer);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces).init();
     Ok(())
 }
 

@@ -6,10 +6,10 @@ mod deadline;
 mod end;
 mod start;
 mod status;
-mod up;
-mod warning;
 #[cfg(test)]
 mod tests;
+mod up;
+mod warning;
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -88,6 +88,9 @@ fn decide(seen: &Observed, now: Timestamp) -> Plan {
         PodState::Ready { .. } => up::running(seen, now),
         PodState::Ended(End::Desktop(words)) => end::fail(seen, Reason::DesktopEnded, words.clone(), now),
         PodState::Ended(End::Node(words)) => end::pod_failed(seen, words, now),
+        PodState::Ended(End::Taken(reason)) => {
+            Plan { actions: vec![Action::DeletePod], ..start::leaving(seen, *reason, now) }
+        }
         PodState::Leaving(reason) => start::leaving(seen, *reason, now),
     }
 }
@@ -96,7 +99,10 @@ fn suspend(seen: &Observed, now: Timestamp) -> Plan {
     match seen.pod {
         PodState::Absent | PodState::Foreign => {
             let message = "suspended: it holds no GPU; set spec.suspend to false to go on".to_owned();
-            Plan::publish(VDISessionStatus { failed_pods: 0, ..status(&seen.stopped(), Reason::Suspended, message, now) })
+            Plan::publish(VDISessionStatus {
+                failed_pods: 0,
+                ..status(&seen.stopped(), Reason::Suspended, message, now)
+            })
         }
         PodState::Leaving(_) => Plan::publish(seen.status.clone()),
         _ => Plan { actions: vec![Action::DeletePod], ..Plan::publish(seen.status.clone()) },
@@ -106,7 +112,8 @@ fn suspend(seen: &Observed, now: Timestamp) -> Plan {
 impl Observed {
     /// Without what it had from running: neither a pod nor a clock.
     fn stopped(&self) -> Self {
-        let status = VDISessionStatus { pod_name: None, start_time: None, template_generation: None, ..self.status.clone() };
+        let status =
+            VDISessionStatus { pod_name: None, start_time: None, template_generation: None, ..self.status.clone() };
         Self { status, ..self.clone() }
     }
 

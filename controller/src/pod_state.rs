@@ -51,11 +51,12 @@ impl PodState {
         }
         let nothing = PodStatus::default();
         let status = pod.status.as_ref().unwrap_or(&nothing);
+        // However it ends from here on, that is why.
+        if pod.metadata.deletion_timestamp.is_some() {
+            return Self::Leaving(disruption(status).unwrap_or(Reason::PodDeleted));
+        }
         if has_ended(pod) {
             return Self::Ended(End::of(status));
-        }
-        if pod.metadata.deletion_timestamp.is_some() {
-            return Self::Leaving(disruption(status));
         }
         let Some(_node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) else {
             return Self::Unscheduled(Wait::of(status));
@@ -88,13 +89,14 @@ pub fn has_ended(pod: &Pod) -> bool {
 /// Who took the pod away, from the [condition] that Kubernetes' own components leave on it.
 ///
 /// [condition]: https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
-fn disruption(status: &PodStatus) -> Reason {
-    match condition(status, "DisruptionTarget").and_then(|condition| condition.reason.as_deref()) {
-        Some("PreemptionByScheduler") => Reason::Preempted,
-        Some("DeletionByTaintManager" | "DeletionByPodGC") => Reason::NodeLost,
-        Some(_) => Reason::Evicted,
-        None => Reason::PodDeleted,
-    }
+fn disruption(status: &PodStatus) -> Option<Reason> {
+    Some(match condition(status, "DisruptionTarget")?.reason.as_deref()? {
+        "PreemptionByScheduler" => Reason::Preempted,
+        "DeletionByTaintManager" | "DeletionByPodGC" => Reason::NodeLost,
+        // It says more itself, and does so for what the pod did.
+        "TerminationByKubelet" => return None,
+        _ => Reason::Evicted,
+    })
 }
 
 fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<&'a PodCondition> {

@@ -16,13 +16,14 @@ use kube::{
         reflector::ObjectRef,
     },
 };
+use tracing::{Instrument, field::Empty};
 use vdi_api::{Phase, VDISession, VDISessionStatus};
 
 use crate::{
     apply::{ApplyError, Outcome, apply},
     clock::{Clock, until, whole_seconds},
     events::{self, News},
-    in_flight::InFlight,
+    in_flight::{self, InFlight},
     memory::Memories,
     metrics::Counters,
     observe::observe,
@@ -32,6 +33,7 @@ use crate::{
     queue::Queue,
     renderer,
     stores::{self, Stores},
+    usage,
 };
 
 /// What every pass works with.
@@ -81,7 +83,8 @@ pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = 
         .for_each(|pass| finish(pass, &context));
     tokio::select! {
         () = passes => {}
-        () = context.memories.activity.follow(|| context.clock.now()) => {}
+        () = context.memories.activity.follow(|| context.clock.now(), || queue.add(stores::all(&stores.sessions))) => {}
+        () = usage::follow(&stores, &context.client) => {}
     }
 }
 
@@ -90,9 +93,24 @@ async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Re
     context.queue.taken(&key);
     // Read again: a change that came after `session` was read, and before this, isn't queued once more.
     let Some(session) = context.stores.sessions.get(&key) else { return Ok(Requeue::await_change()) };
+    let span = tracing::debug_span!(
+        "reconcile",
+        "k8s.namespace.name" = key.namespace,
+        "vdi.session" = key.name,
+        outcome = Empty,
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+    );
     let began = Instant::now();
-    let result = pass(&session, &context).await;
+    let result = pass(&session, &context).instrument(span.clone()).await;
     context.counters.reconciled(&result, began.elapsed());
+    match &result {
+        Ok(_) => drop(span.record("outcome", "ok")),
+        Err(error) => {
+            span.record("outcome", "error").record("otel.status_code", "ERROR");
+            span.record("otel.status_description", error.to_string());
+        }
+    }
     result
 }
 
@@ -117,6 +135,8 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
         }
         let outcome = match action {
             Action::ProtectNamespace(_) => {
+                // Where that was done a moment ago, whether it has come to stay is looked at again.
+                wake = wake.into_iter().chain([in_flight::PATIENCE]).min();
                 in_flight.protect(&observed.namespace, async || apply(action, &observed, client).await).await?
             }
             _ => apply(action, &observed, client).await?,

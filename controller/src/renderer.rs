@@ -2,13 +2,20 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::{accelerated::{self, Renderer}, fetch, observe::Observed, pod_state::PodState};
+use crate::{
+    accelerated::{self, Renderer},
+    fetch,
+    observe::Observed,
+    pod_state::PodState,
+};
 
 /// A desktop that is up answers at once, and others wait to be looked at.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub async fn read(seen: &Observed) -> Renderer {
-    let (PodState::Ready { ip: Some(ip) }, Some(terms)) = (&seen.pod, &seen.terms) else { return Renderer::NotPublished };
+    let (PodState::Ready { ip: Some(ip) }, Some(terms)) = (&seen.pod, &seen.terms) else {
+        return Renderer::NotPublished;
+    };
     let Some(path) = terms.renderer_path.as_ref().filter(|_| !accelerated::is_known(seen)) else {
         return Renderer::NotPublished;
     };

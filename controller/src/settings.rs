@@ -6,7 +6,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
-use crate::{activity::ActivityUrl, url::UrlTemplate};
+use crate::{activity::ActivityUrl, traces::parse_endpoint, url::UrlTemplate};
 
 /// Turns VDISessions into GPU desktops.
 ///
@@ -30,12 +30,12 @@ pub struct Settings {
     pub url_template: UrlTemplate,
 
     /// The namespace of the gateway's and the controller's pods: nobody else may connect to a desktop
-    #[arg(long, env = "VDI_GATEWAY_NAMESPACE", default_value = "vdiwarden-system")]
+    #[arg(long, env = "VDI_GATEWAY_NAMESPACE", value_name = "NAMESPACE", default_value = "vdiwarden-system")]
     pub gateway_namespace: String,
 
     /// Where gateways tell when desktops were last used, as http://HOST:PORT/PATH; all addresses of HOST are asked. May be
     /// given several times. Without, no session ends for being idle
-    #[arg(long, env = "VDI_ACTIVITY_URL", value_delimiter = ',')]
+    #[arg(long, env = "VDI_ACTIVITY_URL", value_name = "URL", value_delimiter = ',')]
     pub activity_url: Vec<ActivityUrl>,
 
     /// Where /healthz, /readyz and /metrics are served
@@ -57,6 +57,10 @@ pub struct Settings {
     /// What the Lease is named. Replicas with the same name work on the same cluster's sessions in turn
     #[arg(long, env = "VDI_LEASE_NAME", value_name = "NAME", default_value = "vdi-controller")]
     pub lease_name: String,
+
+    /// Where OpenTelemetry traces are sent, by OTLP over HTTP, such as http://collector:4318. By default nowhere
+    #[arg(long, env = "VDI_OTLP_ENDPOINT", value_name = "URL", value_parser = parse_endpoint)]
+    pub otlp_endpoint: Option<String>,
 
     /// How log lines are written
     #[arg(long, env = "VDI_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]

@@ -111,7 +111,11 @@ impl Watch {
                 tracing::warn!(%error, kind = %K::kind(&()), "a watch was interrupted and goes on");
             }
         };
-        tokio::spawn(events.for_each(move |event| std::future::ready(handle(event)))).abort_handle()
+        let handled = events.for_each(move |event| {
+            handle(event);
+            std::future::ready(())
+        });
+        tokio::spawn(handled).abort_handle()
     }
 }
 

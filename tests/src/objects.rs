@@ -3,10 +3,13 @@
 use std::{fmt::Debug, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Pod},
+    events::v1::Event,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     runtime::wait::await_condition,
 };
 use serde::de::DeserializeOwned;
@@ -83,6 +86,44 @@ impl Space {
         };
         let session = wait_for(&self.sessions, session, &format!("{phase:?} {reason}"), reached).await?;
         Ok(session.status.unwrap_or_default())
+    }
+
+    /// As [`Space::wait`]; returns what the user reads.
+    pub async fn wait_told(&self, session: &str, phase: Phase, reason: &str) -> Result<String> {
+        let status = self.wait(session, phase, reason).await?;
+        Ok(status.ready().map(|ready| ready.message.clone()).unwrap_or_default())
+    }
+
+    /// Changes a session as its user does, with a merge patch of its spec.
+    pub async fn change(&self, session: &str, spec: Value) -> Result<VDISession> {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        Ok(self.sessions.patch(session, &PatchParams::default(), &patch).await?)
+    }
+
+    /// Changes the status of a session's pod, as a kubelet or another component does.
+    pub async fn change_pod(&self, session: &str, status: Value) -> Result<Pod> {
+        let patch = Patch::Strategic(json!({ "status": status }));
+        Ok(self.pods.patch_status(&format!("vdi-{session}"), &PatchParams::default(), &patch).await?)
+    }
+
+    /// Waits for an event of this reason about a session, and returns its words.
+    pub async fn wait_event(&self, session: &str, reason: &str) -> Result<String> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.name);
+        let fields = ListParams::default().fields(&format!("regarding.name={session},reason={reason}"));
+        for _ in 0..PATIENCE.as_millis() / 100 {
+            if let Some(event) = events.list(&fields).await?.items.pop() {
+                return Ok(event.note.unwrap_or_default());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("there is no event {reason} about {session}")
+    }
+
+    /// How many events of this reason there are about a session.
+    pub async fn events(&self, session: &str, reason: &str) -> Result<usize> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.name);
+        let fields = ListParams::default().fields(&format!("regarding.name={session},reason={reason}"));
+        Ok(events.list(&fields).await?.items.len())
     }
 
     pub async fn wait_running(&self, session: &str) -> Result<VDISessionStatus> {

@@ -241,11 +241,20 @@ fn a_template_gets_its_defaults_and_its_mistakes_are_refused() -> Result<()> {
             ("spec.protocol", json!({ "image": "desktop:1", "port": 6080, "protocol": "ftp" })),
             ("spec.idleTimeout", json!({ "image": "desktop:1", "port": 6080, "idleTimeout": "0s" })),
             ("spec.cpu.limit", json!({ "image": "desktop:1", "port": 6080, "cpu": { "limit": "many" } })),
-            ("spec.home.size", json!({ "image": "desktop:1", "port": 6080, "home": { "mountPath": "/home/x", "size": "big" } })),
-            ("spec.home.scope", json!({ "image": "desktop:1", "port": 6080, "home": { "mountPath": "/home/x", "scope": "All" } })),
+            (
+                "spec.home.size",
+                json!({ "image": "desktop:1", "port": 6080, "home": { "mountPath": "/home/x", "size": "big" } }),
+            ),
+            (
+                "spec.home.scope",
+                json!({ "image": "desktop:1", "port": 6080, "home": { "mountPath": "/home/x", "scope": "All" } }),
+            ),
             ("spec.securityProfile", json!({ "image": "desktop:1", "port": 6080, "securityProfile": "privileged" })),
             ("spec.icon", json!({ "image": "desktop:1", "port": 6080, "icon": "javascript:alert(1)" })),
-            ("spec.network.egress[0].cidr", json!({ "image": "desktop:1", "port": 6080, "network": { "egress": [{ "cidr": "all" }] } })),
+            (
+                "spec.network.egress[0].cidr",
+                json!({ "image": "desktop:1", "port": 6080, "network": { "egress": [{ "cidr": "all" }] } }),
+            ),
             (
                 "spec.gpu: Invalid value: has either",
                 json!({ "image": "desktop:1", "port": 6080, "gpu": { "resourceName": "a.b/c", "resourceClaimTemplateName": "d" } }),

@@ -2,21 +2,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
     process::{Command, Output},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use axum::{Router, body::Bytes, routing::post};
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::events::v1::Event;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value, trace::v1::Span,
 };
+use prost::Message;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
-use vdi_api::Phase;
+use tokio::{net::TcpListener, sync::Mutex};
 use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
     audit, http,
@@ -185,6 +186,7 @@ fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> R
         }
         let log = leader.log()?;
         ensure!(!leader.stop()?.success(), "its end is an error");
+        eprintln!("refused by its own fence: {}", log.matches("not written: this replica is not the leader").count());
         ensure!(log.contains(&format!("lost lease vdiwarden-system/vdi-controller, which {new} has now")), "{log}");
         for name in names[10..].iter().map(String::as_str).chain(["later"]) {
             space.wait_running(name).await?;
@@ -230,28 +232,39 @@ fn two_controllers_without_leader_election_make_no_pod_twice() -> Result<()> {
 }
 
 #[test]
-fn an_event_that_comes_again_is_counted_and_not_written_anew() -> Result<()> {
+fn idle_replicas_ask_for_nothing_but_the_lease_and_without_leader_election_for_nothing() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "same-event").await?;
-        space.template(json!({})).await?;
-        let replica = stack.start_replica("replica-a", &[])?;
-        space.session("desktop").await?;
-        space.wait_running("desktop").await?;
-        for suspend in [true, false, true] {
-            let patch = Patch::Merge(json!({ "spec": { "suspend": suspend } }));
-            space.sessions.patch("desktop", &PatchParams::default(), &patch).await?;
-            match suspend {
-                true => space.wait("desktop", Phase::Pending, "Suspended").await?,
-                false => space.wait_running("desktop").await?,
-            };
-        }
-        ensure!(replica.stop()?.success(), "what it has begun, it finishes");
-        let events = Api::<Event>::namespaced(space.client.clone(), &space.name).list(&Default::default()).await?;
-        let about = events.items.iter().filter(|event| event.reason.as_deref() == Some("Suspended"));
-        let counts: Vec<_> = about.map(|event| event.series.as_ref().map(|series| series.count)).collect();
-        ensure!(counts == [Some(2)], "{counts:?}");
+        let (leader, standby) = leader_and_standby(stack).await?;
+        let asked = asked_in(stack, Duration::from_secs(8)).await?;
+        ensure!(
+            asked.keys().all(|request| request == "update leases") && asked.values().sum::<usize>() <= 5,
+            "{asked:?}"
+        );
+        ensure!(standby.stop()?.success() && leader.stop()?.success());
+
+        let mut alone = stack.start_replica("replica-a", &["--leader-elect=false".to_owned()])?;
+        wait_until_ready(&mut alone).await?;
+        let asked = asked_in(stack, Duration::from_secs(4)).await?;
+        ensure!(asked.is_empty(), "{asked:?}");
+        ensure!(alone.stop()?.success());
         Ok(())
     })
+}
+
+/// What the controllers ask for in a while to come, after a moment for what is still going on.
+async fn asked_in(stack: &Stack, time: Duration) -> Result<audit::Requests> {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let began = Timestamp::now();
+    tokio::time::sleep(time).await;
+    let mut asked = audit::Requests::new();
+    for event in audit::events(&stack.cluster.audit_log(), &controller())? {
+        // A watch is logged once more when it ends.
+        let received: Timestamp = event["requestReceivedTimestamp"].as_str().context("no time")?.parse()?;
+        if received >= began {
+            *asked.entry(audit::request(&event)).or_default() += 1;
+        }
+    }
+    Ok(asked)
 }
 
 /// What a controller says that has no cluster to talk to: first of all, its settings.
@@ -355,6 +368,14 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
         ensure!(page.ends_with("# EOF\n"), "{page}");
 
         let served = served(&page);
+        let docs = std::fs::read_to_string(workspace().join("docs/operations.md"))?;
+        for (name, labels) in &served {
+            let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            let row = docs.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+            let row = row.with_context(|| format!("docs/operations.md lacks {name}"))?;
+            let lacking = labels.iter().find(|label| *label != "le" && !row.contains(&format!("`{label}`")));
+            ensure!(lacking.is_none(), "docs/operations.md lacks {lacking:?} of {name}");
+        }
         let folder = workspace().join("deploy/monitoring");
         let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("dashboard.json"))?)?;
         let alerts: Value = serde_saphyr::from_str(&std::fs::read_to_string(folder.join("alerts.yaml"))?)?;
@@ -383,6 +404,56 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
             }
         }
         ensure!(replica.stop()?.success());
+        Ok(())
+    })
+}
+
+/// A collector that keeps what it is sent.
+async fn collector() -> Result<(SocketAddr, Arc<std::sync::Mutex<Vec<Span>>>)> {
+    let spans = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = spans.clone();
+    let receive = post(async move |body: Bytes| {
+        let request = ExportTraceServiceRequest::decode(body).expect("an OTLP request");
+        let spans = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+        kept.lock().expect("no panic").extend(spans.flat_map(|scope| scope.spans));
+        Bytes::new()
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(axum::serve(listener, Router::new().route("/v1/traces", receive)).into_future());
+    Ok((address, spans))
+}
+
+fn attribute(span: &Span, key: &str) -> Option<any_value::Value> {
+    span.attributes.iter().find(|attribute| attribute.key == key)?.value.clone()?.value
+}
+
+#[test]
+fn a_pass_is_a_span_with_its_requests_in_it() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "traced").await?;
+        space.template(json!({})).await?;
+        let (address, spans) = collector().await?;
+        let replica = stack.start_replica("replica-a", &[format!("--otlp-endpoint=http://{address}")])?;
+        space.session("desktop").await?;
+        space.wait_running("desktop").await?;
+        ensure!(replica.stop()?.success());
+
+        let spans = spans.lock().expect("no panic");
+        let text = |text: &str| Some(any_value::Value::StringValue(text.to_owned()));
+        let passes: Vec<&Span> = spans.iter().filter(|span| span.name == "reconcile").collect();
+        let has = |span: &&&Span, key, value| attribute(span, key) == text(value);
+        let passes: Vec<_> = passes.iter().filter(|span| has(span, "k8s.namespace.name", "traced")).collect();
+        ensure!(!passes.is_empty() && passes.iter().all(|span| has(span, "vdi.session", "desktop")), "{spans:#?}");
+        ensure!(passes.iter().all(|span| has(span, "outcome", "ok")), "{passes:#?}");
+        for (request, code) in [("create pods", 201), ("patch vdisessions/status", 200)] {
+            let request = spans
+                .iter()
+                .find(|span| span.name == request && passes.iter().any(|pass| pass.span_id == span.parent_span_id));
+            let request = request.with_context(|| format!("no such request in a pass: {spans:#?}"))?;
+            let found = attribute(request, "http.response.status_code");
+            ensure!(found == Some(any_value::Value::IntValue(code)), "{request:#?}");
+        }
         Ok(())
     })
 }

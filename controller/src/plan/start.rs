@@ -6,17 +6,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use vdi_api::{Expiry, Phase, QueueStatus, VDISessionStatus};
 
-use super::{
-    Action, Plan, deadline,
-    deadline::after,
-    end::fail,
-    status, warning,
-};
+use super::{Action, Plan, deadline, deadline::after, end::fail, status, warning};
 use crate::{
     home::HomeState,
+    line::Place,
     observe::{Observed, Spec},
     pod_state::{Trouble, Wait},
-    line::Place,
     reason::Reason,
     resources::{self, pod_name},
     template::Template,
@@ -80,9 +75,7 @@ pub fn unscheduled(seen: &Observed, wait: &Wait, now: Timestamp) -> Plan {
     let with_pod = |status| VDISessionStatus { pod_name: Some(pod_name(&seen.name)), ..status };
     match (wait, &seen.place, &seen.template) {
         (Wait::Scheduler, ..) => Plan::publish(waiting(seen, now)),
-        (Wait::Gates(words), ..) => {
-            Plan::publish(with_pod(status(seen, Reason::SchedulingGated, words.clone(), now)))
-        }
+        (Wait::Gates(words), ..) => Plan::publish(with_pod(status(seen, Reason::SchedulingGated, words.clone(), now))),
         // Its pod would be in the way of those ahead.
         (Wait::Node(_), Some(place), Some(Ok(template))) if !place.may_start => {
             Plan { actions: vec![Action::DeletePod], ..queued(seen, place, template, now) }
@@ -128,7 +121,9 @@ fn lost(seen: &Observed, why: Reason, now: Timestamp) -> Plan {
     let message = match why {
         Reason::Preempted => "its pod made room for one of a higher priority; it gets a new one",
         Reason::Evicted => "its pod was moved off its node; it gets a new one",
-        Reason::NodeLost => "its node does not answer; it gets a new pod once that node is gone, back or marked out of service",
+        Reason::NodeLost => {
+            "its node does not answer; it gets a new pod once that node is gone, back or marked out of service"
+        }
         Reason::PodDeleted => "its pod was deleted; it gets a new one",
         _ => "its pod is gone; it gets a new one",
     };

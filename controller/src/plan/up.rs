@@ -31,6 +31,7 @@ pub fn running(seen: &Observed, now: Timestamp) -> Plan {
     }
     plan.status.conditions.retain(|condition| condition.type_ != accelerated::CONDITION);
     plan.status.conditions.insert(0, verdict);
-    let is_worth_asking_again = seen.renderer == Renderer::Unreadable && now < after(start_time.0, accelerated::PATIENCE);
+    let is_worth_asking_again =
+        seen.renderer == Renderer::Unreadable && now < after(start_time.0, accelerated::PATIENCE);
     plan.wake_by(is_worth_asking_again.then(|| after(now, accelerated::ASK_AGAIN)))
 }

@@ -23,7 +23,8 @@ const WARNINGS: [Duration; 2] = [Duration::from_secs(5 * 60), Duration::from_sec
 impl Plan {
     /// Warns of the end that the plan's status gives, and wakes up for the next warning.
     pub(super) fn warn_of_the_end(&mut self, now: Timestamp) {
-        let (Phase::Running | Phase::Creating | Phase::Pending, Some(start)) = (self.status.phase, &self.status.start_time)
+        let (Phase::Running | Phase::Creating | Phase::Pending, Some(start)) =
+            (self.status.phase, &self.status.start_time)
         else {
             return;
         };

@@ -24,8 +24,13 @@ impl Trouble {
         match waiting.and_then(|waiting| waiting.reason.as_deref()) {
             // The kubelet goes back and forth between these; for the user they are one.
             Some(
-                "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable"
-                | "SignatureValidationFailed" | "ImageInspectError",
+                "ErrImagePull"
+                | "ImagePullBackOff"
+                | "InvalidImageName"
+                | "ErrImageNeverPull"
+                | "RegistryUnavailable"
+                | "SignatureValidationFailed"
+                | "ImageInspectError",
             ) => return Some(Self::Image(words_of(waiting?.message.as_ref(), container))),
             Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
                 return Some(Self::Container(words_of(waiting?.message.as_ref(), container)));

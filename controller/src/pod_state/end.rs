@@ -1,6 +1,7 @@
 use k8s_openapi::api::core::v1::PodStatus;
 
-use super::container::last_words;
+use super::{container::last_words, disruption};
+use crate::reason::Reason;
 
 /// How a pod ended that won't run again.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,10 +10,15 @@ pub enum End {
     Desktop(String),
     /// Its node put it away, or didn't take it at all: for what it used, or because the node is shutting down.
     Node(String),
+    /// Somebody took it away, and is about to delete it.
+    Taken(Reason),
 }
 
 impl End {
     pub fn of(status: &PodStatus) -> Self {
+        if let Some(reason) = disruption(status) {
+            return Self::Taken(reason);
+        }
         if let Some(reason) = &status.reason {
             return Self::Node(match status.message.as_deref().map(str::trim) {
                 Some(message) if !message.is_empty() => format!("{reason}: {message}"),

@@ -97,7 +97,8 @@ fn a_pod_that_ended_says_whether_it_was_the_desktop_or_its_node() {
     logged_out["phase"] = json!("Succeeded");
     let expected = End::Desktop("the desktop ended with exit code 0 (Completed)".to_owned());
     assert_eq!(state(NODE, logged_out), PodState::Ended(expected));
-    let evicted = json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory. " });
+    let evicted =
+        json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory. " });
     let expected = End::Node("Evicted: The node was low on resource: memory.".to_owned());
     assert_eq!(state(NODE, evicted), PodState::Ended(expected));
 }
@@ -110,8 +111,10 @@ fn a_pod_that_was_deleted_says_by_whom() {
         (Some("DeletionByTaintManager"), Reason::NodeLost),
         (None, Reason::PodDeleted),
     ] {
-        let conditions: Vec<_> =
-            disruption.iter().map(|reason| json!({ "type": "DisruptionTarget", "status": "True", "reason": reason })).collect();
+        let conditions: Vec<_> = disruption
+            .iter()
+            .map(|reason| json!({ "type": "DisruptionTarget", "status": "True", "reason": reason }))
+            .collect();
         let pod = json!({
             "metadata": { "name": "vdi-a", "deletionTimestamp": "2026-01-01T12:00:00Z" },
             "spec": { "containers": [], "nodeName": NODE },
@@ -119,6 +122,18 @@ fn a_pod_that_was_deleted_says_by_whom() {
         });
         assert_eq!(of(pod), PodState::Leaving(reason));
     }
+}
+
+#[test]
+fn a_pod_that_is_ended_by_whoever_deletes_it_did_not_end_by_itself() {
+    let taken = json!([{ "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC" }]);
+    let collected = json!({ "phase": "Failed", "conditions": taken });
+    assert_eq!(state(NODE, collected.clone()), PodState::Ended(End::Taken(Reason::NodeLost)));
+    let metadata = json!({ "name": "vdi-a", "deletionTimestamp": "2026-01-01T12:00:00Z" });
+    let pod = json!({ "metadata": metadata, "status": collected });
+    assert_eq!(of(pod), PodState::Leaving(Reason::NodeLost));
+    let stopped = json!({ "metadata": metadata, "status": { "phase": "Succeeded" } });
+    assert_eq!(of(stopped), PodState::Leaving(Reason::PodDeleted));
 }
 
 #[test]

@@ -80,7 +80,10 @@ mod tests {
         assert_eq!(name("alice@EXAMPLE.com", "b", HomeScope::User), alice, "a domain is the same in capitals");
         assert_ne!(name("alice@example.org", "a", HomeScope::User), alice);
         assert_ne!(name("alice@example.com", "a", HomeScope::Template), alice);
-        assert_ne!(name("alice@example.com", "a", HomeScope::Template), name("alice@example.com", "b", HomeScope::Template));
+        assert_ne!(
+            name("alice@example.com", "a", HomeScope::Template),
+            name("alice@example.com", "b", HomeScope::Template)
+        );
         assert_eq!(name("alice@example.com", "a", HomeScope::Session), "vdi-session-desk");
         assert!(name(&format!("{}@example.com", "x".repeat(64)), "a", HomeScope::User).len() <= 63);
     }

@@ -1,7 +1,7 @@
 use k8s_openapi::{
     api::networking::v1::{
-        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
-        NetworkPolicySpec,
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+        NetworkPolicyPort, NetworkPolicySpec,
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
@@ -73,7 +73,8 @@ pub fn namespace_policy(namespace: &str, gateway: &Gateway) -> NetworkPolicy {
 pub fn own_network_policy(session: &Observed, template: &Template) -> NetworkPolicy {
     let rule = |reachable: &Reachable| NetworkPolicyEgressRule {
         to: Some(vec![block(&reachable.cidr, &[])]),
-        ports: Some(reachable.ports.iter().map(|number| port("TCP", *number)).collect()).filter(|list: &Vec<_>| !list.is_empty()),
+        ports: Some(reachable.ports.iter().map(|number| port("TCP", *number)).collect())
+            .filter(|list: &Vec<_>| !list.is_empty()),
     };
     NetworkPolicy {
         metadata: ObjectMeta {
@@ -94,7 +95,10 @@ pub fn own_network_policy(session: &Observed, template: &Template) -> NetworkPol
 
 fn namespace_peer(name: &str) -> NetworkPolicyPeer {
     // Every namespace has this label, and nobody can give it another value.
-    NetworkPolicyPeer { namespace_selector: Some(selector([("kubernetes.io/metadata.name", name)])), ..Default::default() }
+    NetworkPolicyPeer {
+        namespace_selector: Some(selector([("kubernetes.io/metadata.name", name)])),
+        ..Default::default()
+    }
 }
 
 fn block(cidr: &str, except: &[&str]) -> NetworkPolicyPeer {

@@ -47,7 +47,9 @@ pub fn pod(session: &Observed, spec: &Spec, template: &Template) -> Pod {
         spec: Some(PodSpec {
             containers: vec![desktop(session, spec, template)],
             volumes: Some([Some(shared_memory(template)), home.map(home_volume)].into_iter().flatten().collect()),
-            image_pull_secrets: some(template.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect()),
+            image_pull_secrets: some(
+                template.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect(),
+            ),
             node_selector: Some(template.node_selector.clone()).filter(|map| !map.is_empty()),
             tolerations: some(template.tolerations.clone()),
             runtime_class_name: template.runtime_class.clone(),
@@ -163,7 +165,11 @@ fn liveness(template: &Template, readiness: &Probe) -> Option<Probe> {
 fn env(session: &Observed, spec: &Spec, template: &Template) -> Vec<EnvVar> {
     // The kubelet expands $(NAME): in what a user chose, nothing is to be expanded.
     let literal = |text: &str| text.replace('$', "$$");
-    let values = [("{user}", literal(spec.user.as_str())), ("{session}", session.name.clone()), ("{namespace}", session.namespace.clone())];
+    let values = [
+        ("{user}", literal(spec.user.as_str())),
+        ("{session}", session.name.clone()),
+        ("{namespace}", session.namespace.clone()),
+    ];
     let var = |var: &vdi_api::EnvVar| EnvVar {
         name: var.name.clone(),
         value: Some(substitute(&var.value, &values)),

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use clap::{Command, builder::Resettable, error::ErrorKind};
+use clap::{ArgAction, Command, builder::Resettable, error::ErrorKind};
 use serde_json::Value;
 
 /// The command with the file's values as defaults. All of them are checked, also those that something else wins over.
@@ -15,17 +15,15 @@ pub fn with_defaults_of(path: &Path, mut command: Command) -> Result<Command, cl
     let values: Option<BTreeMap<String, Value>> =
         serde_saphyr::from_str(&text).map_err(|error| wrong(&mut command, error.to_string()))?;
     for (key, value) in values.unwrap_or_default() {
-        let text = match value {
-            Value::String(text) => text,
-            Value::Bool(_) | Value::Number(_) => value.to_string(),
-            _ => return Err(wrong(&mut command, format!("{key}: one value is expected, not {value}"))),
-        };
         let Some(id) = setting(&command, &key) else {
             let problem = unknown(&command, &key);
             return Err(wrong(&mut command, problem));
         };
-        check(&command, &key, &text).map_err(|problem| wrong(&mut command, format!("{key}: {problem}")))?;
-        command = command.mut_arg(id, |argument| argument.default_value(text));
+        let texts = texts(&command, &id, &value).map_err(|problem| wrong(&mut command, format!("{key}: {problem}")))?;
+        for text in &texts {
+            check(&command, &key, text).map_err(|problem| wrong(&mut command, format!("{key}: {problem}")))?;
+        }
+        command = command.mut_arg(id, |argument| argument.default_values(texts));
     }
     Ok(command)
 }
@@ -37,6 +35,23 @@ fn names(command: &Command) -> impl Iterator<Item = (&str, &str)> {
 
 fn setting(command: &Command, key: &str) -> Option<String> {
     names(command).find(|(name, _)| *name == key).map(|(_, id)| id.to_owned())
+}
+
+/// A value as it would be written behind a flag; several where the flag may be given several times.
+fn texts(command: &Command, id: &str, value: &Value) -> Result<Vec<String>, String> {
+    let many = command
+        .get_arguments()
+        .any(|argument| argument.get_id() == id && matches!(argument.get_action(), ArgAction::Append));
+    match value {
+        Value::String(text) => Ok(vec![text.clone()]),
+        Value::Bool(_) | Value::Number(_) => Ok(vec![value.to_string()]),
+        Value::Array(values) if many => {
+            let texts = values.iter().map(|value| texts(command, id, value));
+            Ok(texts.collect::<Result<Vec<_>, _>>()?.concat())
+        }
+        _ if many => Err(format!("a value or a list of values is expected, not {value}")),
+        _ => Err(format!("one value is expected, not {value}")),
+    }
 }
 
 fn unknown(command: &Command, key: &str) -> String {

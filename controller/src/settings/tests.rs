@@ -20,6 +20,9 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     assert_eq!(settings.listen.port(), 8080);
     assert!(load(&["--leader-elect"], file).unwrap().leader_elect);
     assert!(load(&[], "").unwrap().leader_elect);
+    let several = "activity-url: [http://a:1/x, http://b:2/y]";
+    assert_eq!(load(&[], several).unwrap().activity_url.len(), 2);
+    assert_eq!(load(&["--activity-url=http://c:3/z"], several).unwrap().activity_url.len(), 1);
 }
 
 #[test]
@@ -32,6 +35,11 @@ fn what_is_wrong_in_the_file_is_named_with_the_file_and_the_key() {
         ("concurrency: many", "config.yaml: concurrency: invalid value 'many'"),
         ("url-template: ftp://x", "config.yaml: url-template: invalid value 'ftp://x'"),
         ("domain: [a, b]", r#"config.yaml: domain: one value is expected, not ["a","b"]"#),
+        (
+            "activity-url: {a: b}",
+            r#"config.yaml: activity-url: a value or a list of values is expected, not {"a":"b"}"#,
+        ),
+        ("activity-url: [x]", "config.yaml: activity-url: invalid value 'x'"),
         ("domain:", "config.yaml: domain: one value is expected, not null"),
         ("- domain", "config.yaml: "),
         ("domain: a\ndomain: b", "config.yaml: "),

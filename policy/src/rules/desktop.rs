@@ -53,11 +53,15 @@ pub fn privileges(field: &Field, context: &Context) -> Result<(), Invalid> {
             let user = value.as_u64().ok_or_else(|| refused(Some(value), "the number of a user"))?;
             let profile = field::at(context.object, "spec.securityProfile").and_then(Value::as_str);
             match user {
-                0 if profile != Some("baseline") => Err(refused(Some(value), "a user other than root, or baseline as securityProfile")),
+                0 if profile != Some("baseline") => {
+                    Err(refused(Some(value), "a user other than root, or baseline as securityProfile"))
+                }
                 _ => Ok(()),
             }
         }
-        "spec.podLabels" => no_key(value, "labels of pods", is_ours, "labels other than app.kubernetes.io/... and vdi.kasm.io/..."),
+        "spec.podLabels" => {
+            no_key(value, "labels of pods", is_ours, "labels other than app.kubernetes.io/... and vdi.kasm.io/...")
+        }
         "spec.home.mountPath" => field::parse(Some(value), MOUNT_PATH, |path| is_place_for_a_home(path).then_some(())),
         "spec.network.egress" => {
             let list = value.as_array().ok_or_else(|| refused(Some(value), "a list of networks"))?;
@@ -79,7 +83,8 @@ fn is_ours(key: &str) -> bool {
     key.starts_with("app.kubernetes.io/") || key.starts_with("vdi.kasm.io/")
 }
 
-const MOUNT_PATH: &str = "a plain absolute path below /home, /root, /config, /data, /mnt, /opt, /srv or /var/lib, or one of the first four";
+const MOUNT_PATH: &str =
+    "a plain absolute path below /home, /root, /config, /data, /mnt, /opt, /srv or /var/lib, or one of the first four";
 
 /// A volume over `/etc` or `/usr` would let one session write what the next one runs.
 fn is_place_for_a_home(path: &str) -> bool {
@@ -91,7 +96,8 @@ fn is_place_for_a_home(path: &str) -> bool {
         && (itself.contains(&path) || above.iter().any(|above| path.starts_with(above)))
 }
 
-const NETWORK: &str = "a network such as 10.20.0.0/16, other than the link-local ones, where clouds have their metadata services";
+const NETWORK: &str =
+    "a network such as 10.20.0.0/16, other than the link-local ones, where clouds have their metadata services";
 
 /// A network that neither is in the link-local ones nor has them in it.
 fn is_network(text: &str) -> bool {
@@ -219,7 +225,20 @@ mod tests {
         for path in ["/home/alice", "/home", "/config", "/root", "/data/x", "/var/lib/desktop"] {
             assert!(is_place_for_a_home(path), "{path}");
         }
-        for path in ["", "/", "/etc", "/usr/bin", "/dev/shm", "/proc", "/home/", "/home/../etc", "/var", "/opt", "/homes", "home"] {
+        for path in [
+            "",
+            "/",
+            "/etc",
+            "/usr/bin",
+            "/dev/shm",
+            "/proc",
+            "/home/",
+            "/home/../etc",
+            "/var",
+            "/opt",
+            "/homes",
+            "home",
+        ] {
             assert!(!is_place_for_a_home(path), "{path}");
         }
     }
@@ -229,7 +248,19 @@ mod tests {
         for network in ["10.0.0.0/8", "192.168.7.1/32", "fd00::/8", "169.253.0.0/16", "128.0.0.0/3", "2000::/3"] {
             assert!(is_network(network), "{network}");
         }
-        for network in ["", "10.0.0.0", "10.0.0.0/33", "0.0.0.0/0", "169.254.0.0/16", "169.254.169.254/32", "168.0.0.0/6", "::/0", "fe80::1/128", "fc00::/6", "x/8"] {
+        for network in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "0.0.0.0/0",
+            "169.254.0.0/16",
+            "169.254.169.254/32",
+            "168.0.0.0/6",
+            "::/0",
+            "fe80::1/128",
+            "fc00::/6",
+            "x/8",
+        ] {
             assert!(!is_network(network), "{network}");
         }
     }

@@ -40,7 +40,9 @@ fn a_desktop_out_of_memory_says_how_much_it_had() {
     let trouble = Trouble::Crash { crashes: 2, out_of_memory: true, words: "exit code 137 (OOMKilled)".to_owned() };
     let plan = plan(&with_pod(running(), PodState::Starting(Some(trouble))), noon());
     assert_eq!(said(&plan), (Phase::Creating, "OutOfMemory"));
-    assert!(message(&plan).starts_with("the desktop used more than its memory of 4Gi and is started again (time 2 of 3)"));
+    assert!(
+        message(&plan).starts_with("the desktop used more than its memory of 4Gi and is started again (time 2 of 3)")
+    );
 }
 
 #[test]

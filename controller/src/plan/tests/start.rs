@@ -94,8 +94,12 @@ fn a_deprecated_template_is_told_once_with_what_to_use_instead() {
 fn the_words_of_the_scheduler_and_of_somebodys_gates_are_passed_on() {
     let words = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.".to_owned();
     let seen = with_pod(fixture::observed(), no_node(&words));
-    assert_eq!((said(&plan(&seen, noon())), message(&plan(&seen, noon()))), ((Phase::Pending, "Unschedulable"), &*words));
-    let gated = PodState::Unscheduled(Wait::Gates("Scheduling is blocked due to non-empty scheduling gates".to_owned()));
+    assert_eq!(
+        (said(&plan(&seen, noon())), message(&plan(&seen, noon()))),
+        ((Phase::Pending, "Unschedulable"), &*words)
+    );
+    let gated =
+        PodState::Unscheduled(Wait::Gates("Scheduling is blocked due to non-empty scheduling gates".to_owned()));
     assert_eq!(said(&plan(&with_pod(fixture::observed(), gated), noon())), (Phase::Pending, "SchedulingGated"));
 }
 
@@ -163,7 +167,10 @@ fn suspending_frees_the_gpu_before_it_is_shown_and_resuming_starts_the_clock_ane
 
     let gone = then(&with_pod(leaving, PodState::Absent), noon() + hours(1));
     assert_eq!(said(&plan(&gone, noon() + hours(100))), (Phase::Pending, "Suspended"));
-    assert_eq!((gone.status.start_time.clone(), gone.status.expires_at.clone(), gone.status.expiry), (None, None, None));
+    assert_eq!(
+        (gone.status.start_time.clone(), gone.status.expires_at.clone(), gone.status.expiry),
+        (None, None, None)
+    );
 
     let resumed = Observed { spec: Ok(fixture::spec()), ..gone };
     assert!(creates_pod(&plan(&resumed, noon() + hours(100))));

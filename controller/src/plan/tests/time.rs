@@ -63,7 +63,8 @@ fn an_expired_session_that_is_being_deleted_keeps_its_reason() {
 #[test]
 fn the_end_is_warned_of_15_and_5_minutes_before_and_each_warning_is_the_same_while_it_holds() {
     let seen = running();
-    let keys = |at: SignedDuration| plan(&seen, noon() + at).notices.into_iter().map(|notice| notice.key).collect::<Vec<_>>();
+    let keys =
+        |at: SignedDuration| plan(&seen, noon() + at).notices.into_iter().map(|notice| notice.key).collect::<Vec<_>>();
     let before = |time: i64| hours(8) - minutes(time);
     assert!(keys(before(16)).is_empty());
     assert_eq!(plan(&seen, noon()).wake, Some(noon() + before(15)));
@@ -149,7 +150,10 @@ fn a_failed_session_gives_its_gpu_back_and_is_removed_after_its_retention() {
     let failed = then(&starting(), noon());
     let failed = then(&failed, noon() + minutes(5));
     let removal = noon() + minutes(65);
-    assert_eq!((failed.status.expires_at.clone(), failed.status.expiry), (Some(Time(removal)), Some(Expiry::FailedRetention)));
+    assert_eq!(
+        (failed.status.expires_at.clone(), failed.status.expiry),
+        (Some(Time(removal)), Some(Expiry::FailedRetention))
+    );
 
     let next = plan(&failed, noon() + minutes(6));
     assert!(deletes_pod(&next));

@@ -74,7 +74,8 @@ fn a_desktop_that_does_not_tell_its_renderer_yet_is_asked_again_for_a_while() {
 
 #[test]
 fn the_next_pod_may_render_with_something_else() {
-    let seen = Observed { renderer: Renderer::Named("NVIDIA H100".to_owned()), ..with_pod(fixture::observed(), ready()) };
+    let seen =
+        Observed { renderer: Renderer::Named("NVIDIA H100".to_owned()), ..with_pod(fixture::observed(), ready()) };
     let lost = then(&with_pod(then(&seen, noon()), PodState::Leaving(Reason::Preempted)), noon());
     assert!(lost.status.conditions.iter().all(|condition| condition.type_ == "Ready"));
 }

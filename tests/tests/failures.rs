@@ -1,0 +1,306 @@
+//! What goes wrong with a desktop, on a real API server with a real scheduler and real controllers of Kubernetes. Where no
+//! kubelet takes part, the test says what one would say.
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    core::v1::{Node, Pod},
+    scheduling::v1::PriorityClass,
+};
+use kube::{
+    Api,
+    api::{DeleteParams, EvictParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use vdi_api::Phase;
+use vdi_cluster::SimulatedNodes;
+use vdi_tests::{
+    objects::{Space, create, delete, session, wait_for, wait_gone},
+    shared::with_stack,
+    stack::{Settings, Stack},
+};
+
+/// What a kubelet says of the one container.
+fn container(restarts: i32, state: Value, last_state: Value) -> Value {
+    let is_running = state.get("running").is_some();
+    json!({ "phase": "Running",
+        "conditions": [{ "type": "Ready", "status": if is_running { "True" } else { "False" } }],
+        "containerStatuses": [{
+            "name": "desktop", "image": "", "imageID": "", "ready": is_running, "started": is_running,
+            "restartCount": restarts, "state": state, "lastState": last_state,
+        }],
+    })
+}
+
+fn crash(reason: &str, code: i32, log: &str) -> Value {
+    json!({ "terminated": { "exitCode": code, "reason": reason, "message": log } })
+}
+
+async fn running(stack: &Stack, name: &str, template: Value) -> Result<Space> {
+    let space = Space::new(stack, name).await?;
+    space.template(template).await?;
+    space.session("desktop").await?;
+    space.wait_running("desktop").await?;
+    Ok(space)
+}
+
+/// Waits until the session has another pod than before, and runs.
+async fn wait_replaced(space: &Space, before: &Pod) -> Result<()> {
+    wait_for(&space.pods, "vdi-desktop", "a new pod", |pod: &Pod| pod.metadata.uid != before.metadata.uid).await?;
+    space.wait_running("desktop").await?;
+    Ok(())
+}
+
+#[test]
+fn a_desktop_that_crashes_is_started_again_in_place_and_says_what_it_said_last() -> Result<()> {
+    with_stack(async |stack| {
+        let space = running(stack, "crash", json!({})).await?;
+        let before = space.sessions.get("desktop").await?.status.context("no status")?;
+        let end = crash("Error", 134, "one\nXvnc: no screens found");
+        space.change_pod("desktop", container(0, end.clone(), json!({}))).await?;
+        let told = space.wait_told("desktop", Phase::Creating, "DesktopCrashed").await?;
+        let words = "the desktop ended with exit code 134 (Error): one\nXvnc: no screens found";
+        ensure!(told == format!("the desktop crashed and is started again (time 1 of 3): {words}"), "{told}");
+        ensure!(space.wait_event("desktop", "DesktopCrashed").await? == told);
+
+        let again = json!({ "running": { "startedAt": "2026-01-01T12:00:00Z" } });
+        space.change_pod("desktop", container(1, again, end)).await?;
+        let after = space.wait_running("desktop").await?;
+        ensure!(after.start_time == before.start_time && after.expires_at == before.expires_at, "its clock goes on");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_desktop_that_runs_out_of_memory_says_how_much_it_had() -> Result<()> {
+    with_stack(async |stack| {
+        let space = running(stack, "memory", json!({})).await?;
+        space.change_pod("desktop", container(0, crash("OOMKilled", 137, ""), json!({}))).await?;
+        let told = space.wait_told("desktop", Phase::Creating, "OutOfMemory").await?;
+        ensure!(told.starts_with("the desktop used more than its memory of 4Gi and is started again"), "{told}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_desktop_that_crashes_again_and_again_fails_its_session_which_holds_no_gpu_and_is_removed_in_time() -> Result<()> {
+    with_stack(async |stack| {
+        let space = running(stack, "crash-loop", json!({ "failedRetention": "5s" })).await?;
+        let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
+        space.change_pod("desktop", container(3, waiting, crash("Error", 1, "no luck"))).await?;
+        let told = space.wait_told("desktop", Phase::Failed, "CrashLoop").await?;
+        ensure!(told.ends_with("the desktop ended with exit code 1 (Error): no luck"), "{told}");
+        wait_gone(&space.pods, "vdi-desktop").await?;
+        wait_gone(&space.sessions, "desktop").await
+    })
+}
+
+#[test]
+fn a_desktop_that_ends_by_itself_ends_its_session() -> Result<()> {
+    with_stack(async |stack| {
+        let space = running(stack, "log-out", json!({})).await?;
+        let mut done = container(0, crash("Completed", 0, ""), json!({}));
+        done["phase"] = json!("Succeeded");
+        space.change_pod("desktop", done).await?;
+        let told = space.wait_told("desktop", Phase::Failed, "DesktopEnded").await?;
+        ensure!(told == "the desktop ended with exit code 0 (Completed)", "{told}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_pod_that_its_node_puts_away_is_replaced_three_times() -> Result<()> {
+    with_stack(async |stack| {
+        let space = running(stack, "evicted", json!({})).await?;
+        let put_away = json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: ephemeral-storage." });
+        for count in 1..=3 {
+            let before = space.pods.get("vdi-desktop").await?;
+            space.change_pod("desktop", put_away.clone()).await?;
+            wait_replaced(&space, &before).await?;
+            let status = space.sessions.get("desktop").await?.status.context("no status")?;
+            ensure!(status.failed_pods == count, "{status:?}");
+        }
+        ensure!(space.events("desktop", "Evicted").await? >= 1);
+        space.change_pod("desktop", put_away).await?;
+        let told = space.wait_told("desktop", Phase::Failed, "PodFailed").await?;
+        ensure!(
+            told.ends_with("for the 4th time: Evicted: The node was low on resource: ephemeral-storage."),
+            "{told}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_pod_that_is_deleted_by_hand_is_replaced_and_the_clock_goes_on() -> Result<()> {
+    with_stack(async |stack| {
+        let space = running(stack, "by-hand", json!({})).await?;
+        let status = space.sessions.get("desktop").await?.status.context("no status")?;
+        for grace in [None, Some(0)] {
+            let before = space.pods.get("vdi-desktop").await?;
+            let how = DeleteParams { grace_period_seconds: grace, ..DeleteParams::default() };
+            space.pods.delete("vdi-desktop", &how).await?;
+            wait_replaced(&space, &before).await?;
+        }
+        let after = space.wait_running("desktop").await?;
+        ensure!((after.start_time, after.expires_at, after.url) == (status.start_time, status.expires_at, status.url));
+        let events = space.events("desktop", "PodDeleted").await? + space.events("desktop", "PodLost").await?;
+        ensure!(events >= 1, "its user is told");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_pod_that_is_drained_is_replaced() -> Result<()> {
+    with_stack(async |stack| {
+        let space = running(stack, "drained", json!({})).await?;
+        let before = space.pods.get("vdi-desktop").await?;
+        space.pods.evict("vdi-desktop", &EvictParams::default()).await?;
+        wait_replaced(&space, &before).await
+    })
+}
+
+#[test]
+fn a_pod_whose_node_is_gone_is_replaced_on_another() -> Result<()> {
+    with_stack(async |stack| {
+        let nodes: Api<Node> = Api::all(stack.cluster.admin());
+        let node = unmanaged_node("lost-node", "lost");
+        create(&nodes, &node).await?;
+        let space = Space::new(stack, "node-lost").await?;
+        space.template(json!({ "gpu": { "nodeSelector": { "pool": "lost" } } })).await?;
+        space.session("desktop").await?;
+        let placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+        let before = wait_for(&space.pods, "vdi-desktop", "on its node", placed).await?;
+        space.change_pod("desktop", container(0, json!({ "running": {} }), json!({}))).await?;
+        space.wait_running("desktop").await?;
+
+        // The taint manager deletes the pod of a node that doesn't answer. No kubelet confirms that, so it stays.
+        let taken = json!({ "conditions": [
+            { "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager" },
+            { "type": "Ready", "status": "False" },
+        ]});
+        space.change_pod("desktop", taken).await?;
+        space.pods.delete("vdi-desktop", &DeleteParams::default()).await?;
+        let told = space.wait_told("desktop", Phase::Pending, "NodeLost").await?;
+        ensure!(told.contains("its node does not answer"), "{told}");
+        ensure!(space.pods.get("vdi-desktop").await?.metadata.uid == before.metadata.uid, "never two pods");
+
+        // Another node of the pool is there all along; only now may it be used.
+        let label = json!({ "metadata": { "labels": { "pool": "lost" } } });
+        nodes.patch("simulated-2", &PatchParams::default(), &Patch::Merge(label)).await?;
+        nodes.delete("lost-node", &DeleteParams::default()).await?;
+        wait_replaced(&space, &before).await
+    })
+}
+
+/// A node that nobody reports for: what happens on it is what the test says.
+fn unmanaged_node(name: &str, pool: &str) -> Node {
+    let resources = json!({ "cpu": "8", "memory": "64Gi", "pods": "10", "nvidia.com/gpu": "4" });
+    let node = json!({
+        "metadata": { "name": name, "labels": { "pool": pool, "kubernetes.io/hostname": name } },
+        "status": { "capacity": resources, "allocatable": resources, "conditions": [{ "type": "Ready", "status": "True" }] },
+    });
+    serde_json::from_value(node).expect("a node")
+}
+
+#[test]
+fn a_pod_that_another_admission_refuses_says_so_and_starts_when_it_may() -> Result<()> {
+    with_stack(async |stack| {
+        let client = stack.cluster.admin();
+        let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
+            "metadata": { "name": "no-desktops-here" },
+            "spec": {
+                "matchConstraints": {
+                    "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "refused" } },
+                    "resourceRules": [{ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"] }],
+                },
+                "validations": [{ "expression": "false", "message": "no desktops on Mondays" }],
+            },
+        }))?;
+        let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
+            "metadata": { "name": "no-desktops-here" },
+            "spec": { "policyName": "no-desktops-here", "validationActions": ["Deny"] },
+        }))?;
+        create(&Api::all(client.clone()), &policy).await?;
+        create(&Api::all(client.clone()), &binding).await?;
+        let space = Space::new(stack, "refused").await?;
+        wait_until_refused(&space).await?;
+
+        space.template(json!({})).await?;
+        space.session("desktop").await?;
+        let told = space.wait_told("desktop", Phase::Pending, "PodRefused").await?;
+        ensure!(told.contains("no desktops on Mondays"), "{told}");
+        delete(&Api::<ValidatingAdmissionPolicyBinding>::all(client), "no-desktops-here").await?;
+        space.wait_running("desktop").await?;
+        Ok(())
+    })
+}
+
+/// The API server takes up a new policy a moment after it was written.
+async fn wait_until_refused(space: &Space) -> Result<()> {
+    let pod: Pod = serde_json::from_value(
+        json!({ "metadata": { "name": "probe" }, "spec": { "containers": [{ "name": "a", "image": "a" }] } }),
+    )?;
+    let dry_run = kube::api::PostParams { dry_run: true, ..Default::default() };
+    while space.pods.create(&dry_run, &pod).await.is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// A cluster with room for one desktop, for what is about having none.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes_one() -> Result<()> {
+    let stack = Stack::start(&vdi_tests::target().join("clusters/short-of-gpus"), Settings::default()).await?;
+    let _nodes = SimulatedNodes::start(&stack.cluster, 1, 1).await?;
+    let space = Space::new(&stack, "queue").await?;
+    space.template(json!({})).await?;
+
+    // First come, first served.
+    let names: Vec<String> = (0..6).map(|number| format!("desktop-{number}")).collect();
+    for name in &names {
+        create(&space.sessions, &session(name, "queue")).await?;
+        // Kubernetes keeps the time of creation in seconds, and these are to differ.
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    }
+    space.wait_running(&names[0]).await?;
+    let next = space.wait_told(&names[1], Phase::Pending, "Unschedulable").await?;
+    ensure!(
+        next.starts_with("next in line for nvidia.com/gpu, since ") && next.contains("Insufficient nvidia.com/gpu"),
+        "{next}"
+    );
+    for (ahead, name) in names[2..].iter().enumerate() {
+        let told = space.wait_told(name, Phase::Pending, "Queued").await?;
+        let sessions = if ahead == 0 { "1 session is".to_owned() } else { format!("{} sessions are", ahead + 1) };
+        ensure!(told.starts_with(&format!("no nvidia.com/gpu is free: {sessions} ahead, since ")), "{name}: {told}");
+        ensure!(space.pods.get_opt(&format!("vdi-{name}")).await?.is_none(), "{name} has no pod before its turn");
+    }
+    for name in &names[..5] {
+        space.wait_running(name).await?;
+        delete(&space.sessions, name).await?;
+    }
+    space.wait_running(&names[5]).await?;
+
+    // A higher priority comes before those who wait, and takes the place of who has one.
+    let class: PriorityClass = serde_json::from_value(json!({ "metadata": { "name": "urgent" }, "value": 1000 }))?;
+    create(&Api::all(space.client.clone()), &class).await?;
+    create(
+        &Api::all(space.client.clone()),
+        &vdi_tests::objects::template("urgent", json!({ "priorityClassName": "urgent" }))?,
+    )
+    .await?;
+    create(&space.sessions, &session("patient", "queue")).await?;
+    space.wait("patient", Phase::Pending, "Unschedulable").await?;
+    create(&space.sessions, &session("urgent", "urgent")).await?;
+    space.wait_running("urgent").await?;
+    let event = space.wait_event(&names[5], "Preempted").await?;
+    ensure!(event.contains("made room for one of a higher priority"), "{event}");
+    for name in [&names[5], "patient"] {
+        let status = space.sessions.get(name).await?.status.context("no status")?;
+        ensure!(status.phase == Phase::Pending, "{name}: {status:?}");
+    }
+    // What was preempted came first, and comes first again.
+    delete(&space.sessions, "urgent").await?;
+    space.wait_running(&names[5]).await?;
+    Ok(())
+}

@@ -1,0 +1,381 @@
+//! Templates, homes, time, the network and the end of sessions, on a real API server with simulated nodes.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use axum::{Json, Router, extract::State, routing::get};
+use k8s_openapi::api::{
+    core::v1::{Namespace, PersistentVolumeClaim, Pod},
+    networking::v1::NetworkPolicy,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PropagationPolicy},
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use vdi_api::{Expiry, Phase, VDITemplate};
+use vdi_cluster::SimulatedNodes;
+use vdi_tests::{
+    audit,
+    objects::{Space, create, delete, session, wait_for, wait_gone},
+    shared::with_stack,
+    stack::{Settings, Stack, controller},
+};
+
+#[test]
+fn a_change_of_a_template_touches_no_running_session_and_counts_for_the_next() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "changes").await?;
+        space.template(json!({ "maxTimeout": "9h" })).await?;
+        space.session("old").await?;
+        let before = space.wait_running("old").await?;
+        ensure!(before.template_generation == Some(1));
+        let version = space.sessions.get("old").await?.resource_version();
+
+        let templates: Api<VDITemplate> = Api::all(space.client.clone());
+        let change = json!({ "spec": { "image": "registry.example.com/desktop:2", "maxTimeout": "1h" } });
+        templates.patch("changes", &PatchParams::default(), &Patch::Merge(change)).await?;
+        space.session("new").await?;
+        let after = space.wait_running("new").await?;
+        ensure!((after.template_generation, after.expiry) == (Some(2), Some(Expiry::MaxTimeout)), "{after:?}");
+        ensure!(space.sessions.get("old").await?.resource_version() == version, "nothing was written about it");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_template_counts_its_sessions() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "counted").await?;
+        space.template(json!({})).await?;
+        let templates: Api<VDITemplate> = Api::all(space.client.clone());
+        let counts =
+            |count| move |template: &VDITemplate| template.status.as_ref().is_some_and(|s| s.sessions == count);
+        for name in ["one", "two"] {
+            space.session(name).await?;
+        }
+        wait_for(&templates, "counted", "used by two", counts(2)).await?;
+        delete(&space.sessions, "one").await?;
+        wait_for(&templates, "counted", "used by one", counts(1)).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_deprecated_template_is_told_to_each_new_session_once() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "deprecated").await?;
+        space
+            .template(json!({ "deprecated": { "message": "no updates since 2024", "replacement": "ubuntu-24" } }))
+            .await?;
+        space.session("desktop").await?;
+        let told = space.wait_event("desktop", "TemplateDeprecated").await?;
+        ensure!(
+            told == "VDITemplate \"deprecated\" is deprecated: no updates since 2024; use \"ubuntu-24\" instead",
+            "{told}"
+        );
+        space.wait_running("desktop").await?;
+        ensure!(space.events("desktop", "TemplateDeprecated").await? == 1);
+        Ok(())
+    })
+}
+
+fn claims(space: &Space) -> Api<PersistentVolumeClaim> {
+    Api::namespaced(space.client.clone(), &space.name)
+}
+
+/// The claim that a session's pod has as its home.
+async fn home_of(space: &Space, session: &str) -> Result<String> {
+    let pod = space.pods.get(&format!("vdi-{session}")).await?;
+    let volumes = pod.spec.and_then(|spec| spec.volumes).unwrap_or_default();
+    let claim = volumes.into_iter().find_map(|volume| volume.persistent_volume_claim);
+    Ok(claim.context("the pod has no home")?.claim_name)
+}
+
+#[test]
+fn a_home_is_made_once_for_a_user_and_outlives_the_session() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "homes").await?;
+        space.template(json!({ "home": { "mountPath": "/home/user", "size": "1Gi" } })).await?;
+        space.session("first").await?;
+        space.wait_running("first").await?;
+        let home = home_of(&space, "first").await?;
+        let made = claims(&space).get(&home).await?;
+        delete(&space.sessions, "first").await?;
+        wait_gone(&space.pods, "vdi-first").await?;
+        space.session("second").await?;
+        space.wait_running("second").await?;
+        ensure!(home_of(&space, "second").await? == home);
+        let kept = claims(&space).get(&home).await?;
+        ensure!(kept.metadata.uid == made.metadata.uid && kept.metadata.owner_references.is_none(), "{kept:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_sessions_own_home_goes_with_it() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "own-home").await?;
+        space.template(json!({ "home": { "mountPath": "/home/user", "scope": "Session" } })).await?;
+        space.session("desktop").await?;
+        space.wait_running("desktop").await?;
+        let home = home_of(&space, "desktop").await?;
+        delete(&space.sessions, "desktop").await?;
+        wait_gone(&claims(&space), &home).await
+    })
+}
+
+#[test]
+fn a_home_in_use_is_waited_for_by_name_and_taken_once_it_is_free() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "in-use").await?;
+        space.template(json!({ "home": { "mountPath": "/home/user" } })).await?;
+        // At once: one of them gets it.
+        let both = [session("first", "in-use"), session("second", "in-use")];
+        futures::future::try_join_all(both.iter().map(|session| create(&space.sessions, session))).await?;
+        let waits = async |waits: &'static str, runs: &'static str| -> Result<_> {
+            let told = space.wait_told(waits, Phase::Pending, "HomeInUse").await?;
+            ensure!(
+                told == format!("its home is in use by session {runs:?}, and can be used by one at a time"),
+                "{told}"
+            );
+            Ok((waits, runs))
+        };
+        let (waits, runs) = tokio::select! {
+            one = waits("second", "first") => one?,
+            other = waits("first", "second") => other?,
+        };
+        space.wait_running(runs).await?;
+        ensure!(space.pods.get_opt(&format!("vdi-{waits}")).await?.is_none());
+        space.change(runs, json!({ "suspend": true })).await?;
+        space.wait_running(waits).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn the_templates_maximum_ends_a_session_whose_timeout_is_longer() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "maximum").await?;
+        space.template(json!({ "maxTimeout": "3s" })).await?;
+        space.session("desktop").await?;
+        let running = space.wait_running("desktop").await?;
+        ensure!(running.expiry == Some(Expiry::MaxTimeout));
+        wait_gone(&space.sessions, "desktop").await
+    })
+}
+
+#[test]
+fn the_end_is_warned_of_once_by_each_warning() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "warnings").await?;
+        space.template(json!({})).await?;
+        space.session("desktop").await?;
+        space.wait_running("desktop").await?;
+        ensure!(space.events("desktop", "ExpiresSoon").await? == 0);
+        // A session that ran for a while and has some minutes left, as far as the controller can tell.
+        let hour_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(60);
+        let started = json!({ "status": { "startTime": hour_ago.to_string() } });
+        space.sessions.patch_status("desktop", &PatchParams::default(), &Patch::Merge(started)).await?;
+        space.change("desktop", json!({ "timeout": "70m" })).await?;
+        let told = space.wait_event("desktop", "ExpiresSoon").await?;
+        ensure!(told.starts_with("the session's time is nearly up; raise spec.timeout to go on. It ends at"), "{told}");
+        space.change("desktop", json!({ "timeout": "64m" })).await?;
+        let status = space.sessions.get("desktop").await?.status.context("no status")?;
+        ensure!(status.phase == Phase::Running);
+        while space.events("desktop", "ExpiresSoon").await? < 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn desktops_are_under_a_network_policy_before_there_is_a_pod_and_stay_under_it() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "network").await?;
+        let policies: Api<NetworkPolicy> = Api::namespaced(space.client.clone(), "network");
+        space.template(json!({ "network": { "egress": [{ "cidr": "10.20.0.0/16", "ports": [443] }] } })).await?;
+        space.session("desktop").await?;
+        space.wait_running("desktop").await?;
+        let requests: Vec<String> = audit::events(&stack.cluster.audit_log(), &controller())?
+            .iter()
+            .filter(|event| event["objectRef"]["namespace"] == "network" && event["verb"] == "create")
+            .map(|event| event["objectRef"]["resource"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        ensure!(requests == ["networkpolicies", "networkpolicies", "pods"], "{requests:?}");
+
+        // The same again when somebody takes it away or weakens it.
+        let before = policies.get("vdi-desktops").await?;
+        policies.delete("vdi-desktops", &DeleteParams::default()).await?;
+        wait_for(&policies, "vdi-desktops", "back", |policy: &NetworkPolicy| {
+            policy.metadata.uid != before.metadata.uid
+        })
+        .await?;
+        let weak = json!({ "spec": { "ingress": [{}] } });
+        policies.patch("vdi-desktops", &PatchParams::default(), &Patch::Merge(weak)).await?;
+        wait_for(&policies, "vdi-desktops", "put right", |policy: &NetworkPolicy| policy.spec == before.spec).await?;
+        // What only this one may goes with it.
+        delete(&space.sessions, "desktop").await?;
+        wait_gone(&policies, "vdi-desktop").await
+    })
+}
+
+/// A desktop that tells what it renders with. Simulated pods' addresses are on loopback, so this is what answers there.
+async fn desktop_that_renders_with(renderer: &'static str) -> Result<u16> {
+    let listener = TcpListener::bind("0.0.0.0:0").await?;
+    let port = listener.local_addr()?.port();
+    tokio::spawn(axum::serve(listener, Router::new().route("/renderer", get(async move || renderer))).into_future());
+    Ok(port)
+}
+
+#[test]
+fn whether_a_desktop_renders_on_a_gpu_is_told_and_software_is_warned_of() -> Result<()> {
+    with_stack(async |stack| {
+        for (name, renderer, expected) in [
+            ("gpu", "NVIDIA H100 80GB HBM3/PCIe/SSE2\n", ("True", "it renders with NVIDIA H100 80GB HBM3/PCIe/SSE2")),
+            ("software", "llvmpipe (LLVM 15)", ("False", "it renders in software, with llvmpipe (LLVM 15)")),
+        ] {
+            let port = desktop_that_renders_with(renderer).await?;
+            let space = Space::new(stack, &format!("renders-{name}")).await?;
+            space.template(json!({ "port": port, "gpu": { "rendererPath": "/renderer" } })).await?;
+            space.session("desktop").await?;
+            let status = space.wait_running("desktop").await?;
+            let condition =
+                status.conditions.iter().find(|condition| condition.type_ == "Accelerated").context("no condition")?;
+            ensure!((&*condition.status, &*condition.message) == expected, "{condition:?}");
+            if name == "software" {
+                let told = space.wait_event("desktop", "SoftwareRendering").await?;
+                ensure!(told == "this session has GPUs, but it renders in software, with llvmpipe (LLVM 15)", "{told}");
+            }
+        }
+        let space = Space::new(stack, "renders-unknown").await?;
+        space.template(json!({})).await?;
+        space.session("desktop").await?;
+        let status = space.wait_running("desktop").await?;
+        ensure!(status.conditions.iter().any(|c| c.type_ == "Accelerated" && c.status == "Unknown"), "{status:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn however_a_session_is_deleted_nothing_stays_but_what_is_orphaned() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "deletion").await?;
+        space.template(json!({})).await?;
+        for policy in [PropagationPolicy::Background, PropagationPolicy::Foreground, PropagationPolicy::Orphan] {
+            space.session("desktop").await?;
+            space.wait_running("desktop").await?;
+            let is_orphan = matches!(policy, PropagationPolicy::Orphan);
+            let how = DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
+            space.sessions.delete("desktop", &how).await?;
+            wait_gone(&space.sessions, "desktop").await?;
+            match is_orphan {
+                false => wait_gone(&space.pods, "vdi-desktop").await?,
+                true => ensure!(space.pods.get("vdi-desktop").await?.owner_references().is_empty()),
+            }
+        }
+        // The next session of that name doesn't take what isn't its own.
+        space.session("desktop").await?;
+        space.wait("desktop", Phase::Pending, "PodNameTaken").await?;
+        let namespaces: Api<Namespace> = Api::all(space.client.clone());
+        delete(&namespaces, "deletion").await
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_crd_there_are_no_sessions_and_no_pods_and_with_it_again_there_are_new_ones() -> Result<()> {
+    let stack = Stack::start(&vdi_tests::target().join("clusters/crd-deleted"), Settings::default()).await?;
+    let _nodes = SimulatedNodes::start(&stack.cluster, 1, 8).await?;
+    let space = Space::new(&stack, "crd").await?;
+    space.template(json!({})).await?;
+    // The garbage collector learns of a new kind only after a while. Until then it deletes nothing that belongs to one.
+    space.session("first").await?;
+    space.wait_running("first").await?;
+    delete(&space.sessions, "first").await?;
+    wait_gone(&space.pods, "vdi-first").await?;
+    space.session("desktop").await?;
+    space.wait_running("desktop").await?;
+    let crd = vdi_tests::workspace().join("deploy/crds/vdisessions.yaml").display().to_string();
+    let admin = vdi_cluster::User::admin();
+    stack.kubectl_ok(&admin, ["delete", "--wait", "-f", &crd]).await?;
+    wait_gone(&space.pods, "vdi-desktop").await?;
+    stack.kubectl_ok(&admin, ["apply", "-f", &crd]).await?;
+    stack.kubectl_ok(&admin, ["wait", "--for=condition=Established", "crd/vdisessions.vdi.kasm.io"]).await?;
+    space.session("desktop").await?;
+    space.wait_running("desktop").await?;
+    Ok(())
+}
+
+/// What gateways tell of input: how many seconds ago each session had its last.
+type Inputs = Arc<Mutex<Option<HashMap<String, f64>>>>;
+
+/// A gateway's answer, as far as the controller asks for it. Without inputs, one that is out of order.
+async fn fake_gateway(inputs: Inputs) -> Result<SocketAddr> {
+    async fn answer(State(inputs): State<Inputs>) -> Result<Json<Value>, axum::http::StatusCode> {
+        let inputs = inputs.lock().map_err(|_| axum::http::StatusCode::INTERNAL_SERVER_ERROR)?.clone();
+        let inputs = inputs.ok_or(axum::http::StatusCode::SERVICE_UNAVAILABLE)?;
+        Ok(Json(json!({ "watchingFor": 86_400.0, "lastInput": inputs })))
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(axum::serve(listener, Router::new().route("/activity", get(answer)).with_state(inputs)).into_future());
+    Ok(address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_desktop_that_nobody_uses_ends_and_one_in_use_costs_nothing() -> Result<()> {
+    let inputs = Inputs::default();
+    let gateway = fake_gateway(inputs.clone()).await?;
+    let flags = vec![format!("--activity-url=http://{gateway}/activity")];
+    let settings = Settings { controller: flags, ..Settings::default() };
+    let stack = Stack::start(&vdi_tests::target().join("clusters/idle"), settings).await?;
+    let _nodes = SimulatedNodes::start(&stack.cluster, 1, 8).await?;
+    let space = Space::new(&stack, "idle").await?;
+    space.template(json!({ "idleTimeout": "10s" })).await?;
+    for name in ["used", "left"] {
+        space.session(name).await?;
+        space.wait_running(name).await?;
+    }
+    // Nobody is idle while a gateway doesn't answer, for longer than the timeout.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    for name in ["used", "left"] {
+        ensure!(space.wait_running(name).await?.expiry == Some(Expiry::Timeout), "{name}");
+    }
+    let before = audit::requests(&stack.cluster, &controller(), "idle")?;
+    let used = space.sessions.get("used").await?.uid().context("no uid")?;
+    *inputs.lock().map_err(|_| anyhow::anyhow!("poisoned"))? = Some([(used, 1.0)].into());
+    let told = space.wait_told("left", Phase::Terminating, "Idle").await?;
+    ensure!(told.starts_with("nobody used the desktop for so long that it was stopped at"), "{told}");
+    wait_gone(&space.sessions, "left").await?;
+    let status = space.wait_running("used").await?;
+    ensure!(status.expiry == Some(Expiry::Timeout), "{status:?}");
+    let after = audit::requests(&stack.cluster, &controller(), "idle")?;
+    let patches = |requests: &audit::Requests| requests.get("patch vdisessions/status").copied().unwrap_or_default();
+    ensure!(patches(&after) - patches(&before) <= 2, "of the one that ended: {after:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_pod_that_waits_for_scheduling_gates_is_left_to_whoever_set_them() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "gates").await?;
+        space.template(json!({ "podLabels": { "kueue.x-k8s.io/queue-name": "gpus" }, "gpu": { "nodeSelector": { "pool": "gated" } } })).await?;
+        space.session("desktop").await?;
+        space.wait("desktop", Phase::Pending, "Unschedulable").await?;
+        let pod: Pod = space.pods.get("vdi-desktop").await?;
+        ensure!(pod.labels().get("kueue.x-k8s.io/queue-name").map(String::as_str) == Some("gpus"));
+        // As Kueue's webhook leaves a pod: the API server sets the condition of one that is created with gates.
+        let gated = json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates" }] });
+        space.change_pod("desktop", gated).await?;
+        let told = space.wait_told("desktop", Phase::Pending, "SchedulingGated").await?;
+        ensure!(told == "Scheduling is blocked due to non-empty scheduling gates", "{told}");
+        Ok(())
+    })
+}
