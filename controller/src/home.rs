@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{
     ResourceExt,
     runtime::reflector::{ObjectRef, Store},
@@ -29,6 +29,10 @@ pub enum HomeState {
     /// It has to be made first.
     Missing,
     There,
+    /// It is there and has no volume yet; why, once the cluster has said so.
+    Unbound {
+        why: Option<String>,
+    },
     InUse {
         by: String,
     },
@@ -63,7 +67,8 @@ impl Homes {
             return HomeState::InUse { by };
         }
         match stores.claims.get(&ObjectRef::new(&claim).within(&namespace)) {
-            Some(_) => HomeState::There,
+            Some(claim) if is_bound(&claim) => HomeState::There,
+            Some(_) => HomeState::Unbound { why: None },
             None => HomeState::Missing,
         }
     }
@@ -83,6 +88,10 @@ impl Homes {
             }
         }
     }
+}
+
+fn is_bound(claim: &PersistentVolumeClaim) -> bool {
+    claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
 }
 
 impl Holder {

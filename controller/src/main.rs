@@ -35,6 +35,7 @@ mod terms;
 mod traces;
 mod url;
 mod usage;
+mod volume;
 
 use std::sync::Arc;
 
@@ -57,7 +58,6 @@ use crate::{
     memory::Memories,
     metrics::{Counters, Metrics},
     queue::Queue,
-    resources::Gateway,
     server::Probes,
     settings::{LogFormat, Settings},
 };
@@ -99,7 +99,7 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
             homes: Homes::default(),
             lines: Lines::default(),
             activity: Activity::of(settings.activity_url.clone()),
-            gateway: Gateway { namespace: settings.gateway_namespace.clone() },
+            policy: resources::namespace_policy_spec(&settings.gateway_namespace),
             queue: queue.clone(),
         },
         in_flight: InFlight::default(),

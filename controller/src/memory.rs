@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 use kube::runtime::reflector::ObjectRef;
 use vdi_api::VDISession;
 
@@ -11,7 +12,6 @@ use crate::{
     hosts::HostClaims,
     line::{Lines, Place},
     queue::Queue,
-    resources::Gateway,
 };
 
 pub struct Memories {
@@ -19,7 +19,8 @@ pub struct Memories {
     pub homes: Homes,
     pub lines: Lines,
     pub activity: Activity,
-    pub gateway: Gateway,
+    /// What the policies of all namespaces are to be.
+    pub policy: NetworkPolicySpec,
     /// Where sessions are called whose turn it is.
     pub queue: Arc<Queue>,
 }

@@ -13,7 +13,7 @@ use crate::{
     memory::Memories,
     pod_state::PodState,
     reason::Reason,
-    resources::{self, ATTEMPT_ANNOTATION, pod_name},
+    resources::{self, ATTEMPT_ANNOTATION, NAMESPACE_POLICY, pod_name},
     stores::Stores,
     template::Template,
     terms::Terms,
@@ -181,7 +181,7 @@ fn place(
 }
 
 fn missing_policy(namespace: &str, stores: &Stores, memories: &Memories) -> Option<Box<NetworkPolicy>> {
-    let wanted = resources::namespace_policy(namespace, &memories.gateway);
-    let there = stores.policies.get(&ObjectRef::from_obj(&wanted));
-    (there.is_none_or(|there| there.spec != wanted.spec)).then(|| Box::new(wanted))
+    let there = stores.policies.get(&ObjectRef::new(NAMESPACE_POLICY).within(namespace));
+    let is_as_wanted = there.is_some_and(|there| there.spec.as_ref() == Some(&memories.policy));
+    (!is_as_wanted).then(|| Box::new(resources::namespace_policy(namespace, &memories.policy)))
 }

@@ -18,6 +18,7 @@ pub enum Reason {
     PodRefused,
     PodNameTaken,
     HomeInUse,
+    HomeUnbound,
     // Pending, until there is a new pod
     Preempted,
     Evicted,
@@ -54,7 +55,7 @@ pub enum Event {
 }
 
 impl Reason {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Scheduling,
         Self::Suspended,
         Self::SessionInvalid,
@@ -67,6 +68,7 @@ impl Reason {
         Self::PodRefused,
         Self::PodNameTaken,
         Self::HomeInUse,
+        Self::HomeUnbound,
         Self::Preempted,
         Self::Evicted,
         Self::NodeLost,
@@ -102,6 +104,7 @@ impl Reason {
             | Self::PodRefused
             | Self::PodNameTaken
             | Self::HomeInUse
+            | Self::HomeUnbound
             | Self::Preempted
             | Self::Evicted
             | Self::NodeLost

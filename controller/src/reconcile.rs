@@ -33,7 +33,7 @@ use crate::{
     queue::Queue,
     renderer,
     stores::{self, Stores},
-    usage,
+    usage, volume,
 };
 
 /// What every pass works with.
@@ -126,6 +126,7 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
         in_flight.pod_seen(session);
     }
     observed.renderer = renderer::read(&observed).await;
+    observed.home = volume::read(&observed, client, now).await;
     let mut plan = plan(&observed, now);
     let mut wake = plan.wake.map(|at| until(at, now));
     for action in &plan.actions {

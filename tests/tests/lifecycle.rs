@@ -160,6 +160,24 @@ fn a_home_in_use_is_waited_for_by_name_and_taken_once_it_is_free() -> Result<()>
 }
 
 #[test]
+fn a_home_that_gets_no_volume_says_why_in_its_provisioners_words() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "unbound").await?;
+        space.template(json!({ "home": { "mountPath": "/home/user", "storageClassName": "missing" } })).await?;
+        space.session("desktop").await?;
+        let says_why = |session: &vdi_api::VDISession| {
+            let ready = session.status.as_ref().and_then(|status| status.ready());
+            ready.is_some_and(|ready| {
+                ready.reason == "HomeUnbound"
+                    && ready.message.contains("storageclass.storage.k8s.io \"missing\" not found")
+            })
+        };
+        wait_for(&space.sessions, "desktop", "told why", says_why).await?;
+        Ok(())
+    })
+}
+
+#[test]
 fn the_templates_maximum_ends_a_session_whose_timeout_is_longer() -> Result<()> {
     with_stack(async |stack| {
         let space = Space::new(stack, "maximum").await?;

@@ -22,6 +22,8 @@ use crate::{
 const TEMPLATE_GRACE: Duration = Duration::from_secs(2);
 /// How often a session that waits for its home or its turn looks at memory again. It asks nobody.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often it is asked why a home has no volume.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// For a session whose template is gone, and its pod's annotations too.
 const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(5 * 60);
 /// So many crashes in one pod, and the desktop is taken for broken.
@@ -73,6 +75,9 @@ fn create_from(seen: &Observed, spec: &Spec, template: &Template, now: Timestamp
 /// There is a pod, and no node for it yet.
 pub fn unscheduled(seen: &Observed, wait: &Wait, now: Timestamp) -> Plan {
     let with_pod = |status| VDISessionStatus { pod_name: Some(pod_name(&seen.name)), ..status };
+    if let HomeState::Unbound { why } = &seen.home {
+        return with_unbound_home(seen, wait, why.as_deref(), now);
+    }
     match (wait, &seen.place, &seen.template) {
         (Wait::Scheduler, ..) => Plan::publish(waiting(seen, now)),
         (Wait::Gates(words), ..) => Plan::publish(with_pod(status(seen, Reason::SchedulingGated, words.clone(), now))),
@@ -87,6 +92,22 @@ pub fn unscheduled(seen: &Observed, wait: &Wait, now: Timestamp) -> Plan {
         }
         (Wait::Node(words), ..) => Plan::publish(with_pod(status(seen, Reason::Unschedulable, words.clone(), now))),
     }
+}
+
+/// The scheduler waits for the volume of the home, with words or without.
+fn with_unbound_home(seen: &Observed, wait: &Wait, why: Option<&str>, now: Timestamp) -> Plan {
+    let words = match wait {
+        Wait::Node(words) => Some(words.as_str()),
+        _ => None,
+    };
+    let published = match why.or(words) {
+        Some(why) => {
+            let status = status(seen, Reason::HomeUnbound, format!("its home has no volume yet: {why}"), now);
+            VDISessionStatus { pod_name: Some(pod_name(&seen.name)), ..status }
+        }
+        None => waiting(seen, now),
+    };
+    Plan::publish(published).wake_by(Some(after(now, ASK_AGAIN)))
 }
 
 /// No pod for now: others were there first. How many is told in steps, so that a queue that moves isn't a write for each

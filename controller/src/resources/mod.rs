@@ -15,7 +15,7 @@ use vdi_api::VDISession;
 use crate::observe::Observed;
 
 pub use home::{home, home_name};
-pub use network::{Gateway, namespace_policy, own_network_policy};
+pub use network::{NAMESPACE_POLICY, namespace_policy, namespace_policy_spec, own_network_policy};
 pub use pod::{pod, pod_name, pod_name_taken};
 
 /// The label selector of everything that this controller makes.

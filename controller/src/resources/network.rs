@@ -11,11 +11,8 @@ use vdi_api::Reachable;
 use super::{SESSION_LABEL, labels, owner, pod::DESKTOP, pod_name, strings};
 use crate::{observe::Observed, template::Template};
 
-/// Where the gateway's and this controller's pods are: nobody else connects to a desktop.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Gateway {
-    pub namespace: String,
-}
+/// The name of the policy that all desktops of a namespace are under.
+pub const NAMESPACE_POLICY: &str = "vdi-desktops";
 
 /// What is not the world: [private], shared, link-local (the metadata service of clouds), loopback and multicast addresses.
 ///
@@ -38,9 +35,9 @@ const THE_WORLD_IN_IPV6: &str = "2000::/3";
 /// Where nodes' own DNS caches listen: https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns/
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 
-/// What holds for all desktops of a namespace: only the gateway and the controller get in, and out they get to DNS and to the world.
-/// Other desktops, the cluster's own services and the metadata service are neither.
-pub fn namespace_policy(namespace: &str, gateway: &Gateway) -> NetworkPolicy {
+/// What holds for all desktops of a namespace: only the gateway's and the controller's pods get in, and out they get to DNS and to
+/// the world. Other desktops, the cluster's own services and the metadata service are neither.
+pub fn namespace_policy_spec(gateway_namespace: &str) -> NetworkPolicySpec {
     let dns = NetworkPolicyEgressRule {
         to: Some(vec![namespace_peer("kube-system"), block(NODE_LOCAL_DNS, &[])]),
         ports: Some(["UDP", "TCP"].map(|protocol| port(protocol, 53)).into()),
@@ -51,21 +48,25 @@ pub fn namespace_policy(namespace: &str, gateway: &Gateway) -> NetworkPolicy {
     };
     let ingress = NetworkPolicyPeer {
         pod_selector: Some(selector([("app.kubernetes.io/part-of", "vdiwarden")])),
-        ..namespace_peer(&gateway.namespace)
+        ..namespace_peer(gateway_namespace)
     };
+    NetworkPolicySpec {
+        pod_selector: Some(selector([("app.kubernetes.io/name", DESKTOP)])),
+        ingress: Some(vec![NetworkPolicyIngressRule { from: Some(vec![ingress]), ports: None }]),
+        egress: Some(vec![dns, world]),
+        policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+    }
+}
+
+pub fn namespace_policy(namespace: &str, spec: &NetworkPolicySpec) -> NetworkPolicy {
     NetworkPolicy {
         metadata: ObjectMeta {
-            name: Some("vdi-desktops".to_owned()),
+            name: Some(NAMESPACE_POLICY.to_owned()),
             namespace: Some(namespace.to_owned()),
             labels: Some(labels([])),
             ..Default::default()
         },
-        spec: Some(NetworkPolicySpec {
-            pod_selector: Some(selector([("app.kubernetes.io/name", DESKTOP)])),
-            ingress: Some(vec![NetworkPolicyIngressRule { from: Some(vec![ingress]), ports: None }]),
-            egress: Some(vec![dns, world]),
-            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-        }),
+        spec: Some(spec.clone()),
     }
 }
 
@@ -125,8 +126,8 @@ mod tests {
 
     #[test]
     fn the_namespaces_policy_is_the_one_in_the_snapshot() {
-        let gateway = Gateway { namespace: "vdiwarden-system".to_owned() };
-        snapshot::assert("namespace-policy", &namespace_policy("team", &gateway));
+        let spec = namespace_policy_spec("vdiwarden-system");
+        snapshot::assert("namespace-policy", &namespace_policy("team", &spec));
     }
 
     #[test]

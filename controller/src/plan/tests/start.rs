@@ -113,6 +113,23 @@ fn a_home_in_use_is_waited_for_without_a_pod() {
 }
 
 #[test]
+fn a_home_that_has_no_volume_says_why_once_that_is_known() {
+    let unbound = |why: Option<&str>, pod| {
+        let home = HomeState::Unbound { why: why.map(str::to_owned) };
+        plan(&Observed { home, ..with_pod(fixture::observed(), pod) }, noon())
+    };
+    let quiet = unbound(None, PodState::Unscheduled(Wait::Scheduler));
+    assert_eq!((&quiet.status, quiet.wake), (&fixture::observed().status, Some(noon() + seconds(15))));
+    let told = unbound(Some("no such pool"), PodState::Unscheduled(Wait::Scheduler));
+    assert_eq!(
+        (said(&told), message(&told)),
+        ((Phase::Pending, "HomeUnbound"), "its home has no volume yet: no such pool")
+    );
+    let words = unbound(None, no_node("pod has unbound immediate PersistentVolumeClaims"));
+    assert_eq!(said(&words), (Phase::Pending, "HomeUnbound"));
+}
+
+#[test]
 fn a_session_whose_template_has_no_home_makes_none() {
     let seen = Observed { home: HomeState::NotWanted, ..fixture::observed() };
     let plan = plan(&with_template(seen, |template| template.home = None), noon());

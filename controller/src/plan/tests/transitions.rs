@@ -33,6 +33,7 @@ fn for_each(mut look: impl FnMut(&Observed, Timestamp)) {
         fixture::observed(),
         Observed { place: queued, ..fixture::observed() },
         Observed { home: HomeState::InUse { by: "b".to_owned() }, ..fixture::observed() },
+        Observed { home: HomeState::Unbound { why: Some("no".to_owned()) }, ..fixture::observed() },
         Observed { deleting: true, ..fixture::observed() },
         Observed {
             idle: Some(Idle { since: Timestamp::MIN, as_of: Timestamp::MAX }),
@@ -70,7 +71,7 @@ fn every_plan_settles() {
         assert_eq!(then(&settled, now).status, settled.status, "from {seen:?} at {now}");
         planned += 1;
     });
-    assert_eq!(planned, 5 * 15 * 7 * 3 * 3 * 5);
+    assert_eq!(planned, 6 * 15 * 7 * 3 * 3 * 5);
 }
 
 #[test]
