@@ -32,7 +32,8 @@ impl Storage {
     /// The name of the cluster's default class.
     pub const CLASS: &str = "standard";
 
-    /// Creates the class, and serves it with directories in `directory`.
+    /// Creates the class, and serves it with directories in `directory`. Real nodes see them, unless they are below /mnt,
+    /// /run, /var/lib or /var/log, which a node has of its own (real/node.sh).
     pub async fn start(client: Client, directory: PathBuf) -> Result<Self, Error> {
         create_private_dir(&directory)?;
         let class = json!({

@@ -1,8 +1,12 @@
 //! Events, each told once: its name follows from what it says, so telling it again is refused as already there.
+//!
+//! Those of the core group, because `kubectl describe` sorts events by `lastTimestamp`, which events.k8s.io refuses.
+
+use std::borrow::Cow;
 
 use k8s_openapi::{
-    api::{core::v1::ObjectReference, events::v1::Event},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
+    api::core::v1::{Event, ObjectReference},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, Time},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -39,12 +43,14 @@ fn event(session: &VDISession, news: &News, now: Timestamp) -> Event {
         metadata: ObjectMeta { name: Some(name(session, news)), namespace: session.namespace(), ..Default::default() },
         type_: Some(if news.is_warning { "Warning" } else { "Normal" }.to_owned()),
         reason: Some(news.reason.to_owned()),
-        note: Some(shortened(news.message)),
+        message: Some(shortened(&one_line(news.message))),
         action: Some(news.action.clone()),
         event_time: Some(MicroTime(now)),
-        reporting_controller: Some("vdi-controller".to_owned()),
+        first_timestamp: Some(Time(now)),
+        last_timestamp: Some(Time(now)),
+        reporting_component: Some("vdi-controller".to_owned()),
         reporting_instance: Some("vdi-controller".to_owned()),
-        regarding: Some(ObjectReference { field_path: None, ..session.object_ref(&()) }),
+        involved_object: ObjectReference { field_path: None, ..session.object_ref(&()) },
         ..Default::default()
     }
 }
@@ -54,6 +60,14 @@ fn name(session: &VDISession, news: &News) -> String {
     let digest = Sha256::digest(format!("{uid}\n{}\n{}", news.reason, news.key));
     let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{}.{digest}", session.name_any())
+}
+
+/// Of a log, the last line: events are rows of a table, and the condition has the whole of it.
+fn one_line(message: &str) -> Cow<'_, str> {
+    match (message.split_once('\n'), message.trim_end().rsplit_once('\n')) {
+        (Some((first, _)), Some((_, last))) => format!("{first} ... {last}").into(),
+        _ => message.into(),
+    }
 }
 
 /// The API server takes at most [1024 bytes].
@@ -88,10 +102,20 @@ mod tests {
     }
 
     #[test]
+    fn of_a_log_an_event_has_the_last_line() {
+        assert_eq!(
+            one_line("it crashed with exit code 1 (Error):\none\ntwo\n"),
+            "it crashed with exit code 1 (Error): ... two"
+        );
+        assert_eq!(one_line("suspended"), "suspended");
+        assert_eq!(one_line("ends in a line break\n"), "ends in a line break\n");
+    }
+
+    #[test]
     fn a_long_message_is_cut_between_characters() {
         let long = "ä".repeat(1000);
         let note =
-            event(&fixture::session("a"), &News { message: &long, ..news("CrashLoop", "") }, noon()).note.unwrap();
+            event(&fixture::session("a"), &News { message: &long, ..news("CrashLoop", "") }, noon()).message.unwrap();
         assert!(note.len() <= 1024 && note.ends_with("ä..."), "{}", note.len());
         assert_eq!(shortened("short"), "short");
     }

@@ -154,7 +154,7 @@ fn lost(seen: &Observed, why: Reason, now: Timestamp) -> Plan {
 /// The pod has a node and isn't ready.
 pub fn starting(seen: &Observed, trouble: Option<&Trouble>, now: Timestamp) -> Plan {
     if let Some(Trouble::Crash { crashes: CRASHES.., words, .. }) = trouble {
-        return fail(seen, Reason::CrashLoop, format!("it crashed again and again; the last time, {words}"), now);
+        return fail(seen, Reason::CrashLoop, format!("it crashed again and again; the last time with {words}"), now);
     }
     let was_up = match seen.status.phase {
         Phase::Running => true,

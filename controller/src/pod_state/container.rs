@@ -54,15 +54,16 @@ fn words_of(message: Option<&String>, container: &ContainerStatus) -> String {
     message.cloned().unwrap_or_else(|| format!("image {:?}", container.image))
 }
 
-/// With its exit code, and what it wrote last: the kubelet keeps up to 2 KiB of that (see the pod's
-/// terminationMessagePolicy).
+/// Its exit code, and what it wrote last: the kubelet keeps up to 2 KiB of that (see the pod's terminationMessagePolicy).
+/// More than one line of it begins on a line of its own.
 pub fn last_words(end: &ContainerStateTerminated) -> String {
     const LINES: usize = 20;
     let reason = end.reason.as_deref().unwrap_or("no reason given");
-    let what = format!("the desktop ended with exit code {} ({reason})", end.exit_code);
+    let what = format!("exit code {} ({reason})", end.exit_code);
     let log: Vec<&str> = end.message.iter().flat_map(|text| text.trim().lines()).collect();
     match &log[log.len().saturating_sub(LINES)..] {
         [] => what,
-        lines => format!("{what}: {}", lines.join("\n")),
+        [line] => format!("{what}: {line}"),
+        lines => format!("{what}:\n{}", lines.join("\n")),
     }
 }

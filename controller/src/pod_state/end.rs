@@ -27,6 +27,7 @@ impl End {
         }
         let mut containers = status.container_statuses.iter().flatten();
         let end = containers.find_map(|container| container.state.as_ref()?.terminated.as_ref());
-        Self::Desktop(end.map_or_else(|| "the desktop ended".to_owned(), last_words))
+        let how = end.map_or_else(String::new, |end| format!(" with {}", last_words(end)));
+        Self::Desktop(format!("the desktop ended{how}"))
     }
 }

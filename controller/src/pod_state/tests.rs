@@ -59,7 +59,7 @@ fn a_crash_is_counted_once_through_all_states_that_the_kubelet_shows_of_it() {
     let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
     let running = json!({ "running": { "startedAt": "2026-01-01T12:00:00Z" } });
     let crash = |crashes| {
-        let words = "the desktop ended with exit code 134 (Error): no screens".to_owned();
+        let words = "exit code 134 (Error): no screens".to_owned();
         Some(Trouble::Crash { crashes, out_of_memory: false, words })
     };
     assert_eq!(trouble(0, running.clone(), json!({})), None);
@@ -72,7 +72,7 @@ fn a_crash_is_counted_once_through_all_states_that_the_kubelet_shows_of_it() {
 #[test]
 fn running_out_of_memory_is_told_from_other_crashes() {
     let end = json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
-    let words = "the desktop ended with exit code 137 (OOMKilled)".to_owned();
+    let words = "exit code 137 (OOMKilled)".to_owned();
     assert_eq!(trouble(0, end, json!({})), Some(Trouble::Crash { crashes: 1, out_of_memory: true, words }));
 }
 
@@ -81,7 +81,7 @@ fn of_a_long_log_the_last_twenty_lines_are_told() {
     let log: Vec<String> = (1..=50).map(|n| format!("line {n}")).collect();
     let end = json!({ "terminated": { "exitCode": 1, "reason": "Error", "message": log.join("\n") } });
     let Some(Trouble::Crash { words, .. }) = trouble(0, end, json!({})) else { panic!() };
-    assert!(words.contains("(Error): line 31\nline 32\n") && words.ends_with("\nline 50"), "{words}");
+    assert!(words.contains("(Error):\nline 31\nline 32\n") && words.ends_with("\nline 50"), "{words}");
 }
 
 #[test]

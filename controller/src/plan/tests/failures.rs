@@ -50,7 +50,7 @@ fn a_desktop_that_crashes_again_and_again_fails_its_session_with_its_last_words(
     for before in [fixture::observed(), running()] {
         let plan = plan(&with_pod(before, crashed(4)), noon());
         assert_eq!(said(&plan), (Phase::Failed, "CrashLoop"));
-        assert_eq!(message(&plan), "it crashed again and again; the last time, exit code 1");
+        assert_eq!(message(&plan), "it crashed again and again; the last time with exit code 1");
     }
 }
 
