@@ -104,6 +104,30 @@ async fn a_directory_has_one_cluster_at_a_time_and_keeps_only_logs() {
 }
 
 #[tokio::test]
+async fn servers_that_crash_come_back_with_their_data() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = ControlPlane::start(directory.path(), &[]).await.unwrap();
+    let [etcd, apiserver, ..] = cluster.servers();
+    let namespaces: Api<Namespace> = Api::all(cluster.admin());
+    for (name, server) in [("before-etcd", etcd), ("before-the-api-server", apiserver)] {
+        let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+        let before = server.pid().unwrap();
+        server.crash(1).unwrap();
+        until(30, || server.pid().is_some_and(|pid| pid != before)).await;
+        within(60, async {
+            while namespaces.get_opt(name).await.ok().flatten().is_none() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+    }
+    drop(cluster);
+    assert_eq!(servers_in(directory.path()), Vec::<PathBuf>::new());
+    assert!(!directory.path().join("data").exists());
+}
+
+#[tokio::test]
 async fn servers_die_when_their_owner_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let mut owner = Command::new(std::env::current_exe().unwrap())

@@ -36,6 +36,8 @@ pub struct Request {
     pub resource: String,
     /// Empty where there is none.
     pub namespace: String,
+    /// Empty for many objects, and for one that is created.
+    pub name: String,
 }
 
 impl Request {
@@ -101,6 +103,8 @@ struct ObjectRef<'a> {
     subresource: Cow<'a, str>,
     #[serde(borrow, default)]
     namespace: Cow<'a, str>,
+    #[serde(borrow, default)]
+    name: Cow<'a, str>,
 }
 
 /// A watch is in the log when it begins and again when it ends: it is counted once.
@@ -115,6 +119,7 @@ fn parse(line: &str) -> Result<Option<Request>> {
         verb: verb.into_owned(),
         resource: format!("{}{slash}{}", object_ref.resource, object_ref.subresource),
         namespace: object_ref.namespace.into_owned(),
+        name: object_ref.name.into_owned(),
     }))
 }
 

@@ -1,6 +1,10 @@
 //! Where it happens: a cluster, and controllers that reach it through a proxy.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
@@ -34,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A controller that asks for nothing for so long is not in the middle of something.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// How often something may be asked for of one object, through all the faults of a run.
+const MOST: usize = 60;
+
 /// How controllers are started, besides where they listen.
 ///
 /// Alone: after a crash, another one would first wait until the lease is over.
@@ -42,6 +49,8 @@ const CONTROLLER_FLAGS: &[&str] = &["--leader-elect=false"];
 pub struct Arena {
     pub stack: Stack,
     pub proxy: Proxy,
+    /// Leads to the proxy.
+    kubeconfig: PathBuf,
     _nodes: SimulatedNodes,
     /// One scenario at a time: a controller sees all namespaces. It counts them.
     turn: Mutex<usize>,
@@ -57,7 +66,15 @@ impl Arena {
         let stack = Stack::without_controller(directory, settings).await?;
         let nodes = SimulatedNodes::start(&stack.cluster, 5, 32).await?;
         let proxy = Proxy::start(stack.cluster.client(&controller()).await?).await?;
-        let arena = Self { stack, proxy, _nodes: nodes, turn: Mutex::new(0) };
+        let kubeconfig = stack.controller_launch()?.kubeconfig.with_file_name("proxy.kubeconfig");
+        // The proxy knows who the controller is.
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "proxy", "users": [],
+            "clusters": [{ "name": "proxy", "cluster": { "server": format!("http://{}", proxy.address) } }],
+            "contexts": [{ "name": "proxy", "context": { "cluster": "proxy", "user": "" } }],
+        });
+        std::fs::write(&kubeconfig, config.to_string())?;
+        let arena = Self { stack, proxy, kubeconfig, _nodes: nodes, turn: Mutex::new(0) };
         actions::templates(&arena).await?;
         Ok(arena)
     }
@@ -93,15 +110,7 @@ impl Arena {
 
     /// The same, with changes to how it is started.
     pub fn launch(&self, launch: ControllerLaunch) -> Result<Replica> {
-        let kubeconfig = launch.kubeconfig.with_file_name("proxy.kubeconfig");
-        // The proxy knows who the controller is.
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "proxy", "users": [],
-            "clusters": [{ "name": "proxy", "cluster": { "server": format!("http://{}", self.proxy.address) } }],
-            "contexts": [{ "name": "proxy", "context": { "cluster": "proxy", "user": "" } }],
-        });
-        std::fs::write(&kubeconfig, config.to_string())?;
-        self.stack.launch(ControllerLaunch { kubeconfig, ..launch })
+        self.stack.launch(ControllerLaunch { kubeconfig: self.kubeconfig.clone(), ..launch })
     }
 
     /// Waits until all is calm, and then looks whether anything is left of what happened.
@@ -145,6 +154,19 @@ impl Arena {
         let wrong = invariants::violations(&self.see(space, &lasting).await?);
         ensure!(wrong.is_empty(), "with a fresh controller, {wrong:#?}");
         fresh.kill()?;
+        self.asked_within_reason(space)
+    }
+
+    /// Nothing was asked for again and again.
+    fn asked_within_reason(&self, space: &Space) -> Result<()> {
+        let mut counts = BTreeMap::<(String, String), usize>::new();
+        for request in audit::since(&self.stack.cluster, 0)? {
+            if request.user == controller().name && request.namespace == space.name && !request.is_of_the_idle() {
+                *counts.entry((request.what(), request.name)).or_default() += 1;
+            }
+        }
+        counts.retain(|_, count| *count > MOST);
+        ensure!(counts.is_empty(), "the controller has asked for the same too often: {counts:#?}");
         Ok(())
     }
 

@@ -4,12 +4,14 @@ use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
+use kube::runtime::wait::await_condition;
 use tokio::time::sleep;
+use vdi_api::{Phase, VDISession};
 
-use super::{Arena, Length, actions::LASTING};
+use super::{Arena, Length, actions::LASTING, invariants::phase};
 use crate::{
-    objects::{Space, create, session, wait_gone},
-    stack::{ControllerLaunch, Replica},
+    objects::{Space, create, session},
+    stack::ControllerLaunch,
 };
 
 /// How long a short session runs, in seconds.
@@ -36,33 +38,36 @@ pub async fn own_clock_jumps(arena: &Arena, space: &Space, length: Length) -> Re
         "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
     ];
     command.extend(launch.command);
-    let controller = arena.launch(ControllerLaunch { command, ..launch })?;
-    jump(arena, space, length, controller, |days| {
+    let flags = [launch.flags, vec!["--log=vdi_controller=debug".to_owned()]].concat();
+    let controller = arena.launch(ControllerLaunch { command, flags, ..launch })?;
+    let lasting = jump(space, |days| {
         // In one step: it must not be read while it is empty.
         let next = file.with_extension("next");
         std::fs::write(&next, format!("{days:+}d"))?;
         Ok(std::fs::rename(&next, &file)?)
     })
-    .await
+    .await?;
+    let log = controller.log()?;
+    for day in [-24, 24] {
+        let day = Timestamp::now().checked_add(SignedDuration::from_hours(day))?.strftime("%Y-%m-%d").to_string();
+        ensure!(log.contains(&format!("\"timestamp\":\"{day}")), "it was never {day} for the controller");
+    }
+    arena.check(space, vec![controller], lasting, length).await
 }
 
 /// The `Date` of what the API server answers.
 pub async fn dates_jump(arena: &Arena, space: &Space, length: Length) -> Result<()> {
     let controller = arena.controller()?;
-    jump(arena, space, length, controller, |days| {
+    let lasting = jump(space, |days| {
         arena.proxy.shift_dates(SignedDuration::from_hours(24 * days));
         Ok(())
     })
-    .await
+    .await?;
+    arena.check(space, vec![controller], lasting, length).await
 }
 
-async fn jump(
-    arena: &Arena,
-    space: &Space,
-    length: Length,
-    controller: Replica,
-    set: impl Fn(i64) -> Result<()>,
-) -> Result<()> {
+/// Lets it be another day, and back. Returns the sessions that nobody has ended.
+async fn jump(space: &Space, set: impl Fn(i64) -> Result<()>) -> Result<BTreeSet<String>> {
     let mut lasting = BTreeSet::new();
     for (number, days) in [0, 1, -1, 0].into_iter().enumerate() {
         set(days)?;
@@ -79,7 +84,9 @@ async fn jump(
             start.duration_since(began).abs() < SignedDuration::from_secs(OFF),
             "{days:+} days: it began at {start}"
         );
-        wait_gone(&space.sessions, &ends).await?;
+        // It goes when the garbage collector gets to it, which is not the controller's time.
+        let is_over = |session: Option<&VDISession>| session.is_none_or(|session| phase(session) == Phase::Terminating);
+        await_condition(space.sessions.clone(), &ends, is_over).await?;
         let ran = Timestamp::now().duration_since(began).as_secs();
         ensure!((ran - SHORT).abs() <= OFF, "{days:+} days: {SHORT} s were {ran} s");
         // What is there already is looked at again.
@@ -93,7 +100,7 @@ async fn jump(
             space.wait_running(name).await.with_context(|| format!("{days:+} days"))?;
         }
     }
-    arena.check(space, vec![controller], lasting, length).await
+    Ok(lasting)
 }
 
 /// Where Debian's package puts it, below the folder of the architecture.
