@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::core::v1::Event;
 use kube::{Api, Client, api::ListParams};
 
 use crate::{
@@ -31,9 +31,9 @@ pub async fn read(seen: &Observed, client: &Client, now: Timestamp) -> HomeState
 
 async fn last_warning(claim: &str, namespace: &str, client: &Client) -> Option<String> {
     let events: Api<Event> = Api::namespaced(client.clone(), namespace);
-    let fields = format!("regarding.kind=PersistentVolumeClaim,regarding.name={claim},type=Warning");
+    let fields = format!("involvedObject.kind=PersistentVolumeClaim,involvedObject.name={claim},type=Warning");
     match events.list(&ListParams::default().fields(&fields)).await {
-        Ok(list) => list.items.into_iter().max_by_key(|event| event.metadata.creation_timestamp.clone())?.note,
+        Ok(list) => list.items.into_iter().max_by_key(|event| event.metadata.creation_timestamp.clone())?.message,
         Err(error) => {
             tracing::warn!(%error, claim, namespace, "why it has no volume can't be read");
             None
