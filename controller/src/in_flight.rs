@@ -15,7 +15,9 @@ use vdi_api::VDISession;
 use crate::plan::Notice;
 
 /// A watch that takes longer than this is broken, and then asking in vain does no harm.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// In this time an interrupted watch has begun again, unless the API server is gone.
+pub const BROKEN_WATCH: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub struct InFlight {
@@ -23,8 +25,10 @@ pub struct InFlight {
     replaced: Mutex<HashMap<ObjectRef<VDISession>, String>>,
     /// When a session's pod was created.
     created: Mutex<HashMap<ObjectRef<VDISession>, Instant>>,
-    /// When a namespace's network policy was written. Held while it is being written: the others wait for it.
-    protected: tokio::sync::Mutex<HashMap<String, Instant>>,
+    /// When a namespace's network policy was written.
+    protected: Mutex<HashMap<String, Instant>>,
+    /// Held while one is being written: the others wait for it.
+    protecting: tokio::sync::Mutex<()>,
     /// The latest notice that was given of each session, by its key.
     told: Mutex<HashMap<ObjectRef<VDISession>, HashMap<&'static str, String>>>,
 }
@@ -55,20 +59,23 @@ impl InFlight {
         created.insert(ObjectRef::from_obj(session), Instant::now());
     }
 
-    /// Protects a namespace, unless that was done a moment ago.
+    /// Protects a namespace, unless that was done and hasn't been seen yet.
     pub async fn protect<T: Default, E>(
         &self,
         namespace: &str,
         write: impl AsyncFnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut protected = self.protected.lock().await;
-        protected.retain(|_, when| when.elapsed() < PATIENCE);
-        if protected.contains_key(namespace) {
+        let _alone = self.protecting.lock().await;
+        if lock(&self.protected).get(namespace).is_some_and(|when| when.elapsed() < BROKEN_WATCH) {
             return Ok(T::default());
         }
         let result = write().await?;
-        protected.insert(namespace.to_owned(), Instant::now());
+        lock(&self.protected).insert(namespace.to_owned(), Instant::now());
         Ok(result)
+    }
+
+    pub fn policy_seen(&self, namespace: &str) {
+        lock(&self.protected).remove(namespace);
     }
 
     /// Whether the notice wasn't given yet, as far as is remembered. It counts as given now.

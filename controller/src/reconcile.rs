@@ -125,6 +125,9 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
     if observed.pod != PodState::Absent {
         in_flight.pod_seen(session);
     }
+    if observed.missing_policy.is_none() {
+        in_flight.policy_seen(&observed.namespace);
+    }
     observed.renderer = renderer::read(&observed).await;
     observed.home = volume::read(&observed, client, now).await;
     let mut plan = plan(&observed, now);
@@ -136,8 +139,8 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
         }
         let outcome = match action {
             Action::ProtectNamespace(_) => {
-                // Where that was done a moment ago, whether it has come to stay is looked at again.
-                wake = wake.into_iter().chain([in_flight::PATIENCE]).min();
+                // Whether it has come to stay is looked at again, should its watch not show it.
+                wake = wake.into_iter().chain([in_flight::BROKEN_WATCH]).min();
                 in_flight.protect(&observed.namespace, async || apply(action, &observed, client).await).await?
             }
             _ => apply(action, &observed, client).await?,

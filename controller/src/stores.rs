@@ -1,6 +1,6 @@
 //! The objects that the controller watches, kept in memory, without what it never reads.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::{
@@ -16,6 +16,7 @@ use kube::{
     runtime::{
         WatchStreamExt,
         reflector::{self, ObjectRef, Store, store::Writer},
+        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
@@ -73,6 +74,27 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
     Stores { sessions, templates, pods, claims, policies, priorities, complete: completed, watches: watches.into() }
 }
 
+/// Between the attempts to begin an interrupted watch again: short, as what isn't seen isn't looked after, and never none, as an
+/// API server that is coming back is asked by everybody.
+#[derive(Default)]
+struct Pause(u32);
+
+impl Iterator for Pause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        const LONGEST: u32 = 4;
+        self.0 = (self.0 + 1).min(LONGEST);
+        Some(Duration::from_millis(250 << self.0))
+    }
+}
+
+impl Backoff for Pause {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
 #[derive(Clone)]
 struct Watch {
     client: Client,
@@ -93,7 +115,8 @@ impl Watch {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let events = watcher(Api::all(self.client.clone()), config).default_backoff().modify(trim).reflect(writer);
+        let events =
+            watcher(Api::all(self.client.clone()), config).backoff(Pause::default()).modify(trim).reflect(writer);
         let mut is_complete = false;
         let mut handle = move |event: watcher::Result<Event<K>>| match event {
             Ok(Event::Apply(object) | Event::Delete(object)) => self.queue.add(concerns(&object, &self.sessions)),

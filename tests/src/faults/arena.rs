@@ -206,6 +206,7 @@ impl Arena {
             // In this order: a pod that is made in between has its session.
             pods: space.pods.list(&ListParams::default().labels(OURS)).await?.items,
             sessions: space.sessions.list(&ListParams::default()).await?.items,
+            templates: Api::all(self.stack.cluster.admin()).list(&ListParams::default()).await?.items,
             now: Timestamp::now(),
             lasting: lasting.clone(),
         })

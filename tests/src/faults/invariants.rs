@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use vdi_api::{Phase, VDISession};
+use vdi_api::{Phase, VDISession, VDITemplate};
 
 /// The label selector of the controller's pods.
 pub const OURS: &str = "app.kubernetes.io/managed-by=vdiwarden";
@@ -40,6 +40,7 @@ pub struct Seen {
     pub sessions: Vec<VDISession>,
     /// Those that the controller made.
     pub pods: Vec<Pod>,
+    pub templates: Vec<VDITemplate>,
     pub now: Timestamp,
     /// The sessions that nobody has ended: they have to be there, and not Failed.
     pub lasting: BTreeSet<String>,
@@ -63,7 +64,13 @@ pub fn violations(seen: &Seen) -> Vec<String> {
             Some(_) => None,
         }
     });
-    sessions.chain(pods).chain(lost).collect()
+    let counts = seen.templates.iter().filter_map(|template| {
+        let count = seen.sessions.iter().filter(|session| session.spec.template == template.name_any()).count();
+        let told = template.status.as_ref().map_or(0, |status| status.sessions);
+        (told != count as i64)
+            .then(|| format!("template {}: {count} sessions, and it says {told}", template.name_any()))
+    });
+    sessions.chain(pods).chain(lost).chain(counts).collect()
 }
 
 fn of_session(session: &VDISession, pods: &[&Pod], now: Timestamp) -> Option<String> {
@@ -175,7 +182,8 @@ mod tests {
     }
 
     fn wrong(session: VDISession, pods: &[Pod]) -> String {
-        let seen = Seen { sessions: vec![session], pods: pods.to_vec(), now: now(), lasting: ["a".to_owned()].into() };
+        let lasting = ["a".to_owned()].into();
+        let seen = Seen { sessions: vec![session], pods: pods.to_vec(), now: now(), lasting, ..Seen::default() };
         violations(&seen).join("; ")
     }
 
