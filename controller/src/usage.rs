@@ -12,7 +12,7 @@ use vdi_api::VDITemplate;
 use crate::stores::Stores;
 
 /// A count that is a few seconds old does for people, and costs one write however many sessions come and go meanwhile.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Never returns.
 pub async fn follow(stores: &Stores, client: &Client) {
