@@ -112,7 +112,9 @@ impl Asked {
 }
 
 fn problems(granted: &Rights, asked: &Asked) -> Vec<String> {
-    let lacking = asked.forbidden.iter().map(|(right, count)| format!("  it may not {right}, and tried {count} times"));
+    // An API server that has just started forbids for a moment what it allows from then on: it hasn't read the roles yet.
+    let lacking = asked.forbidden.iter().filter(|(right, _)| !asked.allowed.contains(*right));
+    let lacking = lacking.map(|(right, count)| format!("  it may not {right}, and tried {count} times"));
     let has_reason = |right: &&String| UNUSED.iter().any(|(unused, _)| unused == right);
     let unused = granted.difference(&asked.allowed).filter(|right| !has_reason(right));
     let unused = unused.map(|right| format!("  it may {right}, and never did"));
@@ -138,7 +140,7 @@ mod tests {
         ))
         .unwrap();
         let mut asked = Asked::default();
-        for (verb, decision) in [("get", "allow"), ("list", "forbid"), ("list", "forbid")] {
+        for (verb, decision) in [("get", "forbid"), ("get", "allow"), ("list", "forbid"), ("list", "forbid")] {
             asked.add(&event(verb, "pods", decision));
         }
         let expected = ["  it may not list pods, and tried 2 times", "  it may delete pods, and never did"];

@@ -12,12 +12,14 @@ use anyhow::{Context, Result, ensure};
 use axum::{Router, body::Bytes, routing::post};
 use futures::future::try_join_all;
 use jiff::Timestamp;
+use kube::{Api, ResourceExt};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value, trace::v1::Span,
 };
 use prost::Message;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Mutex};
+use vdi_api::{VDISession, VDITemplate};
 use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
     audit, http,
@@ -251,8 +253,9 @@ fn idle_replicas_ask_for_nothing_but_the_lease_and_without_leader_election_for_n
     })
 }
 
-/// What the controllers ask for in a while to come, after a moment for what is still going on.
+/// What the controllers ask for in a while to come, once all is told and after a moment for what is still going on.
 async fn asked_in(stack: &Stack, time: Duration) -> Result<audit::Requests> {
+    wait_until_counted(stack).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let began = Timestamp::now();
     tokio::time::sleep(time).await;
@@ -265,6 +268,23 @@ async fn asked_in(stack: &Stack, time: Duration) -> Result<audit::Requests> {
         }
     }
     Ok(asked)
+}
+
+/// Templates tell how many sessions they have some seconds after that has changed.
+async fn wait_until_counted(stack: &Stack) -> Result<()> {
+    let templates: Api<VDITemplate> = Api::all(stack.cluster.admin());
+    let sessions: Api<VDISession> = Api::all(stack.cluster.admin());
+    loop {
+        let sessions = sessions.list(&Default::default()).await?.items;
+        let is_told = |template: &VDITemplate| {
+            let count = sessions.iter().filter(|session| session.spec.template == template.name_any()).count();
+            template.status.as_ref().map_or(0, |status| status.sessions) == count as i64
+        };
+        if templates.list(&Default::default()).await?.items.iter().all(is_told) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// What a controller says that has no cluster to talk to: first of all, its settings.
