@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, ObjectReference},
     apimachinery::pkg::apis::meta::v1::{MicroTime, Time},
@@ -12,10 +13,9 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ObjectMeta, PostParams},
 };
-use sha2::{Digest, Sha256};
 use vdi_api::VDISession;
 
-use jiff::Timestamp;
+use crate::digest;
 
 /// What there is to tell.
 pub struct News<'a> {
@@ -57,8 +57,7 @@ fn event(session: &VDISession, news: &News, now: Timestamp) -> Event {
 
 fn name(session: &VDISession, news: &News) -> String {
     let uid = session.uid().unwrap_or_default();
-    let digest = Sha256::digest(format!("{uid}\n{}\n{}", news.reason, news.key));
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest::short(&format!("{uid}\n{}\n{}", news.reason, news.key));
     format!("{}.{digest}", session.name_any())
 }
 

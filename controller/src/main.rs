@@ -6,6 +6,7 @@ mod activity;
 mod apply;
 mod client;
 mod clock;
+mod digest;
 mod events;
 mod fence;
 mod fetch;

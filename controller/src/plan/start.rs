@@ -119,7 +119,7 @@ fn queued(seen: &Observed, place: &Place, template: &Template, now: Timestamp) -
     let message = format!("no {} is free: {ahead} {sessions} ahead, since {}", template.gpu.name(), place.since);
     let status = VDISessionStatus {
         pod_name: None,
-        queue: Some(QueueStatus { ahead, since: Time(place.since) }),
+        queue: Some(QueueStatus { ahead, ..queue_status(place) }),
         ..status(seen, Reason::Queued, message, now)
     };
     Plan::publish(status).wake_by(Some(after(now, LOOK_AGAIN)))
@@ -131,9 +131,9 @@ fn queue_status(place: &Place) -> QueueStatus {
 
 /// The pod has been deleted by somebody else. Its absence will be the next event, and then there is a new one.
 pub fn leaving(seen: &Observed, why: Reason, now: Timestamp) -> Plan {
-    match (seen.status.phase, seen.reason()) {
+    match seen.status.phase {
         // It never got as far as a node, was put in the queue, or has been told.
-        (Phase::Pending, _) => Plan::publish(seen.status.clone()),
+        Phase::Pending => Plan::publish(seen.status.clone()),
         _ => lost(seen, why, now),
     }
 }

@@ -3,11 +3,11 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 use kube::api::ObjectMeta;
-use sha2::{Digest, Sha256};
 use vdi_api::{Email, HomeScope, HostLabel};
 
 use super::{labels, owner, strings};
 use crate::{
+    digest,
     observe::{Observed, Spec},
     template::{Home, Template},
 };
@@ -21,13 +21,12 @@ pub fn home_name(session: &str, spec: &Spec, home: &Home) -> String {
     }
 }
 
-/// The first part is for people; the second, 64 bits of a digest of the whole address, is what makes it the user's own.
+/// The first part is for people; the second, a digest of the whole address, is what makes it the user's own.
 fn name_of_user(user: &Email, template: &str) -> String {
     let label = HostLabel::of_user(user);
     let label = label.as_str().get(..30).unwrap_or(label.as_str()).trim_end_matches('-');
     // A line break is in no address.
-    let digest = Sha256::digest(format!("{}\n{template}", user.normalized()));
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest::short(&format!("{}\n{template}", user.normalized()));
     format!("vdi-home-{label}-{digest}")
 }
 
