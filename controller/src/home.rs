@@ -17,7 +17,7 @@ use crate::{
     observe::Spec,
     pod_state::has_ended,
     resources::{HOME_ANNOTATION, home_name, pod_name},
-    stores::Stores,
+    stores::{LeanPod, Stores},
     template::Template,
 };
 
@@ -74,7 +74,7 @@ impl Homes {
     }
 
     /// An error names the session that holds it.
-    fn hold(&self, key: (String, String), session: &str, pods: &Store<Pod>) -> Result<(), String> {
+    fn hold(&self, key: (String, String), session: &str, pods: &Store<LeanPod>) -> Result<(), String> {
         let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
         let holders = holders.get_or_insert_with(|| held_by_pods(pods));
         if holders.len() > 2 * pods.len() + 64 {
@@ -95,7 +95,7 @@ fn is_bound(claim: &PersistentVolumeClaim) -> bool {
 }
 
 impl Holder {
-    fn is_live(&self, (namespace, claim): &(String, String), pods: &Store<Pod>) -> bool {
+    fn is_live(&self, (namespace, claim): &(String, String), pods: &Store<LeanPod>) -> bool {
         let pod = pods.get(&ObjectRef::new(&pod_name(&self.session)).within(namespace));
         match pod {
             Some(pod) => home_of(&pod) == Some(claim) && !has_ended(&pod),
@@ -108,7 +108,7 @@ fn home_of(pod: &Pod) -> Option<&String> {
     pod.annotations().get(HOME_ANNOTATION)
 }
 
-fn held_by_pods(pods: &Store<Pod>) -> HashMap<(String, String), Holder> {
+fn held_by_pods(pods: &Store<LeanPod>) -> HashMap<(String, String), Holder> {
     let held = |pod: &Pod| {
         let session = pod.name_any().strip_prefix(&pod_name(""))?.to_owned();
         let key = (pod.namespace()?, home_of(pod)?.clone());
@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    fn pods(list: serde_json::Value) -> Store<Pod> {
+    fn pods(list: serde_json::Value) -> Store<LeanPod> {
         let (store, mut writer) = reflector::store();
         for pod in list.as_array().unwrap() {
             writer.apply_watcher_event(&Event::Apply(serde_json::from_value(pod.clone()).unwrap()));

@@ -63,7 +63,8 @@ use crate::{
     settings::{LogFormat, Settings},
 };
 
-#[tokio::main]
+// One thread has room for thousands of sessions, and the wake-ups of several cost more than they save.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let settings = Settings::load();
     let identity = leader::identity();

@@ -1,7 +1,7 @@
 //! Step one: what is known about a session, from memory alone, parsed once.
 
 use jiff::Timestamp;
-use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use vdi_api::{Email, Gpus, Invalid, Memory, Phase, Timeout, VDISession, VDISessionSpec, VDISessionStatus};
 
@@ -14,7 +14,7 @@ use crate::{
     pod_state::PodState,
     reason::Reason,
     resources::{self, ATTEMPT_ANNOTATION, NAMESPACE_POLICY, pod_name},
-    stores::Stores,
+    stores::{LeanPod, Stores},
     template::Template,
     terms::Terms,
 };
@@ -149,7 +149,7 @@ fn wants_pod(session: &VDISession) -> bool {
     !is_ending && !session.spec.suspend && session.meta().deletion_timestamp.is_none()
 }
 
-fn attempt(pod: &Pod) -> i64 {
+fn attempt(pod: &LeanPod) -> i64 {
     pod.annotations().get(ATTEMPT_ANNOTATION).and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 

@@ -26,6 +26,7 @@ use crate::{
 };
 
 pub use status::status;
+use status::status_after;
 pub use warning::Notice;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -55,10 +56,10 @@ pub enum Action {
 /// What to do about a session. `now` is in whole seconds, as Kubernetes keeps times.
 pub fn plan(seen: &Observed, now: Timestamp) -> Plan {
     let plan = decide(seen, now);
-    let looked = Observed { status: plan.status.clone(), ..seen.clone() };
+    let next_look = deadline::next_look(seen, &plan.status, now);
     let mut plan = match plan.status.phase {
         Phase::Terminating | Phase::Failed => plan,
-        _ => plan.wake_by(deadline::next_look(&looked, now)),
+        _ => plan.wake_by(next_look),
     };
     if let Some(policy) = seen.missing_policy.clone().filter(|_| plan.leaves_a_pod(seen)) {
         plan.actions.insert(0, Action::ProtectNamespace(policy));
@@ -74,7 +75,7 @@ fn decide(seen: &Observed, now: Timestamp) -> Plan {
     if seen.status.phase == Phase::Failed {
         return end::failed(seen, now);
     }
-    if let Some(deadline) = deadline::of_session(seen).filter(|deadline| deadline.is_over(seen, now)) {
+    if let Some(deadline) = deadline::of_session(seen, &seen.status).filter(|deadline| deadline.is_over(seen, now)) {
         return end::expired(seen, &deadline, now);
     }
     if seen.spec.as_ref().is_ok_and(|spec| spec.suspend) {
@@ -101,7 +102,7 @@ fn suspend(seen: &Observed, now: Timestamp) -> Plan {
             let message = "suspended: it holds no GPU; set spec.suspend to false to go on".to_owned();
             Plan::publish(VDISessionStatus {
                 failed_pods: 0,
-                ..status(&seen.stopped(), Reason::Suspended, message, now)
+                ..status_after(&stopped(&seen.status), seen, Reason::Suspended, message, now)
             })
         }
         PodState::Leaving(_) => Plan::publish(seen.status.clone()),
@@ -109,14 +110,12 @@ fn suspend(seen: &Observed, now: Timestamp) -> Plan {
     }
 }
 
-impl Observed {
-    /// Without what it had from running: neither a pod nor a clock.
-    fn stopped(&self) -> Self {
-        let status =
-            VDISessionStatus { pod_name: None, start_time: None, template_generation: None, ..self.status.clone() };
-        Self { status, ..self.clone() }
-    }
+/// Without what it had from running: neither a pod nor a clock.
+fn stopped(status: &VDISessionStatus) -> VDISessionStatus {
+    VDISessionStatus { pod_name: None, start_time: None, template_generation: None, ..status.clone() }
+}
 
+impl Observed {
     /// What the user was last told, when it was for this reason.
     fn message_of(&self, reason: Reason) -> Option<String> {
         let ready = self.status.ready().filter(|ready| ready.reason == reason.to_string())?;

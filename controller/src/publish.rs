@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 use kube::{
-    Api, Client, ResourceExt,
+    Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
+    core::Request,
 };
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vdi_api::{VDISession, VDISessionStatus};
 
@@ -37,15 +39,29 @@ pub async fn publish(
         "metadata": { "resourceVersion": session.resource_version() },
         "status": merge_patch(&current, status)?,
     });
-    let sessions: Api<VDISession> = Api::namespaced(client.clone(), &session.namespace().unwrap_or_default());
-    let written = match sessions.patch_status(&session.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await
-    {
+    let sessions = Request::new(VDISession::url_path(&(), session.namespace().as_deref()));
+    let patch = sessions
+        .patch_subresource("status", &session.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+        .map_err(|error| PublishError::Status(Box::new(kube::Error::BuildRequest(error))))?;
+    let written = match client.request::<Written>(patch).await {
         Ok(written) => written,
         Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(false),
         Err(error) => return Err(PublishError::Status(Box::new(error))),
     };
     tell(session, &current, status, client, now).await;
-    Ok(written.resource_version() != session.resource_version())
+    Ok(written.metadata.resource_version != session.resource_version())
+}
+
+/// All that is read of the answer.
+#[derive(Deserialize)]
+struct Written {
+    metadata: WrittenMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenMeta {
+    resource_version: Option<String>,
 }
 
 /// RFC 7396: only what differs, with `null` for what goes.

@@ -1,11 +1,13 @@
 //! The objects that the controller watches, kept in memory, without what it never reads.
 
+mod lean_pod;
+
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::{
     api::{
-        core::v1::{PersistentVolumeClaim, Pod, PodSpec, PodStatus},
+        core::v1::PersistentVolumeClaim,
         networking::v1::NetworkPolicy,
         scheduling::v1::PriorityClass,
     },
@@ -26,13 +28,15 @@ use tokio::{
 };
 use vdi_api::{VDISession, VDITemplate};
 
+pub use lean_pod::LeanPod;
+
 use crate::{metrics::Counters, queue::Queue, resources::OURS};
 
 #[derive(Clone, Debug)]
 pub struct Stores {
     pub sessions: Store<VDISession>,
     pub templates: Store<VDITemplate>,
-    pub pods: Store<Pod>,
+    pub pods: Store<LeanPod>,
     /// The homes that this controller made.
     pub claims: Store<PersistentVolumeClaim>,
     pub policies: Store<NetworkPolicy>,
@@ -67,7 +71,7 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
         watch.clone().spawn(session_writer, everything.clone(), forget_managers, itself),
         watch.clone().spawn(template_writer, everything.clone(), forget_managers, waiting_for),
         watch.clone().spawn(priority_writer, everything, forget_managers, nobody),
-        watch.clone().spawn(pod_writer, ours.clone(), trim_pod, owner),
+        watch.clone().spawn(pod_writer, ours.clone(), |_| {}, owner),
         watch.clone().spawn(claim_writer, ours.clone(), trim_claim, nobody),
         watch.spawn(policy_writer, ours, forget_managers, in_its_namespace),
     ];
@@ -181,7 +185,7 @@ fn itself(session: &VDISession, _: &Store<VDISession>) -> Vec<ObjectRef<VDISessi
     vec![ObjectRef::from_obj(session)]
 }
 
-fn owner(pod: &Pod, _: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
+fn owner(pod: &LeanPod, _: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
     let namespace = pod.namespace().unwrap_or_default();
     let owners =
         pod.owner_references().iter().filter_map(|owner| ObjectRef::from_owner_ref(Some(&namespace), owner, ()));
@@ -209,21 +213,6 @@ fn nobody<K>(_: &K, _: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
 
 fn forget_managers(object: &mut impl ResourceExt) {
     object.managed_fields_mut().clear();
-}
-
-/// A pod is read for its place and its state only; the rest is most of its size.
-fn trim_pod(pod: &mut Pod) {
-    forget_managers(pod);
-    pod.spec = pod.spec.take().map(|spec| PodSpec { node_name: spec.node_name, ..Default::default() });
-    pod.status = pod.status.take().map(|status| PodStatus {
-        phase: status.phase,
-        reason: status.reason,
-        message: status.message,
-        conditions: status.conditions,
-        container_statuses: status.container_statuses,
-        pod_ip: status.pod_ip,
-        ..Default::default()
-    });
 }
 
 /// Of a home it is enough to know that it is there, and has a volume.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use vdi_api::{Expiry, Timeout};
+use vdi_api::{Expiry, Timeout, VDISessionStatus};
 
 use crate::observe::Observed;
 
@@ -26,27 +26,28 @@ impl Deadline {
     }
 }
 
-/// When the session's time is up: known once its desktop ran, and moved by raising `spec.timeout`.
-pub fn of_session(seen: &Observed) -> Option<Deadline> {
-    let start = seen.status.start_time.as_ref()?.0;
+/// When the session's time is up, with this status: known once its desktop ran, and moved by raising `spec.timeout`.
+pub fn of_session(seen: &Observed, status: &VDISessionStatus) -> Option<Deadline> {
+    let start = status.start_time.as_ref()?.0;
     let after_start = |length: Timeout, expiry| Deadline { at: after(start, length.duration()), expiry };
     let timeout = match &seen.spec {
         Ok(spec) => Some(after_start(spec.timeout, Expiry::Timeout)),
         // What was promised holds.
-        Err(_) => seen.status.expires_at.as_ref().map(|at| Deadline { at: at.0, expiry: Expiry::Timeout }),
+        Err(_) => status.expires_at.as_ref().map(|at| Deadline { at: at.0, expiry: Expiry::Timeout }),
     };
     let max = seen.terms.as_ref().and_then(|terms| terms.max_timeout);
     let max = max.map(|max| after_start(max, Expiry::MaxTimeout));
-    let idle = idle(seen).filter(|end| is_to_be_told(seen, end));
+    let idle = idle(seen, start).filter(|end| is_to_be_told(seen, end));
     [timeout, max, idle].into_iter().flatten().min_by_key(|deadline| deadline.at)
 }
 
 /// When time alone will change what [`of_session`] says, or make it come true.
-pub fn next_look(seen: &Observed, now: Timestamp) -> Option<Timestamp> {
+pub fn next_look(seen: &Observed, status: &VDISessionStatus, now: Timestamp) -> Option<Timestamp> {
     /// How often an idle desktop is looked at again, and what is known of its input.
     const LOOK_AGAIN: Duration = Duration::from_secs(10);
-    let end = of_session(seen)?;
-    let idle = idle(seen).map(|end| before(end.at, idle_notice(seen)));
+    let end = of_session(seen, status)?;
+    let start = status.start_time.as_ref()?.0;
+    let idle = idle(seen, start).map(|end| before(end.at, idle_notice(seen)));
     let idle = idle.map(|notice| if now < notice { notice } else { after(now, LOOK_AGAIN) });
     [Some(end.at).filter(|at| now < *at), idle].into_iter().flatten().min()
 }
@@ -56,9 +57,8 @@ fn is_to_be_told(seen: &Observed, idle: &Deadline) -> bool {
     seen.idle.as_ref().is_some_and(|known| known.as_of >= before(idle.at, idle_notice(seen)))
 }
 
-fn idle(seen: &Observed) -> Option<Deadline> {
+fn idle(seen: &Observed, start: Timestamp) -> Option<Deadline> {
     let timeout = seen.terms.as_ref()?.idle_timeout?;
-    let start = seen.status.start_time.as_ref()?.0;
     let since = seen.idle.as_ref()?.since.max(start);
     Some(Deadline { at: after(since, timeout.duration()), expiry: Expiry::Idle })
 }

@@ -43,7 +43,10 @@ pub fn expired(seen: &Observed, deadline: &Deadline, now: Timestamp) -> Plan {
 
 /// The end of a session that can't run. Its pod goes in the next pass, so that a crash in between can't lose the reason.
 pub fn fail(seen: &Observed, reason: Reason, message: String, now: Timestamp) -> Plan {
+    // A pod that goes is not named any more; one that has ended is kept for its log.
+    let is_kept = matches!(seen.pod, PodState::Ended(_));
     Plan::publish(VDISessionStatus {
+        pod_name: seen.status.pod_name.clone().filter(|_| is_kept),
         expires_at: Some(Time(after(now, failed_retention(seen)))),
         expiry: Some(Expiry::FailedRetention),
         ..status(seen, reason, message, now)

@@ -184,7 +184,7 @@ pub fn starting(seen: &Observed, trouble: Option<&Trouble>, now: Timestamp) -> P
         ..status(seen, reason, message, now)
     };
     // A desktop that is started anew may run out of its session's time first.
-    let end = deadline::of_session(seen).filter(|end| end.at < deadline);
+    let end = deadline::of_session(seen, &seen.status).filter(|end| end.at < deadline);
     let (expires_at, expiry) = end.map_or((deadline, Expiry::StartDeadline), |end| (end.at, end.expiry));
     let status = VDISessionStatus { expires_at: Some(Time(expires_at)), expiry: Some(expiry), ..status };
     Plan { wake: Some(deadline), ..Plan::publish(status) }

@@ -7,9 +7,20 @@ use crate::{accelerated, observe::Observed, reason::Reason};
 
 /// The status of a session that is where it is for this reason.
 pub fn status(seen: &Observed, reason: Reason, message: String, now: Timestamp) -> VDISessionStatus {
+    status_after(&seen.status, seen, reason, message, now)
+}
+
+/// The same, after another status than the one that is published.
+pub fn status_after(
+    last: &VDISessionStatus,
+    seen: &Observed,
+    reason: Reason,
+    message: String,
+    now: Timestamp,
+) -> VDISessionStatus {
     let phase = reason.phase();
     let condition_status = if phase == Phase::Running { "True" } else { "False" };
-    let same = seen.status.ready().filter(|condition| condition.status == condition_status);
+    let same = last.ready().filter(|condition| condition.status == condition_status);
     let ready = Condition {
         type_: "Ready".to_owned(),
         status: condition_status.to_owned(),
@@ -24,8 +35,8 @@ pub fn status(seen: &Observed, reason: Reason, message: String, now: Timestamp) 
         accelerated::CONDITION => phase != Phase::Pending,
         _ => true,
     };
-    let others = seen.status.conditions.iter().filter(is_kept).cloned();
-    let end = deadline::of_session(seen);
+    let others = last.conditions.iter().filter(is_kept).cloned();
+    let end = deadline::of_session(seen, last);
     VDISessionStatus {
         phase,
         url: seen.url.clone(),
@@ -34,6 +45,6 @@ pub fn status(seen: &Observed, reason: Reason, message: String, now: Timestamp) 
         expires_at: end.as_ref().map(|end| Time(end.at)),
         expiry: end.map(|end| end.expiry),
         queue: None,
-        ..seen.status.clone()
+        ..last.clone()
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use vdi_api::VDISessionStatus;
 
-use super::{Plan, deadline::after, status};
+use super::{Plan, deadline::after, status_after};
 use crate::{
     accelerated::{self, Renderer},
     observe::Observed,
@@ -15,16 +15,14 @@ use crate::{
 pub fn running(seen: &Observed, now: Timestamp) -> Plan {
     // By the clock that will end it: nodes have clocks of their own.
     let start_time = seen.status.start_time.clone().unwrap_or(Time(now));
-    let started = Observed {
-        status: VDISessionStatus {
-            start_time: Some(start_time.clone()),
-            pod_name: Some(pod_name(&seen.name)),
-            template_generation: seen.terms.as_ref().map(|terms| terms.template_generation),
-            ..seen.status.clone()
-        },
-        ..seen.clone()
+    let started = VDISessionStatus {
+        start_time: Some(start_time.clone()),
+        pod_name: Some(pod_name(&seen.name)),
+        template_generation: seen.terms.as_ref().map(|terms| terms.template_generation),
+        ..seen.status.clone()
     };
-    let mut plan = Plan::publish(status(&started, Reason::Running, "the desktop is up".to_owned(), now));
+    let message = "the desktop is up".to_owned();
+    let mut plan = Plan::publish(status_after(&started, seen, Reason::Running, message, now));
     let verdict = accelerated::condition(seen, now);
     if verdict.reason == accelerated::SOFTWARE {
         plan.notices.push(accelerated::notice(&verdict, &start_time.0));

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
     audit,
-    objects::{Space, delete, session, wait_gone},
+    objects::{Space, delete, session},
     process,
     stack::{ControllerLaunch, Replica, Settings, Stack},
     step, target,
@@ -127,9 +127,10 @@ impl Bench<'_> {
         };
         let list = pods.list(&ListParams::default()).await?;
         let mut pod = list.items.into_iter().find(owned).context("the session has no pod")?;
-        delete(&self.space.sessions, "sample").await?;
-        wait_gone(&pods, pod.metadata.name.as_deref().unwrap_or_default()).await?;
         controller.stop()?;
+        // The garbage collector would delete it too, once it has learned of sessions, which takes it up to 40 s.
+        delete(&pods, pod.metadata.name.as_deref().context("the pod has no name")?).await?;
+        delete(&self.space.sessions, "sample").await?;
         pod.metadata = kube::api::ObjectMeta {
             labels: pod.metadata.labels,
             annotations: pod.metadata.annotations,
