@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{
     ResourceExt,
     runtime::reflector::{ObjectRef, Store},
@@ -104,12 +104,12 @@ impl Holder {
     }
 }
 
-fn home_of(pod: &Pod) -> Option<&String> {
+fn home_of(pod: &LeanPod) -> Option<&String> {
     pod.annotations().get(HOME_ANNOTATION)
 }
 
 fn held_by_pods(pods: &Store<LeanPod>) -> HashMap<(String, String), Holder> {
-    let held = |pod: &Pod| {
+    let held = |pod: &LeanPod| {
         let session = pod.name_any().strip_prefix(&pod_name(""))?.to_owned();
         let key = (pod.namespace()?, home_of(pod)?.clone());
         (!has_ended(pod)).then(|| (key, Holder { session, since: Instant::now() }))

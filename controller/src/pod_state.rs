@@ -5,9 +5,13 @@ mod end;
 #[cfg(test)]
 mod tests;
 
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
-
-use crate::reason::Reason;
+use crate::{
+    reason::Reason,
+    stores::{
+        LeanPod,
+        lean_pod::{Condition, Status},
+    },
+};
 
 pub use container::Trouble;
 pub use end::End;
@@ -44,13 +48,12 @@ pub enum Wait {
 }
 
 impl PodState {
-    pub fn of(pod: &Pod, session_uid: &str) -> Self {
+    pub fn of(pod: &LeanPod, session_uid: &str) -> Self {
         let owners = pod.metadata.owner_references.iter().flatten();
         if !owners.into_iter().any(|owner| owner.uid == session_uid) {
             return Self::Foreign;
         }
-        let nothing = PodStatus::default();
-        let status = pod.status.as_ref().unwrap_or(&nothing);
+        let status = &pod.status;
         // However it ends from here on, that is why.
         if pod.metadata.deletion_timestamp.is_some() {
             return Self::Leaving(disruption(status).unwrap_or(Reason::PodDeleted));
@@ -58,18 +61,18 @@ impl PodState {
         if has_ended(pod) {
             return Self::Ended(End::of(status));
         }
-        let Some(_node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) else {
+        if pod.spec.node_name.is_none() {
             return Self::Unscheduled(Wait::of(status));
-        };
+        }
         match condition(status, "Ready") {
             Some(ready) if ready.status == "True" => Self::Ready { ip: status.pod_ip.clone() },
-            _ => Self::Starting(status.container_statuses.iter().flatten().find_map(Trouble::of)),
+            _ => Self::Starting(status.container_statuses.iter().find_map(Trouble::of)),
         }
     }
 }
 
 impl Wait {
-    fn of(status: &PodStatus) -> Self {
+    fn of(status: &Status) -> Self {
         let Some(scheduled) = condition(status, "PodScheduled") else { return Self::Scheduler };
         let message = scheduled.message.clone().unwrap_or_default();
         match scheduled.reason.as_deref() {
@@ -81,15 +84,14 @@ impl Wait {
 }
 
 /// Whether its containers have stopped for good.
-pub fn has_ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Failed" | "Succeeded"))
+pub fn has_ended(pod: &LeanPod) -> bool {
+    matches!(pod.status.phase.as_deref(), Some("Failed" | "Succeeded"))
 }
 
 /// Who took the pod away, from the [condition] that Kubernetes' own components leave on it.
 ///
 /// [condition]: https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
-fn disruption(status: &PodStatus) -> Option<Reason> {
+fn disruption(status: &Status) -> Option<Reason> {
     Some(match condition(status, "DisruptionTarget")?.reason.as_deref()? {
         "PreemptionByScheduler" => Reason::Preempted,
         "DeletionByTaintManager" | "DeletionByPodGC" => Reason::NodeLost,
@@ -99,6 +101,6 @@ fn disruption(status: &PodStatus) -> Option<Reason> {
     })
 }
 
-fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<&'a PodCondition> {
-    status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
+fn condition<'a>(status: &'a Status, type_: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == type_)
 }

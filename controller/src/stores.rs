@@ -1,16 +1,12 @@
 //! The objects that the controller watches, kept in memory, without what it never reads.
 
-mod lean_pod;
+pub mod lean_pod;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::{
-    api::{
-        core::v1::PersistentVolumeClaim,
-        networking::v1::NetworkPolicy,
-        scheduling::v1::PriorityClass,
-    },
+    api::{core::v1::PersistentVolumeClaim, networking::v1::NetworkPolicy, scheduling::v1::PriorityClass},
     serde::de::DeserializeOwned,
 };
 use kube::{

@@ -63,7 +63,7 @@ impl Gauges {
         let key = ObjectRef::new(&pod_name(&session.name_any())).within(&session.namespace().unwrap_or_default());
         let Some(pod) = self.stores.pods.get(&key) else { return false };
         let is_its_own = pod.owner_references().iter().any(|owner| Some(&owner.uid) == session.meta().uid.as_ref());
-        is_its_own && !has_ended(&pod) && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+        is_its_own && !has_ended(&pod) && pod.spec.node_name.is_some()
     }
 }
 

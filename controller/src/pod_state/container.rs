@@ -1,4 +1,6 @@
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus};
+use k8s_openapi::api::core::v1::ContainerStateTerminated;
+
+use crate::stores::lean_pod::Container;
 
 /// Why a desktop that has a node is not up.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,9 +20,8 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    pub fn of(container: &ContainerStatus) -> Option<Self> {
-        let state = container.state.as_ref();
-        let waiting = state.and_then(|state| state.waiting.as_ref());
+    pub fn of(container: &Container) -> Option<Self> {
+        let waiting = container.state.waiting.as_ref();
         match waiting.and_then(|waiting| waiting.reason.as_deref()) {
             // The kubelet goes back and forth between these; for the user they are one.
             Some(
@@ -37,10 +38,8 @@ impl Trouble {
             }
             _ => {}
         }
-        let now = state.and_then(|state| state.terminated.as_ref());
-        let before = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-        let end = now.or(before)?;
-        let is_down = state.is_none_or(|state| state.running.is_none());
+        let end = container.state.terminated.as_ref().or(container.last_state.terminated.as_ref())?;
+        let is_down = container.state.running.is_none();
         Some(Self::Crash {
             // The count is of the starts that followed one: it doesn't have the latest crash until then.
             crashes: container.restart_count + i32::from(is_down),
@@ -50,7 +49,7 @@ impl Trouble {
     }
 }
 
-fn words_of(message: Option<&String>, container: &ContainerStatus) -> String {
+fn words_of(message: Option<&String>, container: &Container) -> String {
     message.cloned().unwrap_or_else(|| format!("image {:?}", container.image))
 }
 

@@ -1,7 +1,5 @@
-use k8s_openapi::api::core::v1::PodStatus;
-
 use super::{container::last_words, disruption};
-use crate::reason::Reason;
+use crate::{reason::Reason, stores::lean_pod::Status};
 
 /// How a pod ended that won't run again.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +13,7 @@ pub enum End {
 }
 
 impl End {
-    pub fn of(status: &PodStatus) -> Self {
+    pub fn of(status: &Status) -> Self {
         if let Some(reason) = disruption(status) {
             return Self::Taken(reason);
         }
@@ -25,8 +23,7 @@ impl End {
                 _ => reason.clone(),
             });
         }
-        let mut containers = status.container_statuses.iter().flatten();
-        let end = containers.find_map(|container| container.state.as_ref()?.terminated.as_ref());
+        let end = status.container_statuses.iter().find_map(|container| container.state.terminated.as_ref());
         let how = end.map_or_else(String::new, |end| format!(" with {}", last_words(end)));
         Self::Desktop(format!("the desktop ended{how}"))
     }

@@ -1,34 +1,65 @@
-//! A pod, of which nothing is kept, nor even parsed, but what the controller reads: its place and its state. The rest is most of
-//! its size, and reading it was most of what the controller did.
+//! A pod, of which nothing is kept, nor even parsed, but what the controller reads: its place and its state. The rest is most
+//! of its size, and reading it was most of what the controller did.
 
-use std::{borrow::Cow, collections::BTreeMap, ops::Deref};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::{
-    api::core::v1::{ContainerStatus, Pod, PodCondition, PodSpec, PodStatus},
+    api::core::v1::{ContainerState, Pod},
     apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
 };
 use kube::{Resource, api::ObjectMeta, core::NamespaceResourceScope};
 use serde::Deserialize;
 
+/// A pod as the API server sends it, and [`Pod`] describes it.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Read")]
-pub struct LeanPod(Pod);
-
-impl Deref for LeanPod {
-    type Target = Pod;
-
-    fn deref(&self) -> &Pod {
-        &self.0
-    }
+pub struct LeanPod {
+    #[serde(deserialize_with = "lean_metadata")]
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    pub spec: Spec,
+    #[serde(default)]
+    pub status: Status,
 }
 
-#[derive(Deserialize)]
-struct Read {
-    metadata: Metadata,
-    spec: Option<Spec>,
-    status: Option<Status>,
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    pub node_name: Option<String>,
 }
 
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    pub phase: Option<String>,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    pub conditions: Vec<Condition>,
+    pub container_statuses: Vec<Container>,
+    #[serde(rename = "podIP")]
+    pub pod_ip: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub status: String,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Container {
+    pub image: String,
+    pub restart_count: i32,
+    #[serde(default)]
+    pub state: ContainerState,
+    #[serde(default)]
+    pub last_state: ContainerState,
+}
+
+/// Without labels, and without the managed fields, which are as long as the pod itself.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
@@ -36,56 +67,23 @@ struct Metadata {
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
-    creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
     annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<OwnerReference>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    node_name: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    phase: Option<String>,
-    reason: Option<String>,
-    message: Option<String>,
-    conditions: Option<Vec<PodCondition>>,
-    container_statuses: Option<Vec<ContainerStatus>>,
-    #[serde(rename = "podIP")]
-    pod_ip: Option<String>,
-}
-
-impl From<Read> for LeanPod {
-    fn from(Read { metadata, spec, status }: Read) -> Self {
-        Self(Pod {
-            metadata: ObjectMeta {
-                name: metadata.name,
-                namespace: metadata.namespace,
-                uid: metadata.uid,
-                resource_version: metadata.resource_version,
-                creation_timestamp: metadata.creation_timestamp,
-                deletion_timestamp: metadata.deletion_timestamp,
-                annotations: metadata.annotations,
-                owner_references: metadata.owner_references,
-                ..Default::default()
-            },
-            spec: spec.map(|spec| PodSpec { node_name: spec.node_name, ..Default::default() }),
-            status: status.map(|status| PodStatus {
-                phase: status.phase,
-                reason: status.reason,
-                message: status.message,
-                conditions: status.conditions,
-                container_statuses: status.container_statuses,
-                pod_ip: status.pod_ip,
-                ..Default::default()
-            }),
-        })
-    }
+fn lean_metadata<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    let read = Metadata::deserialize(deserializer)?;
+    Ok(ObjectMeta {
+        name: read.name,
+        namespace: read.namespace,
+        uid: read.uid,
+        resource_version: read.resource_version,
+        deletion_timestamp: read.deletion_timestamp,
+        annotations: read.annotations,
+        owner_references: read.owner_references,
+        ..Default::default()
+    })
 }
 
 impl Resource for LeanPod {
@@ -109,10 +107,10 @@ impl Resource for LeanPod {
     }
 
     fn meta(&self) -> &ObjectMeta {
-        &self.0.metadata
+        &self.metadata
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.0.metadata
+        &mut self.metadata
     }
 }
