@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use futures::future::try_join_all;
+use tokio::sync::Mutex;
 use vdi_tests::{
     faults::{Arena, Length, Scenario},
     setup, target,
@@ -16,9 +18,13 @@ pub struct Options {
     #[arg(long)]
     seed: Option<u64>,
 
-    /// How many seeds to try, one after the other
+    /// How many seeds to try
     #[arg(long, default_value_t = 1)]
     seeds: u64,
+
+    /// How many runs at a time, each in a cluster of its own: most of a run is waiting
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: u8,
 
     /// What to try; everything that the controller is meant to stand where it isn't given
     #[arg(long)]
@@ -46,16 +52,23 @@ async fn play(options: &Options) -> Result<()> {
     if scenarios.contains(&Scenario::Clock) {
         setup::false_clock().await?;
     }
-    let arena = Arena::start(&target().join("clusters/faults-xtask")).await?;
     let first = options.seed.unwrap_or_else(fresh_seed);
-    for seed in (first..).take(usize::try_from(options.seeds)?) {
-        for scenario in &scenarios {
-            let began = Instant::now();
-            let faults = arena.play(*scenario, seed, length).await?;
-            println!("{scenario}, seed {seed}: held, {faults} faults in {:.0} s", began.elapsed().as_secs_f64());
-        }
+    let seeds = (first..).take(usize::try_from(options.seeds)?);
+    let runs = Mutex::new(seeds.flat_map(|seed| scenarios.iter().map(move |scenario| (seed, *scenario))));
+    try_join_all((1..=options.jobs).map(|job| play_all(job, &runs, length))).await.map(drop)
+}
+
+/// Plays what the other jobs have left.
+async fn play_all(job: u8, runs: &Mutex<impl Iterator<Item = (u64, Scenario)>>, length: Length) -> Result<()> {
+    let arena = Arena::start(&target().join(format!("clusters/faults-{job}"))).await?;
+    loop {
+        // The lock is given back before the run.
+        let next = runs.lock().await.next();
+        let Some((seed, scenario)) = next else { return Ok(()) };
+        let began = Instant::now();
+        let faults = arena.play(scenario, seed, length).await?;
+        println!("{scenario}, seed {seed}: held, {faults} faults in {:.0} s", began.elapsed().as_secs_f64());
     }
-    Ok(())
 }
 
 /// Short enough to be typed.

@@ -55,6 +55,15 @@ fn a_desktop_that_crashes_again_and_again_fails_its_session_with_its_last_words(
 }
 
 #[test]
+fn a_failed_session_names_its_pod_only_while_that_is_kept_for_its_log() {
+    let ended = PodState::Ended(End::Desktop("the desktop ended with exit code 0 (Completed)".to_owned()));
+    for (pod, name) in [(ended, Some("vdi-alice-desktop")), (crashed(4), None)] {
+        let plan = plan(&with_pod(running(), pod), noon());
+        assert_eq!((plan.status.phase, plan.status.pod_name.as_deref()), (Phase::Failed, name));
+    }
+}
+
+#[test]
 fn a_desktop_that_ended_by_itself_ends_its_session() {
     let ended = PodState::Ended(End::Desktop("the desktop ended with exit code 0 (Completed)".to_owned()));
     let failed = then(&with_pod(running(), ended), noon());
