@@ -132,11 +132,12 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
     observed.home = volume::read(&observed, client, now).await;
     let mut plan = plan(&observed, now);
     let mut wake = plan.wake.map(|at| until(at, now));
+    let creates_pod = |action: &Action| matches!(action, Action::CreatePod(_));
+    // What comes before the pod has been done too.
+    if let Some(wait) = in_flight.pod_is_coming(session).filter(|_| plan.actions.iter().any(creates_pod)) {
+        return Ok(Requeue::requeue(wait));
+    }
     for action in &plan.actions {
-        let creates_pod = matches!(action, Action::CreatePod(_));
-        if let Some(wait) = in_flight.pod_is_coming(session).filter(|_| creates_pod) {
-            return Ok(Requeue::requeue(wait));
-        }
         let outcome = match action {
             Action::ProtectNamespace(_) => {
                 // Whether it has come to stay is looked at again, should its watch not show it.
@@ -146,7 +147,7 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
             _ => apply(action, &observed, client).await?,
         };
         match outcome {
-            Outcome::Done if creates_pod => in_flight.pod_created(session),
+            Outcome::Done if creates_pod(action) => in_flight.pod_created(session),
             Outcome::Done => {}
             Outcome::Refused { reason, message } => {
                 plan.status = status(&observed, reason, message, now);
