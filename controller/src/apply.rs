@@ -50,7 +50,7 @@ pub async fn apply(action: &Action, session: &Observed, client: &Client) -> Resu
             ("creating", format!("home {}", home.name_any()), create_home(home, &homes).await)
         }
         Action::CreatePod(pod) => {
-            ("creating", format!("pod {}", pod.name_any()), create_pod(pod, session, client).await)
+            ("creating", format!("pod {}", pod.name_any()), create_pod(pod, session, &pods).await)
         }
         Action::DeletePod => {
             let name = pod_name(&session.name);
@@ -111,15 +111,14 @@ async fn create_home(home: &PersistentVolumeClaim, homes: &Api<PersistentVolumeC
     }
 }
 
-async fn create_pod(pod: &Pod, session: &Observed, client: &Client) -> Result<Outcome, kube::Error> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &session.namespace);
+async fn create_pod(pod: &Pod, session: &Observed, pods: &Api<Pod>) -> Result<Outcome, kube::Error> {
     let json = serde_json::to_vec(pod).map_err(kube::Error::SerdeError)?;
     let request = Request::new(pods.resource_url()).create(&PostParams::default(), json);
     // Most of a pod's answer is what was asked for, and its watch brings it too.
-    match client.request::<IgnoredAny>(request.map_err(kube::Error::BuildRequest)?).await {
+    match pods.clone().into_client().request::<IgnoredAny>(request.map_err(kube::Error::BuildRequest)?).await {
         Ok(_) => Ok(Outcome::Done),
         Err(kube::Error::Api(status)) => match status.code {
-            409 => name_taken(pod, session, &pods).await,
+            409 => name_taken(pod, session, pods).await,
             403 | 422 => Ok(refusal(&status)),
             _ => Err(kube::Error::Api(status)),
         },

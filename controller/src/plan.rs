@@ -55,12 +55,11 @@ pub enum Action {
 
 /// What to do about a session. `now` is in whole seconds, as Kubernetes keeps times.
 pub fn plan(seen: &Observed, now: Timestamp) -> Plan {
-    let plan = decide(seen, now);
-    let next_look = deadline::next_look(seen, &plan.status, now);
-    let mut plan = match plan.status.phase {
-        Phase::Terminating | Phase::Failed => plan,
-        _ => plan.wake_by(next_look),
-    };
+    let mut plan = decide(seen, now);
+    if !matches!(plan.status.phase, Phase::Terminating | Phase::Failed) {
+        let next_look = deadline::next_look(seen, &plan.status, now);
+        plan = plan.wake_by(next_look);
+    }
     if let Some(policy) = seen.missing_policy.clone().filter(|_| plan.leaves_a_pod(seen)) {
         plan.actions.insert(0, Action::ProtectNamespace(policy));
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use axum::{Router, body::Bytes, routing::post};
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use kube::{Api, ResourceExt};
+use kube::Api;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value, trace::v1::Span,
 };
@@ -22,7 +22,9 @@ use tokio::{net::TcpListener, sync::Mutex};
 use vdi_api::{VDISession, VDITemplate};
 use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
-    audit, http,
+    audit,
+    faults::invariants::miscounted,
+    http,
     objects::{Space, create, session},
     shared::{Shared, directory},
     stack::{self, Replica, Settings, Stack, controller},
@@ -270,19 +272,17 @@ async fn asked_in(stack: &Stack, time: Duration) -> Result<audit::Requests> {
     Ok(asked)
 }
 
-/// Templates tell how many sessions they have some seconds after that has changed.
 async fn wait_until_counted(stack: &Stack) -> Result<()> {
     let templates: Api<VDITemplate> = Api::all(stack.cluster.admin());
     let sessions: Api<VDISession> = Api::all(stack.cluster.admin());
+    let began = Instant::now();
     loop {
         let sessions = sessions.list(&Default::default()).await?.items;
-        let is_told = |template: &VDITemplate| {
-            let count = sessions.iter().filter(|session| session.spec.template == template.name_any()).count();
-            template.status.as_ref().map_or(0, |status| status.sessions) == count as i64
-        };
-        if templates.list(&Default::default()).await?.items.iter().all(is_told) {
+        let wrong = miscounted(&templates.list(&Default::default()).await?.items, &sessions);
+        if wrong.is_empty() {
             return Ok(());
         }
+        ensure!(began.elapsed() < PATIENCE, "{wrong:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

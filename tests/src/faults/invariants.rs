@@ -64,13 +64,18 @@ pub fn violations(seen: &Seen) -> Vec<String> {
             Some(_) => None,
         }
     });
-    let counts = seen.templates.iter().filter_map(|template| {
-        let count = seen.sessions.iter().filter(|session| session.spec.template == template.name_any()).count();
+    sessions.chain(pods).chain(lost).chain(miscounted(&seen.templates, &seen.sessions)).collect()
+}
+
+/// Templates tell how many sessions they have, some seconds after that has changed.
+pub fn miscounted(templates: &[VDITemplate], sessions: &[VDISession]) -> Vec<String> {
+    let wrong = templates.iter().filter_map(|template| {
+        let count = sessions.iter().filter(|session| session.spec.template == template.name_any()).count();
         let told = template.status.as_ref().map_or(0, |status| status.sessions);
         (told != count as i64)
             .then(|| format!("template {}: {count} sessions, and it says {told}", template.name_any()))
     });
-    sessions.chain(pods).chain(lost).chain(counts).collect()
+    wrong.collect()
 }
 
 fn of_session(session: &VDISession, pods: &[&Pod], now: Timestamp) -> Option<String> {
