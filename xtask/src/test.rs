@@ -1,5 +1,7 @@
 //! `cargo xtask test`: what has to hold before anything lands.
 
+mod binaries;
+
 use vdi_cluster::progress;
 use vdi_tests::{process, rbac, setup};
 
@@ -14,7 +16,8 @@ pub struct Options {
 
 /// The tests without a cluster: those inside the crates, and those of the policy.
 const FAST: &[&str] = &["test", "--workspace", "--lib", "--bins", "--test", "policy*"];
-const ALL: &[&str] = &["test", "--workspace"];
+/// The examples in doc comments.
+const EXAMPLES: &[&str] = &["test", "--workspace", "--doc"];
 
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     setup::wasm_target()?;
@@ -25,7 +28,8 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     }
     setup::everything().await?;
     rbac::forget_requests()?;
-    cargo("Testing", ALL).await?;
+    progress::step("Testing", binaries::run()).await?;
+    cargo("Testing the examples of the documentation", EXAMPLES).await?;
     progress::step("Comparing the controller's rights with what it did", async { rbac::check() }).await?;
     progress::step("Fuzzing for a moment", fuzz::run(&fuzz::Options::for_a_moment())).await
 }

@@ -15,7 +15,8 @@ use vdi_tests::{
     audit,
     objects::{Space, delete, session},
     process,
-    stack::{ControllerLaunch, Replica, Settings, Stack},
+    replica::Replica,
+    stack::{ControllerLaunch, Settings, Stack},
     step, target,
 };
 
