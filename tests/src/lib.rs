@@ -10,6 +10,7 @@ pub mod objects;
 pub mod policy;
 pub mod process;
 pub mod rbac;
+pub mod replica;
 pub mod setup;
 pub mod shared;
 pub mod stack;

@@ -3,11 +3,15 @@
 use std::{path::PathBuf, sync::LazyLock};
 
 use anyhow::{Result, ensure};
-use tokio::{runtime::Runtime, sync::OnceCell};
+use tokio::{
+    runtime::Runtime,
+    sync::{Mutex, OnceCell},
+};
 use vdi_cluster::{ControlPlane, SimulatedNodes, User};
 
 use crate::{
-    stack::{Settings, Stack},
+    process,
+    stack::{self, Settings, Stack},
     target, workspace,
 };
 
@@ -46,6 +50,24 @@ pub fn with_stack(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Resul
 async fn start() -> Result<(Stack, SimulatedNodes)> {
     let stack = Stack::start(&directory(), Settings::default()).await?;
     let nodes = SimulatedNodes::start(&stack.cluster, 3, 8).await?;
+    Ok((stack, nodes))
+}
+
+/// Runs a test on a stack that the tests of this binary share, and whose controllers each test starts itself: one test at
+/// a time, since they all work on the same sessions. There are three simulated nodes with 32 GPUs each.
+pub fn with_stack_alone(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
+    static STACK: Shared<(Stack, SimulatedNodes)> = Shared::new();
+    static ONE: Mutex<()> = Mutex::const_new(());
+    STACK.with(start_alone, async |(stack, _)| {
+        let _one = ONE.lock().await;
+        test(stack).await
+    })
+}
+
+async fn start_alone() -> Result<(Stack, SimulatedNodes)> {
+    process::blocking(stack::build_controller).await?;
+    let stack = Stack::without_controller(&directory(), Settings::default()).await?;
+    let nodes = SimulatedNodes::start(&stack.cluster, 3, 32).await?;
     Ok((stack, nodes))
 }
 

@@ -22,7 +22,9 @@ use vdi_cluster::{ControlPlane, Launch, Server, User};
 
 use crate::{
     policy::{self, ClusterCapabilities, PolicyHost},
-    process, step, target,
+    process,
+    replica::Replica,
+    step, target,
     webhook::Webhook,
     workspace,
 };
@@ -187,7 +189,7 @@ impl Stack {
         let environment = vec![("KUBECONFIG", kubeconfig.into())];
         let launch = Launch { arguments, environment, ..Launch::new(name, Path::new(program)) };
         let server = Server::start(&self.cluster.logs(), launch)?;
-        Ok(Replica { server, log: self.cluster.logs().join(name).with_extension("log") })
+        Ok(Replica::new(server, self.cluster.logs().join(name).with_extension("log")))
     }
 
     /// Ends the controller as a crash does: it gets no chance to finish anything.
@@ -228,77 +230,6 @@ impl Stack {
         let output = self.kubectl(user, arguments).await?;
         ensure!(output.status.success(), "kubectl, as {}: {}", user.name, String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
-    }
-}
-
-/// One controller. Dropping it stops it.
-pub struct Replica {
-    server: Server,
-    log: PathBuf,
-}
-
-impl Replica {
-    /// Where it serves /healthz, /readyz and /metrics.
-    pub async fn address(&mut self) -> Result<SocketAddr> {
-        let line = self.logged("listen").await?;
-        Ok(line["listen"].as_str().context("no address")?.parse()?)
-    }
-
-    /// What it calls itself: in the lease, and to the API server.
-    pub async fn identity(&mut self) -> Result<String> {
-        Ok(self.logged("identity").await?["identity"].as_str().context("no name")?.to_owned())
-    }
-
-    /// Its process ID.
-    pub async fn process(&mut self) -> Result<u64> {
-        self.logged("pid").await?["pid"].as_u64().context("no number")
-    }
-
-    /// The first line of its log that has a field.
-    async fn logged(&mut self, field: &str) -> Result<Value> {
-        loop {
-            self.server.check()?;
-            let text = tokio::fs::read_to_string(&self.log).await?;
-            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if let Some(line) = lines.find(|line| !line[field].is_null()) {
-                return Ok(line);
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Waits until it has seen everything that there is.
-    pub async fn wait_until_ready(&mut self) -> Result<()> {
-        let address = self.address().await?;
-        while crate::http::get(address, "/readyz").await?.0 != 200 {
-            self.check()?;
-            sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
-    }
-
-    pub fn server(&self) -> &Server {
-        &self.server
-    }
-
-    /// Everything that it has logged.
-    pub fn log(&self) -> Result<String> {
-        Ok(std::fs::read_to_string(&self.log)?)
-    }
-
-    /// An error when it has exited.
-    pub fn check(&mut self) -> Result<()> {
-        Ok(self.server.check()?)
-    }
-
-    /// Ends it as a crash does.
-    pub fn kill(self) -> Result<()> {
-        Ok(self.server.kill()?)
-    }
-
-    /// Ends it with SIGTERM, as a rollout does. Returns how it exited.
-    pub fn stop(self) -> Result<ExitStatus> {
-        Ok(self.server.stop()?)
     }
 }
 

@@ -5,7 +5,6 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     core::v1::{Node, Pod},
-    scheduling::v1::PriorityClass,
 };
 use kube::{
     Api,
@@ -13,11 +12,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 use vdi_api::Phase;
-use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
-    objects::{Space, create, delete, session, wait_for, wait_gone},
+    objects::{Space, create, delete, wait_for, wait_gone},
     shared::with_stack,
-    stack::{Settings, Stack},
+    stack::Stack,
 };
 
 /// What a kubelet says of the one container.
@@ -164,41 +162,83 @@ fn a_pod_that_is_drained_is_replaced() -> Result<()> {
 #[test]
 fn a_pod_whose_node_is_gone_is_replaced_on_another() -> Result<()> {
     with_stack(async |stack| {
-        let nodes: Api<Node> = Api::all(stack.cluster.admin());
-        let node = unmanaged_node("lost-node", "lost");
-        create(&nodes, &node).await?;
-        let space = Space::new(stack, "node-lost").await?;
-        space.template(json!({ "gpu": { "nodeSelector": { "pool": "lost" } } })).await?;
-        space.session("desktop").await?;
-        let placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-        let before = wait_for(&space.pods, "vdi-desktop", "on its node", placed).await?;
-        space.change_pod("desktop", container(0, json!({ "running": {} }), json!({}))).await?;
-        space.wait_running("desktop").await?;
-
+        let lost = LostNode::with_a_desktop(stack, "gone").await?;
         // The taint manager deletes the pod of a node that doesn't answer. No kubelet confirms that, so it stays.
         let taken = json!({ "conditions": [
             { "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager" },
             { "type": "Ready", "status": "False" },
         ]});
-        space.change_pod("desktop", taken).await?;
-        space.pods.delete("vdi-desktop", &DeleteParams::default()).await?;
-        let told = space.wait_told("desktop", Phase::Pending, "NodeLost").await?;
-        ensure!(told.contains("its node does not answer"), "{told}");
-        ensure!(space.pods.get("vdi-desktop").await?.metadata.uid == before.metadata.uid, "never two pods");
-
-        // Another node of the pool is there all along; only now may it be used.
-        let label = json!({ "metadata": { "labels": { "pool": "lost" } } });
-        nodes.patch("simulated-2", &PatchParams::default(), &Patch::Merge(label)).await?;
-        nodes.delete("lost-node", &DeleteParams::default()).await?;
-        wait_replaced(&space, &before).await
+        lost.space.change_pod("desktop", taken).await?;
+        lost.space.pods.delete("vdi-desktop", &DeleteParams::default()).await?;
+        lost.wait_told().await?;
+        lost.open_another().await?;
+        lost.nodes.delete(&lost.name, &DeleteParams::default()).await?;
+        wait_replaced(&lost.space, &lost.pod).await
     })
+}
+
+/// Nobody plays a part here but Kubernetes: its taint manager deletes the pod, and its pod garbage collector removes it.
+#[test]
+fn a_pod_whose_node_is_marked_out_of_service_is_replaced_on_another() -> Result<()> {
+    with_stack(async |stack| {
+        let lost = LostNode::with_a_desktop(stack, "out-of-service").await?;
+        let silent = json!({ "status": { "conditions": [{ "type": "Ready", "status": "Unknown" }] } });
+        lost.nodes.patch_status(&lost.name, &PatchParams::default(), &Patch::Strategic(silent)).await?;
+        let taint =
+            json!({ "key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute" });
+        let taint = json!({ "spec": { "taints": [taint] } });
+        lost.nodes.patch(&lost.name, &PatchParams::default(), &Patch::Strategic(taint)).await?;
+        lost.wait_told().await?;
+        lost.open_another().await?;
+        wait_replaced(&lost.space, &lost.pod).await
+    })
+}
+
+/// A node that will not answer any more, and the desktop on it.
+struct LostNode {
+    nodes: Api<Node>,
+    name: String,
+    pool: String,
+    space: Space,
+    pod: Pod,
+}
+
+impl LostNode {
+    async fn with_a_desktop(stack: &Stack, how: &str) -> Result<Self> {
+        let nodes: Api<Node> = Api::all(stack.cluster.admin());
+        let (name, pool) = (format!("node-{how}"), format!("example.com/{how}"));
+        create(&nodes, &unmanaged_node(&name, &pool)).await?;
+        let space = Space::new(stack, &name).await?;
+        space.template(json!({ "gpu": { "nodeSelector": { &pool: "yes" } } })).await?;
+        space.session("desktop").await?;
+        let placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+        let pod = wait_for(&space.pods, "vdi-desktop", "on its node", placed).await?;
+        space.change_pod("desktop", container(0, json!({ "running": {} }), json!({}))).await?;
+        space.wait_running("desktop").await?;
+        Ok(Self { nodes, name, pool, space, pod })
+    }
+
+    /// Its user is told, and it gets no second pod while the first may still run.
+    async fn wait_told(&self) -> Result<()> {
+        let told = self.space.wait_told("desktop", Phase::Pending, "NodeLost").await?;
+        ensure!(told.contains("its node does not answer"), "{told}");
+        ensure!(self.space.pods.get("vdi-desktop").await?.metadata.uid == self.pod.metadata.uid, "never two pods");
+        Ok(())
+    }
+
+    /// From now on there is another node that it may use.
+    async fn open_another(&self) -> Result<()> {
+        let label = json!({ "metadata": { "labels": { &self.pool: "yes" } } });
+        self.nodes.patch("simulated-2", &PatchParams::default(), &Patch::Merge(label)).await?;
+        Ok(())
+    }
 }
 
 /// A node that nobody reports for: what happens on it is what the test says.
 fn unmanaged_node(name: &str, pool: &str) -> Node {
     let resources = json!({ "cpu": "8", "memory": "64Gi", "pods": "10", "nvidia.com/gpu": "4" });
     let node = json!({
-        "metadata": { "name": name, "labels": { "pool": pool, "kubernetes.io/hostname": name } },
+        "metadata": { "name": name, "labels": { pool: "yes", "kubernetes.io/hostname": name } },
         "status": { "capacity": resources, "allocatable": resources, "conditions": [{ "type": "Ready", "status": "True" }] },
     });
     serde_json::from_value(node).expect("a node")
@@ -246,62 +286,5 @@ async fn wait_until_refused(space: &Space) -> Result<()> {
     while space.pods.create(&dry_run, &pod).await.is_ok() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    Ok(())
-}
-
-/// A cluster with room for one desktop, for what is about having none.
-#[tokio::test(flavor = "multi_thread")]
-async fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes_one() -> Result<()> {
-    let stack = Stack::start(&vdi_tests::target().join("clusters/short-of-gpus"), Settings::default()).await?;
-    let _nodes = SimulatedNodes::start(&stack.cluster, 1, 1).await?;
-    let space = Space::new(&stack, "queue").await?;
-    space.template(json!({})).await?;
-
-    // First come, first served.
-    let names: Vec<String> = (0..6).map(|number| format!("desktop-{number}")).collect();
-    for name in &names {
-        create(&space.sessions, &session(name, "queue")).await?;
-        // Kubernetes keeps the time of creation in seconds, and these are to differ.
-        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
-    }
-    space.wait_running(&names[0]).await?;
-    let next = space.wait_told(&names[1], Phase::Pending, "Unschedulable").await?;
-    ensure!(
-        next.starts_with("next in line for nvidia.com/gpu, since ") && next.contains("Insufficient nvidia.com/gpu"),
-        "{next}"
-    );
-    for (ahead, name) in names[2..].iter().enumerate() {
-        let told = space.wait_told(name, Phase::Pending, "Queued").await?;
-        let sessions = if ahead == 0 { "1 session is".to_owned() } else { format!("{} sessions are", ahead + 1) };
-        ensure!(told.starts_with(&format!("no nvidia.com/gpu is free: {sessions} ahead, since ")), "{name}: {told}");
-        ensure!(space.pods.get_opt(&format!("vdi-{name}")).await?.is_none(), "{name} has no pod before its turn");
-    }
-    for name in &names[..5] {
-        space.wait_running(name).await?;
-        delete(&space.sessions, name).await?;
-    }
-    space.wait_running(&names[5]).await?;
-
-    // A higher priority comes before those who wait, and takes the place of who has one.
-    let class: PriorityClass = serde_json::from_value(json!({ "metadata": { "name": "urgent" }, "value": 1000 }))?;
-    create(&Api::all(space.client.clone()), &class).await?;
-    create(
-        &Api::all(space.client.clone()),
-        &vdi_tests::objects::template("urgent", json!({ "priorityClassName": "urgent" }))?,
-    )
-    .await?;
-    create(&space.sessions, &session("patient", "queue")).await?;
-    space.wait("patient", Phase::Pending, "Unschedulable").await?;
-    create(&space.sessions, &session("urgent", "urgent")).await?;
-    space.wait_running("urgent").await?;
-    let event = space.wait_event(&names[5], "Preempted").await?;
-    ensure!(event.contains("made room for one of a higher priority"), "{event}");
-    for name in [&names[5], "patient"] {
-        let status = space.sessions.get(name).await?.status.context("no status")?;
-        ensure!(status.phase == Phase::Pending, "{name}: {status:?}");
-    }
-    // What was preempted came first, and comes first again.
-    delete(&space.sessions, "urgent").await?;
-    space.wait_running(&names[5]).await?;
     Ok(())
 }

@@ -1,291 +1,21 @@
-//! Several replicas of the controller, its settings, and what it tells those who run it, on a real API server.
+//! What those who run the controller give it and read of it: settings, metrics and traces.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     process::{Command, Output},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use axum::{Router, body::Bytes, routing::post};
-use futures::future::try_join_all;
-use jiff::Timestamp;
-use kube::Api;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value, trace::v1::Span,
 };
 use prost::Message;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::Mutex};
-use vdi_api::{VDISession, VDITemplate};
-use vdi_cluster::SimulatedNodes;
-use vdi_tests::{
-    audit,
-    faults::invariants::miscounted,
-    http,
-    objects::{Space, create, session},
-    shared::{Shared, directory},
-    stack::{self, Replica, Settings, Stack, controller},
-    workspace,
-};
-
-/// How long a replica may take for what takes seconds at most.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A stack whose controllers each test starts itself. They all work on the same sessions, so only one test at a time.
-fn with_stack(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
-    static STACK: Shared<(Stack, SimulatedNodes)> = Shared::new();
-    static ONE: Mutex<()> = Mutex::const_new(());
-    STACK.with(start, async |(stack, _)| {
-        let _one = ONE.lock().await;
-        test(stack).await
-    })
-}
-
-async fn start() -> Result<(Stack, SimulatedNodes)> {
-    let mut stack = Stack::start(&directory(), Settings::default()).await?;
-    stack.stop_controller()?;
-    let nodes = SimulatedNodes::start(&stack.cluster, 3, 32).await?;
-    Ok((stack, nodes))
-}
-
-async fn metrics(replica: &mut Replica) -> Result<String> {
-    let (status, page) = http::get(replica.address().await?, "/metrics").await?;
-    ensure!(status == 200, "{status}: {page}");
-    Ok(page)
-}
-
-async fn wait_until_leading(replica: &mut Replica) -> Result<()> {
-    let began = Instant::now();
-    while !metrics(replica).await?.contains("\nvdi_controller_leader 1\n") {
-        ensure!(began.elapsed() < PATIENCE, "does not lead: {}", replica.log()?);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
-}
-
-async fn wait_until_ready(replica: &mut Replica) -> Result<()> {
-    let began = Instant::now();
-    while http::get(replica.address().await?, "/readyz").await?.0 != 200 {
-        ensure!(began.elapsed() < PATIENCE, "is not ready: {}", replica.log()?);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
-}
-
-/// A leader, and a standby that has read everything.
-async fn leader_and_standby(stack: &Stack) -> Result<(Replica, Replica)> {
-    let mut leader = stack.start_replica("replica-a", &[])?;
-    wait_until_leading(&mut leader).await?;
-    let mut standby = stack.start_replica("replica-b", &[])?;
-    wait_until_ready(&mut standby).await?;
-    ensure!(metrics(&mut standby).await?.contains("\nvdi_controller_leader 0\n"), "there are two leaders");
-    Ok((leader, standby))
-}
-
-/// When and what a replica wrote with success, besides leases.
-fn writes(stack: &Stack, identity: &str) -> Result<Vec<(Timestamp, String)>> {
-    let mut writes = Vec::new();
-    for event in audit::events(&stack.cluster.audit_log(), &controller())? {
-        let is_its_own = event["userAgent"].as_str().is_some_and(|agent| agent.ends_with(&format!("({identity})")));
-        let is_write = !matches!(event["verb"].as_str(), Some("get" | "list" | "watch"));
-        let has_happened = event["responseStatus"]["code"].as_i64().is_some_and(|code| code < 300);
-        if is_its_own && is_write && has_happened && event["objectRef"]["resource"] != "leases" {
-            let when = event["stageTimestamp"].as_str().context("no time")?.parse()?;
-            writes.push((when, audit::request(&event)));
-        }
-    }
-    Ok(writes)
-}
-
-fn signal(name: &str, process: u64) -> Result<()> {
-    let status = Command::new("kill").args([format!("-{name}"), process.to_string()]).status()?;
-    ensure!(status.success(), "kill: {status}");
-    Ok(())
-}
-
-/// How long it took until another replica wrote something, from `began` on.
-async fn first_write(stack: &Stack, identity: &str, began: Timestamp) -> Result<Duration> {
-    let waiting = Instant::now();
-    loop {
-        if let Some((when, _)) = writes(stack, identity)?.first() {
-            return Ok(when.duration_since(began).try_into()?);
-        }
-        ensure!(waiting.elapsed() < PATIENCE, "{identity} writes nothing");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-#[test]
-fn when_the_leader_is_killed_the_standby_goes_on_within_15_seconds() -> Result<()> {
-    with_stack(async |stack| {
-        let space = Space::new(stack, "killed-leader").await?;
-        space.template(json!({})).await?;
-        let (leader, mut standby) = leader_and_standby(stack).await?;
-        space.session("before").await?;
-        space.wait_running("before").await?;
-
-        let killed = Timestamp::now();
-        leader.kill()?;
-        space.session("after").await?;
-        let took = first_write(stack, &standby.identity().await?, killed).await?;
-        eprintln!("failover after kill -9: {:.1} s", took.as_secs_f64());
-        ensure!(took < Duration::from_secs(15), "took {took:?}");
-        space.wait_running("after").await?;
-        ensure!(standby.stop()?.success());
-        Ok(())
-    })
-}
-
-#[test]
-fn when_the_leader_is_asked_to_stop_the_standby_goes_on_at_once() -> Result<()> {
-    with_stack(async |stack| {
-        let space = Space::new(stack, "stopped-leader").await?;
-        space.template(json!({})).await?;
-        let (leader, mut standby) = leader_and_standby(stack).await?;
-        space.session("before").await?;
-        space.wait_running("before").await?;
-
-        let stopped = Timestamp::now();
-        ensure!(leader.stop()?.success());
-        space.session("after").await?;
-        let took = first_write(stack, &standby.identity().await?, stopped).await?;
-        eprintln!("handover after SIGTERM: {:.2} s", took.as_secs_f64());
-        ensure!(took < Duration::from_secs(3), "took {took:?}");
-        space.wait_running("after").await?;
-        ensure!(standby.stop()?.success());
-        Ok(())
-    })
-}
-
-/// It is stopped amid its work, and wakes up when another has taken over, with all its work before it.
-#[test]
-fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> Result<()> {
-    with_stack(async |stack| {
-        let space = Space::new(stack, "deposed-leader").await?;
-        space.template(json!({})).await?;
-        let (mut leader, mut standby) = leader_and_standby(stack).await?;
-        let (old, process) = (leader.identity().await?, leader.process().await?);
-        let new = standby.identity().await?;
-        let names: Vec<String> = (0..20).map(|n| format!("desktop-{n}")).collect();
-        let sessions: Vec<_> = names.iter().map(|name| session(name, &space.name)).collect();
-        try_join_all(sessions.iter().map(|session| create(&space.sessions, session))).await?;
-
-        let stopped = Timestamp::now();
-        signal("STOP", process)?;
-        // What it has to work on when it wakes up.
-        let wait = first_write(stack, &new, stopped).await?;
-        for name in &names[..10] {
-            space.sessions.delete(name, &Default::default()).await?;
-        }
-        space.session("later").await?;
-        let took_over = stopped + wait;
-        signal("CONT", process)?;
-        let began = Instant::now();
-        while leader.check().is_ok() {
-            ensure!(began.elapsed() < PATIENCE, "it goes on: {}", leader.log()?);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let log = leader.log()?;
-        ensure!(!leader.stop()?.success(), "its end is an error");
-        eprintln!("refused by its own fence: {}", log.matches("not written: this replica is not the leader").count());
-        ensure!(log.contains(&format!("lost lease vdiwarden-system/vdi-controller, which {new} has now")), "{log}");
-        for name in names[10..].iter().map(String::as_str).chain(["later"]) {
-            space.wait_running(name).await?;
-        }
-        let late: Vec<_> = writes(stack, &old)?.into_iter().filter(|(when, _)| *when >= took_over).collect();
-        ensure!(late.is_empty(), "after {new} took over at {took_over}, {old} wrote {late:?}");
-        ensure!(standby.stop()?.success());
-        Ok(())
-    })
-}
-
-/// A mistake that must not cost more than requests.
-#[test]
-fn two_controllers_without_leader_election_make_no_pod_twice() -> Result<()> {
-    with_stack(async |stack| {
-        let space = Space::new(stack, "two-leaders").await?;
-        space.template(json!({})).await?;
-        let alone = ["--leader-elect=false".to_owned()];
-        let mut replicas = [stack.start_replica("replica-a", &alone)?, stack.start_replica("replica-b", &alone)?];
-        for replica in &mut replicas {
-            wait_until_leading(replica).await?;
-        }
-        let names: Vec<String> = (0..30).map(|n| format!("desktop-{n}")).collect();
-        let sessions: Vec<_> = names.iter().map(|name| session(name, &space.name)).collect();
-        try_join_all(sessions.iter().map(|session| create(&space.sessions, session))).await?;
-        for name in &names {
-            space.wait_running(name).await?;
-        }
-        let mut done = HashMap::<String, usize>::new();
-        for event in audit::events(&stack.cluster.audit_log(), &controller())? {
-            let object = &event["objectRef"];
-            if object["namespace"] == *space.name && event["responseStatus"]["code"].as_i64() < Some(300) {
-                *done.entry(audit::request(&event)).or_default() += 1;
-            }
-        }
-        ensure!(done.get("create pods") == Some(&names.len()), "{done:?}");
-        ensure!(done.get("patch vdisessions/status") <= Some(&(2 * names.len())), "{done:?}");
-        for replica in replicas {
-            ensure!(replica.stop()?.success());
-        }
-        Ok(())
-    })
-}
-
-#[test]
-fn idle_replicas_ask_for_nothing_but_the_lease_and_without_leader_election_for_nothing() -> Result<()> {
-    with_stack(async |stack| {
-        let (leader, standby) = leader_and_standby(stack).await?;
-        let asked = asked_in(stack, Duration::from_secs(8)).await?;
-        ensure!(
-            asked.keys().all(|request| request == "update leases") && asked.values().sum::<usize>() <= 5,
-            "{asked:?}"
-        );
-        ensure!(standby.stop()?.success() && leader.stop()?.success());
-
-        let mut alone = stack.start_replica("replica-a", &["--leader-elect=false".to_owned()])?;
-        wait_until_ready(&mut alone).await?;
-        let asked = asked_in(stack, Duration::from_secs(4)).await?;
-        ensure!(asked.is_empty(), "{asked:?}");
-        ensure!(alone.stop()?.success());
-        Ok(())
-    })
-}
-
-/// What the controllers ask for in a while to come, once all is told and after a moment for what is still going on.
-async fn asked_in(stack: &Stack, time: Duration) -> Result<audit::Requests> {
-    wait_until_counted(stack).await?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let began = Timestamp::now();
-    tokio::time::sleep(time).await;
-    let mut asked = audit::Requests::new();
-    for event in audit::events(&stack.cluster.audit_log(), &controller())? {
-        // A watch is logged once more when it ends.
-        let received: Timestamp = event["requestReceivedTimestamp"].as_str().context("no time")?.parse()?;
-        if received >= began {
-            *asked.entry(audit::request(&event)).or_default() += 1;
-        }
-    }
-    Ok(asked)
-}
-
-async fn wait_until_counted(stack: &Stack) -> Result<()> {
-    let templates: Api<VDITemplate> = Api::all(stack.cluster.admin());
-    let sessions: Api<VDISession> = Api::all(stack.cluster.admin());
-    let began = Instant::now();
-    loop {
-        let sessions = sessions.list(&Default::default()).await?.items;
-        let wrong = miscounted(&templates.list(&Default::default()).await?.items, &sessions);
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        ensure!(began.elapsed() < PATIENCE, "{wrong:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
+use tokio::net::TcpListener;
+use vdi_tests::{objects::Space, shared::with_stack_alone, stack, workspace};
 
 /// What a controller says that has no cluster to talk to: first of all, its settings.
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
@@ -366,13 +96,13 @@ const SCRAPED: [&str; 3] = ["instance", "job", "namespace"];
 
 #[test]
 fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> Result<()> {
-    with_stack(async |stack| {
+    with_stack_alone(async |stack| {
         let space = Space::new(stack, "monitoring").await?;
         space.template(json!({})).await?;
         let mut replica = stack.start_replica("replica-a", &[])?;
         space.session("desktop").await?;
         space.wait_running("desktop").await?;
-        let page = metrics(&mut replica).await?;
+        let page = replica.metrics().await?;
         for line in [
             "vdi_controller_sessions{template=\"monitoring\",phase=\"Running\"} 1",
             "vdi_controller_gpus_requested{template=\"monitoring\"} 1",
@@ -450,7 +180,7 @@ fn attribute(span: &Span, key: &str) -> Option<any_value::Value> {
 
 #[test]
 fn a_pass_is_a_span_with_its_requests_in_it() -> Result<()> {
-    with_stack(async |stack| {
+    with_stack_alone(async |stack| {
         let space = Space::new(stack, "traced").await?;
         space.template(json!({})).await?;
         let (address, spans) = collector().await?;

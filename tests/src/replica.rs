@@ -1,0 +1,108 @@
+//! One running controller, and what it tells of itself.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitStatus, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+use vdi_cluster::Server;
+
+use crate::http;
+
+/// How long it may take for what takes seconds: a lease runs out, or an interrupted watch begins again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One controller. Dropping it stops it.
+pub struct Replica {
+    server: Server,
+    log: PathBuf,
+}
+
+impl Replica {
+    pub(crate) fn new(server: Server, log: PathBuf) -> Self {
+        Self { server, log }
+    }
+
+    /// Where it serves /healthz, /readyz and /metrics.
+    pub async fn address(&mut self) -> Result<SocketAddr> {
+        let line = self.logged("listen").await?;
+        Ok(line["listen"].as_str().context("no address")?.parse()?)
+    }
+
+    /// What it calls itself: in the lease, and to the API server.
+    pub async fn identity(&mut self) -> Result<String> {
+        Ok(self.logged("identity").await?["identity"].as_str().context("no name")?.to_owned())
+    }
+
+    /// Its process ID.
+    pub async fn process(&mut self) -> Result<u64> {
+        self.logged("pid").await?["pid"].as_u64().context("no number")
+    }
+
+    /// The first line of its log that has a field.
+    async fn logged(&mut self, field: &str) -> Result<Value> {
+        loop {
+            self.server.check()?;
+            let text = tokio::fs::read_to_string(&self.log).await?;
+            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(line) = lines.find(|line| !line[field].is_null()) {
+                return Ok(line);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until it has seen everything that there is.
+    pub async fn wait_until_ready(&mut self) -> Result<()> {
+        self.wait_until("ready", "/readyz", |status, _| status == 200).await
+    }
+
+    /// Waits until it may write.
+    pub async fn wait_until_leading(&mut self) -> Result<()> {
+        self.wait_until("the leader", "/metrics", |_, page| page.contains("\nvdi_controller_leader 1\n")).await
+    }
+
+    async fn wait_until(&mut self, what: &str, path: &str, reached: impl Fn(u16, &str) -> bool) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (status, page) = http::get(self.address().await?, path).await?;
+            if reached(status, &page) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "not {what} after {PATIENCE:?}: {}", self.log()?);
+            self.check()?;
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What it serves to Prometheus.
+    pub async fn metrics(&mut self) -> Result<String> {
+        let (status, page) = http::get(self.address().await?, "/metrics").await?;
+        ensure!(status == 200, "{status}: {page}");
+        Ok(page)
+    }
+
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(&self.log)?)
+    }
+
+    /// An error when it has exited.
+    pub fn check(&mut self) -> Result<()> {
+        Ok(self.server.check()?)
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(self) -> Result<()> {
+        Ok(self.server.kill()?)
+    }
+
+    /// Ends it with SIGTERM, as a rollout does. Returns how it exited.
+    pub fn stop(self) -> Result<ExitStatus> {
+        Ok(self.server.stop()?)
+    }
+}

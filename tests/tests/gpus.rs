@@ -1,0 +1,140 @@
+//! GPUs, and what happens while there are too few of them, with the scheduler and the controllers of a real Kubernetes.
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{
+    core::v1::Pod,
+    resource::v1::{DeviceClass, ResourceClaimTemplate, ResourceSlice},
+    scheduling::v1::PriorityClass,
+};
+use kube::Api;
+use serde_json::json;
+use vdi_api::Phase;
+use vdi_cluster::SimulatedNodes;
+use vdi_tests::{
+    objects::{Space, create, delete, session, template},
+    shared::{Shared, directory},
+    stack::{Settings, Stack},
+};
+
+/// A stack that the tests of this binary share, with one node that has one GPU.
+fn with_one_gpu(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
+    static STACK: Shared<(Stack, SimulatedNodes)> = Shared::new();
+    let start = async || {
+        let stack = Stack::start(&directory(), Settings::default()).await?;
+        let nodes = SimulatedNodes::start(&stack.cluster, 1, 1).await?;
+        Ok((stack, nodes))
+    };
+    STACK.with(start, async |(stack, _)| test(stack).await)
+}
+
+#[test]
+fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes_one() -> Result<()> {
+    with_one_gpu(async |stack| {
+        let space = Space::new(stack, "queue").await?;
+        space.template(json!({})).await?;
+
+        // First come, first served.
+        let names: Vec<String> = (0..6).map(|number| format!("desktop-{number}")).collect();
+        for name in &names {
+            create(&space.sessions, &session(name, "queue")).await?;
+            // Kubernetes keeps the time of creation in seconds, and these are to differ.
+            tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        }
+        space.wait_running(&names[0]).await?;
+        let next = space.wait_told(&names[1], Phase::Pending, "Unschedulable").await?;
+        ensure!(
+            next.starts_with("next in line for nvidia.com/gpu, since ") && next.contains("Insufficient nvidia.com/gpu"),
+            "{next}"
+        );
+        for (ahead, name) in names[2..].iter().enumerate() {
+            let told = space.wait_told(name, Phase::Pending, "Queued").await?;
+            let sessions = if ahead == 0 { "1 session is".to_owned() } else { format!("{} sessions are", ahead + 1) };
+            ensure!(
+                told.starts_with(&format!("no nvidia.com/gpu is free: {sessions} ahead, since ")),
+                "{name}: {told}"
+            );
+            ensure!(space.pods.get_opt(&format!("vdi-{name}")).await?.is_none(), "{name} has no pod before its turn");
+        }
+        for name in &names[..5] {
+            space.wait_running(name).await?;
+            delete(&space.sessions, name).await?;
+        }
+        space.wait_running(&names[5]).await?;
+
+        // A higher priority comes before those who wait, and takes the place of who has one.
+        let class: PriorityClass = serde_json::from_value(json!({ "metadata": { "name": "urgent" }, "value": 1000 }))?;
+        create(&Api::all(space.client.clone()), &class).await?;
+        create(&Api::all(space.client.clone()), &template("urgent", json!({ "priorityClassName": "urgent" }))?).await?;
+        create(&space.sessions, &session("patient", "queue")).await?;
+        space.wait("patient", Phase::Pending, "Unschedulable").await?;
+        create(&space.sessions, &session("urgent", "urgent")).await?;
+        space.wait_running("urgent").await?;
+        let event = space.wait_event(&names[5], "Preempted").await?;
+        ensure!(event.contains("made room for one of a higher priority"), "{event}");
+        for name in [&names[5], "patient"] {
+            let status = space.sessions.get(name).await?.status.context("no status")?;
+            ensure!(status.phase == Phase::Pending, "{name}: {status:?}");
+        }
+        // What was preempted came first, and comes first again.
+        delete(&space.sessions, "urgent").await?;
+        space.wait_running(&names[5]).await?;
+        Ok(())
+    })
+}
+
+/// What a DRA driver publishes: one GPU on the node.
+async fn publish_one_device(space: &Space) -> Result<()> {
+    let class: DeviceClass = serde_json::from_value(json!({
+        "metadata": { "name": "gpu.example.com" },
+        "spec": { "selectors": [{ "cel": { "expression": "device.driver == 'gpu.example.com'" } }] },
+    }))?;
+    let slice: ResourceSlice = serde_json::from_value(json!({
+        "metadata": { "name": "simulated-0-gpus" },
+        "spec": {
+            "driver": "gpu.example.com",
+            "nodeName": "simulated-0",
+            "pool": { "name": "simulated-0", "generation": 1, "resourceSliceCount": 1 },
+            "devices": [{ "name": "gpu-0" }],
+        },
+    }))?;
+    create(&Api::all(space.client.clone()), &class).await?;
+    create(&Api::all(space.client.clone()), &slice).await?;
+    Ok(())
+}
+
+#[test]
+fn a_gpu_of_a_dra_driver_is_claimed_by_one_session_and_the_others_queue_for_it() -> Result<()> {
+    with_one_gpu(async |stack| {
+        let space = Space::new(stack, "claims").await?;
+        publish_one_device(&space).await?;
+        let claim: ResourceClaimTemplate = serde_json::from_value(json!({
+            "metadata": { "name": "one-gpu" },
+            "spec": { "spec": { "devices": { "requests": [
+                { "name": "gpu", "exactly": { "deviceClassName": "gpu.example.com" } },
+            ] } } },
+        }))?;
+        create(&Api::namespaced(space.client.clone(), &space.name), &claim).await?;
+        space.template(json!({ "gpu": { "resourceClaimTemplateName": "one-gpu" } })).await?;
+
+        space.session("first").await?;
+        space.wait_running("first").await?;
+        let pod: Pod = space.pods.get("vdi-first").await?;
+        let claims = pod.status.and_then(|status| status.resource_claim_statuses).unwrap_or_default();
+        ensure!(claims.len() == 1 && claims[0].resource_claim_name.is_some(), "{claims:?}");
+
+        space.session("second").await?;
+        let told = space.wait_told("second", Phase::Pending, "Unschedulable").await?;
+        ensure!(
+            told.contains("next in line for one-gpu, since ") && told.contains("cannot allocate all claims"),
+            "{told}"
+        );
+        space.session("third").await?;
+        let told = space.wait_told("third", Phase::Pending, "Queued").await?;
+        ensure!(told.starts_with("no one-gpu is free: 1 session is ahead, since "), "{told}");
+        for (gone, next) in [("first", "second"), ("second", "third")] {
+            delete(&space.sessions, gone).await?;
+            space.wait_running(next).await?;
+        }
+        Ok(())
+    })
+}
