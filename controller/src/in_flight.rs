@@ -1,16 +1,16 @@
 //! What this controller has written and its watches have not shown yet.
 //!
 //! A pass that comes in between would do it all again. The API server would refuse that, so nothing would break; but it
-//! would be asked in vain.
+//! would be asked in vain, and what follows would wait for the watch.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
-use vdi_api::VDISession;
+use vdi_api::{VDISession, VDISessionStatus};
 
 use crate::plan::Notice;
 
@@ -21,8 +21,8 @@ pub const BROKEN_WATCH: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub struct InFlight {
-    /// The version of a session that was replaced by a write of its status.
-    replaced: Mutex<HashMap<ObjectRef<VDISession>, String>>,
+    /// The sessions whose status was written.
+    written: Mutex<HashMap<ObjectRef<VDISession>, Written>>,
     /// When a session's pod was created.
     created: Mutex<HashMap<ObjectRef<VDISession>, Instant>>,
     /// When a namespace's network policy was written.
@@ -33,24 +33,38 @@ pub struct InFlight {
     told: Mutex<HashMap<ObjectRef<VDISession>, HashMap<&'static str, String>>>,
 }
 
+/// A session as the last write of its status has left it, and the versions before that, which may still be seen.
+struct Written {
+    latest: Arc<VDISession>,
+    replaced: Vec<String>,
+}
+
 impl InFlight {
-    /// The status of this version of the session has been written.
-    pub fn status_written(&self, session: &VDISession) {
-        if let Some(version) = session.resource_version() {
-            lock(&self.replaced).insert(ObjectRef::from_obj(session), version);
-        }
+    /// The status of this version of the session has been written, which made it another version.
+    pub fn status_written(&self, session: &VDISession, status: VDISessionStatus, version: String) {
+        let mut latest = VDISession { status: Some(status), ..session.clone() };
+        let Some(before) = latest.metadata.resource_version.replace(version) else { return };
+        let mut written = lock(&self.written);
+        let earlier = written.remove(&ObjectRef::from_obj(session)).map(|written| written.replaced).unwrap_or_default();
+        let replaced = earlier.into_iter().chain([before]).collect();
+        written.insert(ObjectRef::from_obj(session), Written { latest: Arc::new(latest), replaced });
     }
 
-    /// Whether this version of the session was already replaced. Versions are compared for equality alone, as the API
-    /// conventions ask for; the next one is on its way here, and brings a pass of its own.
-    pub fn is_replaced(&self, session: &VDISession) -> bool {
-        let mut replaced = lock(&self.replaced);
-        let key = ObjectRef::from_obj(session);
-        let same = replaced.get(&key).is_some_and(|version| Some(version) == session.resource_version().as_ref());
-        if !same {
-            replaced.remove(&key);
+    /// The session, as newly as it is known: a version that was replaced by a write of its status is what it was made then.
+    /// Somebody else may have changed it since; then the next write is refused. Versions are compared for equality alone, as
+    /// the API conventions ask for.
+    pub fn latest(&self, session: Arc<VDISession>) -> Arc<VDISession> {
+        let mut written = lock(&self.written);
+        let key = ObjectRef::from_obj(session.as_ref());
+        match written.get(&key) {
+            Some(Written { latest, replaced }) if session.resource_version().is_some_and(|v| replaced.contains(&v)) => {
+                latest.clone()
+            }
+            _ => {
+                written.remove(&key);
+                session
+            }
         }
-        same
     }
 
     pub fn pod_created(&self, session: &VDISession) {
@@ -87,7 +101,7 @@ impl InFlight {
 
     /// The session is gone.
     pub fn forget(&self, session: &ObjectRef<VDISession>) {
-        lock(&self.replaced).remove(session);
+        lock(&self.written).remove(session);
         lock(&self.created).remove(session);
         lock(&self.told).remove(session);
     }
@@ -109,18 +123,34 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use vdi_api::Phase;
+
     use super::*;
     use crate::fixture;
 
     #[test]
-    fn a_session_is_left_alone_until_its_written_status_is_seen() {
-        let (in_flight, mut session) = (InFlight::default(), fixture::session("a"));
-        session.metadata.resource_version = Some("7".to_owned());
-        assert!(!in_flight.is_replaced(&session));
-        in_flight.status_written(&session);
-        assert!(in_flight.is_replaced(&session));
-        session.metadata.resource_version = Some("8".to_owned());
-        assert!(!in_flight.is_replaced(&session));
+    fn a_session_is_as_its_status_was_written_until_another_version_is_seen() {
+        let in_flight = InFlight::default();
+        let seen = |version: &str| {
+            let mut session = fixture::session("a");
+            session.metadata.resource_version = Some(version.to_owned());
+            in_flight.latest(Arc::new(session))
+        };
+        let write = |session: &VDISession, phase, version: &str| {
+            let status = VDISessionStatus { phase, ..Default::default() };
+            in_flight.status_written(session, status, version.to_owned());
+        };
+        let known = |session: &VDISession| {
+            let phase = session.status.as_ref().map(|status| status.phase);
+            (session.resource_version().unwrap(), phase.unwrap_or_default())
+        };
+        write(&seen("7"), Phase::Creating, "8");
+        write(&seen("7"), Phase::Running, "9");
+        for stale in ["7", "8"] {
+            assert_eq!(known(&seen(stale)), ("9".to_owned(), Phase::Running));
+        }
+        assert_eq!(known(&seen("10")), ("10".to_owned(), Phase::Pending));
+        assert_eq!(known(&seen("8")), ("8".to_owned(), Phase::Pending), "it was forgotten");
     }
 
     #[test]

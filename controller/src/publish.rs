@@ -23,16 +23,16 @@ pub enum PublishError {
     Json(#[from] serde_json::Error),
 }
 
-/// Whether there is a newer version of the session now.
+/// Returns the version of the session that this has made; `None` when nothing was to be written, or it wasn't taken.
 pub async fn publish(
     session: &VDISession,
     status: &VDISessionStatus,
     client: &Client,
     now: Timestamp,
-) -> Result<bool, PublishError> {
+) -> Result<Option<String>, PublishError> {
     let current = session.status.clone().unwrap_or_default();
     if current == *status {
-        return Ok(false);
+        return Ok(None);
     }
     let patch = json!({
         // From an old cache, this write is refused: the newer object is on its way here, and will be planned for.
@@ -45,11 +45,11 @@ pub async fn publish(
         .map_err(|error| PublishError::Status(Box::new(kube::Error::BuildRequest(error))))?;
     let written = match client.request::<Written>(patch).await {
         Ok(written) => written,
-        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(false),
+        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(None),
         Err(error) => return Err(PublishError::Status(Box::new(error))),
     };
     tell(session, &current, status, client, now).await;
-    Ok(written.metadata.resource_version != session.resource_version())
+    Ok(written.metadata.resource_version.filter(|version| Some(version) != session.resource_version().as_ref()))
 }
 
 /// All that is read of the answer.

@@ -93,6 +93,7 @@ async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Re
     context.queue.taken(&key);
     // Read again: a change that came after `session` was read, and before this, isn't queued once more.
     let Some(session) = context.stores.sessions.get(&key) else { return Ok(Requeue::await_change()) };
+    let session = context.in_flight.latest(session);
     let span = tracing::debug_span!(
         "reconcile",
         "k8s.namespace.name" = key.namespace,
@@ -116,9 +117,6 @@ async fn reconcile(session: Arc<VDISession>, context: Arc<Context>) -> Result<Re
 
 async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, ReconcileError> {
     let Context { client, stores, memories, in_flight, clock, counters, .. } = context;
-    if in_flight.is_replaced(session) {
-        return Ok(Requeue::await_change());
-    }
     let now = whole_seconds(clock.now());
 
     let mut observed = observe(session, stores, memories, now);
@@ -156,11 +154,11 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
             }
         }
     }
-    if publish(session, &plan.status, client, now).await? {
-        in_flight.status_written(session);
+    if let Some(version) = publish(session, &plan.status, client, now).await? {
         if let Some(took) = first_start(session, &plan.status, now) {
             counters.started(&session.spec.template, took);
         }
+        in_flight.status_written(session, plan.status.clone(), version);
     }
     for notice in plan.notices.iter().filter(|notice| in_flight.is_news(session, notice)) {
         let Notice { reason, message, key } = notice;

@@ -1,10 +1,12 @@
 //! The objects that the controller watches, kept in memory, without what it never reads.
 
+mod lean;
 pub mod lean_pod;
+mod lean_session;
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{convert::identity, fmt::Debug, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::{
     api::{core::v1::PersistentVolumeClaim, networking::v1::NetworkPolicy, scheduling::v1::PriorityClass},
     serde::de::DeserializeOwned,
@@ -25,6 +27,7 @@ use tokio::{
 use vdi_api::{VDISession, VDITemplate};
 
 pub use lean_pod::LeanPod;
+use lean_session::LeanSession;
 
 use crate::{metrics::Counters, queue::Queue, resources::OURS};
 
@@ -64,12 +67,12 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(OURS);
     let watches = [
-        watch.clone().spawn(session_writer, everything.clone(), forget_managers, itself),
-        watch.clone().spawn(template_writer, everything.clone(), forget_managers, waiting_for),
-        watch.clone().spawn(priority_writer, everything, forget_managers, nobody),
-        watch.clone().spawn(pod_writer, ours.clone(), |_| {}, owner),
-        watch.clone().spawn(claim_writer, ours.clone(), trim_claim, nobody),
-        watch.spawn(policy_writer, ours, forget_managers, in_its_namespace),
+        watch.clone().spawn(session_writer, everything.clone(), |lean: LeanSession| lean.into(), itself),
+        watch.clone().spawn(template_writer, everything.clone(), without_managers, waiting_for),
+        watch.clone().spawn(priority_writer, everything, without_managers, nobody),
+        watch.clone().spawn(pod_writer, ours.clone(), identity, owner),
+        watch.clone().spawn(claim_writer, ours.clone(), trimmed_claim, nobody),
+        watch.spawn(policy_writer, ours, without_managers, in_its_namespace),
     ];
     Stores { sessions, templates, pods, claims, policies, priorities, complete: completed, watches: watches.into() }
 }
@@ -105,20 +108,22 @@ struct Watch {
 }
 
 impl Watch {
-    fn spawn<K>(
+    /// Keeps of each `Read` that comes the `Kept` that is made of it.
+    fn spawn<Read, Kept>(
         self,
-        writer: Writer<K>,
+        writer: Writer<Kept>,
         config: watcher::Config,
-        trim: fn(&mut K),
-        concerns: Concerns<K>,
+        trim: fn(Read) -> Kept,
+        concerns: Concerns<Kept>,
     ) -> AbortHandle
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        Read: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        Kept: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     {
-        let events =
-            watcher(Api::all(self.client.clone()), config).backoff(Pause::default()).modify(trim).reflect(writer);
+        let events = watcher(Api::all(self.client.clone()), config).backoff(Pause::default());
+        let events = events.map_ok(move |event| trim_event(event, trim)).reflect(writer);
         let mut is_complete = false;
-        let mut handle = move |event: watcher::Result<Event<K>>| match event {
+        let mut handle = move |event: watcher::Result<Event<Kept>>| match event {
             Ok(Event::Apply(object) | Event::Delete(object)) => self.queue.add(concerns(&object, &self.sessions)),
             // They aren't in the store yet.
             Ok(Event::Init | Event::InitApply(_)) => {}
@@ -131,7 +136,7 @@ impl Watch {
             Ok(Event::InitDone) => self.queue.add(all(&self.sessions)),
             Err(error) => {
                 self.counters.watch_interrupted();
-                tracing::warn!(%error, kind = %K::kind(&()), "a watch was interrupted and goes on");
+                tracing::warn!(%error, kind = %Kept::kind(&()), "a watch was interrupted and goes on");
             }
         };
         let handled = events.for_each(move |event| {
@@ -207,12 +212,22 @@ fn nobody<K>(_: &K, _: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
     Vec::new()
 }
 
-fn forget_managers(object: &mut impl ResourceExt) {
+fn trim_event<Read, Kept>(event: Event<Read>, trim: fn(Read) -> Kept) -> Event<Kept> {
+    match event {
+        Event::Apply(object) => Event::Apply(trim(object)),
+        Event::Delete(object) => Event::Delete(trim(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(trim(object)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+fn without_managers<K: ResourceExt>(mut object: K) -> K {
     object.managed_fields_mut().clear();
+    object
 }
 
 /// Of a home it is enough to know that it is there, and has a volume.
-fn trim_claim(claim: &mut PersistentVolumeClaim) {
-    forget_managers(claim);
-    claim.spec = None;
+fn trimmed_claim(claim: PersistentVolumeClaim) -> PersistentVolumeClaim {
+    PersistentVolumeClaim { spec: None, ..without_managers(claim) }
 }

@@ -1,19 +1,16 @@
 //! A pod, of which nothing is kept, nor even parsed, but what the controller reads: its place and its state. The rest is most
 //! of its size, and reading it was most of what the controller did.
 
-use std::{borrow::Cow, collections::BTreeMap};
-
-use k8s_openapi::{
-    api::core::v1::{ContainerState, Pod},
-    apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
-};
-use kube::{Resource, api::ObjectMeta, core::NamespaceResourceScope};
+use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use kube::api::ObjectMeta;
 use serde::Deserialize;
+
+use super::lean::{self, same_resource};
 
 /// A pod as the API server sends it, and [`Pod`] describes it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct LeanPod {
-    #[serde(deserialize_with = "lean_metadata")]
+    #[serde(deserialize_with = "lean::metadata")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     pub spec: Spec,
@@ -59,58 +56,4 @@ pub struct Container {
     pub last_state: ContainerState,
 }
 
-/// Without labels, and without the managed fields, which are as long as the pod itself.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    name: Option<String>,
-    namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    deletion_timestamp: Option<Time>,
-    annotations: Option<BTreeMap<String, String>>,
-    owner_references: Option<Vec<OwnerReference>>,
-}
-
-fn lean_metadata<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let read = Metadata::deserialize(deserializer)?;
-    Ok(ObjectMeta {
-        name: read.name,
-        namespace: read.namespace,
-        uid: read.uid,
-        resource_version: read.resource_version,
-        deletion_timestamp: read.deletion_timestamp,
-        annotations: read.annotations,
-        owner_references: read.owner_references,
-        ..Default::default()
-    })
-}
-
-impl Resource for LeanPod {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind(_: &()) -> Cow<'_, str> {
-        Pod::kind(&())
-    }
-
-    fn group(_: &()) -> Cow<'_, str> {
-        Pod::group(&())
-    }
-
-    fn version(_: &()) -> Cow<'_, str> {
-        Pod::version(&())
-    }
-
-    fn plural(_: &()) -> Cow<'_, str> {
-        Pod::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+same_resource!(LeanPod, Pod);
