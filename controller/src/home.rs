@@ -15,9 +15,8 @@ use vdi_api::{HomeAccess, HomeScope, VDISession};
 
 use crate::{
     observe::Spec,
-    pod_state::has_ended,
-    resources::{HOME_ANNOTATION, home_name, pod_name},
-    stores::{LeanPod, Stores},
+    resources::{home_name, pod_name},
+    stores::{PodSummary, Stores},
     template::Template,
 };
 
@@ -74,7 +73,7 @@ impl Homes {
     }
 
     /// An error names the session that holds it.
-    fn hold(&self, key: (String, String), session: &str, pods: &Store<LeanPod>) -> Result<(), String> {
+    fn hold(&self, key: (String, String), session: &str, pods: &Store<PodSummary>) -> Result<(), String> {
         let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
         let holders = holders.get_or_insert_with(|| held_by_pods(pods));
         if holders.len() > 2 * pods.len() + 64 {
@@ -95,24 +94,20 @@ fn is_bound(claim: &PersistentVolumeClaim) -> bool {
 }
 
 impl Holder {
-    fn is_live(&self, (namespace, claim): &(String, String), pods: &Store<LeanPod>) -> bool {
+    fn is_live(&self, (namespace, claim): &(String, String), pods: &Store<PodSummary>) -> bool {
         let pod = pods.get(&ObjectRef::new(&pod_name(&self.session)).within(namespace));
         match pod {
-            Some(pod) => home_of(&pod) == Some(claim) && !has_ended(&pod),
+            Some(pod) => pod.home.as_ref() == Some(claim) && !pod.has_ended,
             None => self.since.elapsed() < PATIENCE,
         }
     }
 }
 
-fn home_of(pod: &LeanPod) -> Option<&String> {
-    pod.annotations().get(HOME_ANNOTATION)
-}
-
-fn held_by_pods(pods: &Store<LeanPod>) -> HashMap<(String, String), Holder> {
-    let held = |pod: &LeanPod| {
-        let session = pod.name_any().strip_prefix(&pod_name(""))?.to_owned();
-        let key = (pod.namespace()?, home_of(pod)?.clone());
-        (!has_ended(pod)).then(|| (key, Holder { session, since: Instant::now() }))
+fn held_by_pods(pods: &Store<PodSummary>) -> HashMap<(String, String), Holder> {
+    let held = |pod: &PodSummary| {
+        let session = pod.name.strip_prefix(&pod_name(""))?.to_owned();
+        let key = (pod.namespace.clone(), pod.home.clone()?);
+        (!pod.has_ended).then(|| (key, Holder { session, since: Instant::now() }))
     };
     pods.state().iter().filter_map(|pod| held(pod)).collect()
 }
@@ -123,11 +118,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::{resources::HOME_ANNOTATION, stores::LeanPod};
 
-    fn pods(list: serde_json::Value) -> Store<LeanPod> {
+    fn pods(list: serde_json::Value) -> Store<PodSummary> {
         let (store, mut writer) = reflector::store();
         for pod in list.as_array().unwrap() {
-            writer.apply_watcher_event(&Event::Apply(serde_json::from_value(pod.clone()).unwrap()));
+            let pod: LeanPod = serde_json::from_value(pod.clone()).unwrap();
+            writer.apply_watcher_event(&Event::Apply(pod.into()));
         }
         store
     }

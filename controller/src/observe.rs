@@ -13,8 +13,8 @@ use crate::{
     memory::Memories,
     pod_state::PodState,
     reason::Reason,
-    resources::{self, ATTEMPT_ANNOTATION, NAMESPACE_POLICY, pod_name},
-    stores::{LeanPod, Stores},
+    resources::{self, NAMESPACE_POLICY, pod_name},
+    stores::Stores,
     template::Template,
     terms::Terms,
 };
@@ -95,14 +95,18 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
     let (name, namespace) = (session.name_any(), session.namespace().unwrap_or_default());
     let uid = session.uid().unwrap_or_default();
     let spec = Spec::try_from(&session.spec);
-    let pod_object = stores.pods.get(&ObjectRef::new(&pod_name(&name)).within(&namespace));
-    let pod = pod_object.as_ref().map_or(PodState::Absent, |pod| PodState::of(pod, &uid));
-    let own_pod = pod_object.as_deref().filter(|_| !matches!(pod, PodState::Absent | PodState::Foreign));
+    let named_so = stores.pods.get(&ObjectRef::new(&pod_name(&name)).within(&namespace));
+    let own_pod = named_so.as_deref().filter(|pod| pod.belongs_to(&uid));
+    let pod = match (&named_so, own_pod) {
+        (None, _) => PodState::Absent,
+        (Some(_), None) => PodState::Foreign,
+        (Some(_), Some(pod)) => pod.state.clone(),
+    };
     let template = stores.templates.get(&ObjectRef::new(&session.spec.template));
     let template = template.map(|template| Template::try_from(template.as_ref()));
     let valid_template = template.as_ref().and_then(|template| template.as_ref().ok());
-    let terms = own_pod.and_then(|pod| Terms::from_annotations(pod.annotations()));
-    let terms = terms.or_else(|| valid_template.map(|template| template.terms.clone()));
+    let terms =
+        own_pod.and_then(|pod| pod.terms.as_deref()).or(valid_template.map(|template| &template.terms)).cloned();
     let wants_pod = wants_pod(session);
     let home = match (&spec, valid_template) {
         (Ok(spec), Some(template)) if wants_pod => memories.homes.take(session, spec, template, stores),
@@ -123,8 +127,8 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
         status: session.status.clone().unwrap_or_default(),
         template,
         terms,
-        pod_uid: own_pod.and_then(|pod| pod.uid()),
-        pod_attempt: own_pod.map_or(0, attempt),
+        pod_uid: own_pod.and_then(|pod| pod.uid.clone()),
+        pod_attempt: own_pod.map_or(0, |pod| pod.attempt),
         pod,
         home,
         missing_policy: missing_policy(&namespace, stores, memories),
@@ -147,10 +151,6 @@ fn wants_pod(session: &VDISession) -> bool {
     let phase = session.status.as_ref().map(|status| status.phase).unwrap_or_default();
     let is_ending = matches!(phase, Phase::Failed | Phase::Terminating);
     !is_ending && !session.spec.suspend && session.meta().deletion_timestamp.is_none()
-}
-
-fn attempt(pod: &LeanPod) -> i64 {
-    pod.annotations().get(ATTEMPT_ANNOTATION).and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 fn place(

@@ -48,17 +48,14 @@ pub enum Wait {
 }
 
 impl PodState {
-    pub fn of(pod: &LeanPod, session_uid: &str) -> Self {
-        let owners = pod.metadata.owner_references.iter().flatten();
-        if !owners.into_iter().any(|owner| owner.uid == session_uid) {
-            return Self::Foreign;
-        }
+    /// Of a pod that is the session's own.
+    pub fn of(pod: &LeanPod) -> Self {
         let status = &pod.status;
         // However it ends from here on, that is why.
         if pod.metadata.deletion_timestamp.is_some() {
             return Self::Leaving(disruption(status).unwrap_or(Reason::PodDeleted));
         }
-        if has_ended(pod) {
+        if pod.has_ended() {
             return Self::Ended(End::of(status));
         }
         if pod.spec.node_name.is_none() {
@@ -81,11 +78,6 @@ impl Wait {
             _ => Self::Scheduler,
         }
     }
-}
-
-/// Whether its containers have stopped for good.
-pub fn has_ended(pod: &LeanPod) -> bool {
-    matches!(pod.status.phase.as_deref(), Some("Failed" | "Succeeded"))
 }
 
 /// Who took the pod away, from the [condition] that Kubernetes' own components leave on it.

@@ -3,8 +3,9 @@
 mod lean;
 pub mod lean_pod;
 mod lean_session;
+mod pod_summary;
 
-use std::{convert::identity, fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::{
@@ -15,7 +16,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
-        reflector::{self, ObjectRef, Store, store::Writer},
+        reflector::{self, ObjectRef, Store, reflector, store::Writer},
         utils::Backoff,
         watcher::{self, Event, watcher},
     },
@@ -28,6 +29,7 @@ use vdi_api::{VDISession, VDITemplate};
 
 pub use lean_pod::LeanPod;
 use lean_session::LeanSession;
+pub use pod_summary::PodSummary;
 
 use crate::{metrics::Counters, queue::Queue, resources::OURS};
 
@@ -35,7 +37,7 @@ use crate::{metrics::Counters, queue::Queue, resources::OURS};
 pub struct Stores {
     pub sessions: Store<VDISession>,
     pub templates: Store<VDITemplate>,
-    pub pods: Store<LeanPod>,
+    pub pods: Store<PodSummary>,
     /// The homes that this controller made.
     pub claims: Store<PersistentVolumeClaim>,
     pub policies: Store<NetworkPolicy>,
@@ -70,7 +72,7 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
         watch.clone().spawn(session_writer, everything.clone(), |lean: LeanSession| lean.into(), itself),
         watch.clone().spawn(template_writer, everything.clone(), without_managers, waiting_for),
         watch.clone().spawn(priority_writer, everything, without_managers, nobody),
-        watch.clone().spawn(pod_writer, ours.clone(), identity, owner),
+        watch.clone().spawn(pod_writer, ours.clone(), |lean: LeanPod| lean.into(), owners),
         watch.clone().spawn(claim_writer, ours.clone(), trimmed_claim, nobody),
         watch.spawn(policy_writer, ours, without_managers, in_its_namespace),
     ];
@@ -118,10 +120,10 @@ impl Watch {
     ) -> AbortHandle
     where
         Read: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-        Kept: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+        Kept: reflector::Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
     {
         let events = watcher(Api::all(self.client.clone()), config).backoff(Pause::default());
-        let events = events.map_ok(move |event| trim_event(event, trim)).reflect(writer);
+        let events = reflector(writer, events.map_ok(move |event| trim_event(event, trim)));
         let mut is_complete = false;
         let mut handle = move |event: watcher::Result<Event<Kept>>| match event {
             Ok(Event::Apply(object) | Event::Delete(object)) => self.queue.add(concerns(&object, &self.sessions)),
@@ -186,11 +188,8 @@ fn itself(session: &VDISession, _: &Store<VDISession>) -> Vec<ObjectRef<VDISessi
     vec![ObjectRef::from_obj(session)]
 }
 
-fn owner(pod: &LeanPod, _: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
-    let namespace = pod.namespace().unwrap_or_default();
-    let owners =
-        pod.owner_references().iter().filter_map(|owner| ObjectRef::from_owner_ref(Some(&namespace), owner, ()));
-    owners.collect()
+fn owners(pod: &PodSummary, _: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
+    pod.owners.iter().map(|owner| ObjectRef::new(&owner.name).within(&pod.namespace)).collect()
 }
 
 /// The sessions that a new or changed template may set going: those without a pod.

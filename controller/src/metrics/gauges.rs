@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 use vdi_api::{Phase, VDISession};
 
-use crate::{fence::Fence, pod_state::has_ended, queue::Queue, resources::pod_name, stores::Stores};
+use crate::{fence::Fence, queue::Queue, resources::pod_name, stores::Stores};
 
 #[derive(Debug)]
 pub struct Gauges {
@@ -62,8 +62,7 @@ impl Gauges {
     fn has_node(&self, session: &VDISession) -> bool {
         let key = ObjectRef::new(&pod_name(&session.name_any())).within(&session.namespace().unwrap_or_default());
         let Some(pod) = self.stores.pods.get(&key) else { return false };
-        let is_its_own = pod.owner_references().iter().any(|owner| Some(&owner.uid) == session.meta().uid.as_ref());
-        is_its_own && !has_ended(&pod) && pod.spec.node_name.is_some()
+        session.meta().uid.as_ref().is_some_and(|uid| pod.belongs_to(uid)) && !pod.has_ended && pod.has_node
     }
 }
 

@@ -9,8 +9,8 @@ fn state(node: Option<&str>, status: Value) -> PodState {
 }
 
 fn of(mut pod: Value) -> PodState {
-    pod["metadata"]["ownerReferences"] = json!([{ "apiVersion": "", "kind": "", "name": "a", "uid": "1" }]);
-    PodState::of(&serde_json::from_value(pod).unwrap(), "1")
+    pod["metadata"]["name"] = json!("vdi-a");
+    PodState::of(&serde_json::from_value(pod).unwrap())
 }
 
 fn desktop(restarts: i32, state: Value, last_state: Value) -> Value {
@@ -134,10 +134,4 @@ fn a_pod_that_is_ended_by_whoever_deletes_it_did_not_end_by_itself() {
     assert_eq!(of(pod), PodState::Leaving(Reason::NodeLost));
     let stopped = json!({ "metadata": metadata, "status": { "phase": "Succeeded" } });
     assert_eq!(of(stopped), PodState::Leaving(Reason::PodDeleted));
-}
-
-#[test]
-fn a_pod_of_another_owner_is_foreign_whatever_its_state() {
-    let pod = json!({ "metadata": { "name": "vdi-a" }, "status": { "phase": "Failed" } });
-    assert_eq!(PodState::of(&serde_json::from_value(pod).unwrap(), "1"), PodState::Foreign);
 }

@@ -1,5 +1,5 @@
-//! A pod, of which nothing is kept, nor even parsed, but what the controller reads: its place and its state. The rest is most
-//! of its size, and reading it was most of what the controller did.
+//! A pod, of which nothing is even parsed but what the controller reads: its place and its state. The rest is most of its size,
+//! and reading it was most of what the controller did.
 
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use kube::api::ObjectMeta;
@@ -57,3 +57,10 @@ pub struct Container {
 }
 
 same_resource!(LeanPod, Pod);
+
+impl LeanPod {
+    /// Whether its containers have stopped for good.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.status.phase.as_deref(), Some("Failed" | "Succeeded"))
+    }
+}

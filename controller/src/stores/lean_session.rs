@@ -1,4 +1,4 @@
-//! A session as the API server sends it, of whose metadata only what the controller reads is parsed.
+//! A session as the API server sends it, of whose metadata only what the controller reads is parsed and kept.
 
 use kube::api::ObjectMeta;
 use serde::Deserialize;
@@ -18,6 +18,7 @@ same_resource!(LeanSession, VDISession);
 
 impl From<LeanSession> for VDISession {
     fn from(LeanSession { metadata, spec, status }: LeanSession) -> Self {
-        Self { metadata, spec, status }
+        // kubectl keeps a copy of what was applied there.
+        Self { metadata: ObjectMeta { annotations: None, ..metadata }, spec, status }
     }
 }

@@ -1,0 +1,124 @@
+//! What is kept of a pod: whose it is and what it is doing, read off it once.
+
+use std::borrow::Cow;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Resource, ResourceExt,
+    runtime::reflector::{self, ObjectRef},
+};
+use vdi_api::VDISession;
+
+use super::LeanPod;
+use crate::{
+    pod_state::PodState,
+    resources::{ATTEMPT_ANNOTATION, HOME_ANNOTATION},
+    terms::Terms,
+};
+
+#[derive(Clone, Debug)]
+pub struct PodSummary {
+    pub name: String,
+    pub namespace: String,
+    pub uid: Option<String>,
+    /// The sessions that own it: one, unless somebody has meddled with it.
+    pub owners: Vec<Owner>,
+    pub state: PodState,
+    pub has_node: bool,
+    /// Whether its containers have stopped for good.
+    pub has_ended: bool,
+    /// `None` where somebody has spoilt them.
+    pub terms: Option<Box<Terms>>,
+    /// The claim that is its home.
+    pub home: Option<String>,
+    /// How many of the session's pods had failed before this one.
+    pub attempt: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Owner {
+    pub name: String,
+    pub uid: String,
+}
+
+impl PodSummary {
+    pub fn belongs_to(&self, session_uid: &str) -> bool {
+        self.owners.iter().any(|owner| owner.uid == session_uid)
+    }
+}
+
+impl From<LeanPod> for PodSummary {
+    fn from(pod: LeanPod) -> Self {
+        let owners = pod.owner_references().iter().filter_map(|owner| {
+            ObjectRef::<VDISession>::from_owner_ref(None, owner, ())?;
+            Some(Owner { name: owner.name.clone(), uid: owner.uid.clone() })
+        });
+        let annotations = pod.annotations();
+        Self {
+            owners: owners.collect(),
+            state: PodState::of(&pod),
+            has_node: pod.spec.node_name.is_some(),
+            has_ended: pod.has_ended(),
+            terms: Terms::from_annotations(annotations).map(Box::new),
+            home: annotations.get(HOME_ANNOTATION).cloned(),
+            attempt: annotations.get(ATTEMPT_ANNOTATION).and_then(|n| n.parse().ok()).unwrap_or_default(),
+            name: pod.name_any(),
+            namespace: pod.namespace().unwrap_or_default(),
+            uid: pod.uid(),
+        }
+    }
+}
+
+/// By which a store finds it. Without uid and version, which would be kept a second time.
+impl reflector::Lookup for PodSummary {
+    type DynamicType = ();
+
+    fn kind(_: &()) -> Cow<'_, str> {
+        <Pod as Resource>::kind(&())
+    }
+
+    fn group(_: &()) -> Cow<'_, str> {
+        <Pod as Resource>::group(&())
+    }
+
+    fn version(_: &()) -> Cow<'_, str> {
+        <Pod as Resource>::version(&())
+    }
+
+    fn plural(_: &()) -> Cow<'_, str> {
+        <Pod as Resource>::plural(&())
+    }
+
+    fn name(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.name))
+    }
+
+    fn namespace(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.namespace))
+    }
+
+    fn resource_version(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn uid(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_belongs_to_the_session_that_owns_it_and_to_nobody_of_another_kind_or_time() {
+        let owner = |kind: &str, uid: &str| json!({ "apiVersion": "vdi.kasm.io/v1alpha1", "kind": kind, "name": "a", "uid": uid });
+        let owners = [owner("VDISession", "1"), owner("VDIPool", "2")];
+        let pod: LeanPod =
+            serde_json::from_value(json!({ "metadata": { "name": "vdi-a", "ownerReferences": owners } })).unwrap();
+        let pod = PodSummary::from(pod);
+        assert_eq!(["1", "2", "3"].map(|uid| pod.belongs_to(uid)), [true, false, false]);
+    }
+}
