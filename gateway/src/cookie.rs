@@ -1,0 +1,84 @@
+//! Cookies, as this gateway sets and reads them.
+
+/// The cookie that carries a session token. A browser takes a [`__Host-`] cookie only from the very host that it is for,
+/// over TLS: a sibling host, which runs another user's desktop, can't set it.
+///
+/// [`__Host-`]: https://httpwg.org/http-extensions/draft-ietf-httpbis-rfc6265bis.html#name-the-__host-prefix
+pub const SESSION: &str = "__Host-vdi-session";
+
+/// The value of a cookie, from all `Cookie` headers of a request. `None` when it isn't there, and also when it is there twice:
+/// which of them was meant nobody can know.
+pub fn value<'a>(headers: impl IntoIterator<Item = &'a str>, name: &str) -> Option<&'a str> {
+    let pairs = headers.into_iter().flat_map(|header| header.split(';'));
+    let mut values = pairs.filter_map(|pair| {
+        let (found, value) = pair.split_once('=')?;
+        (found.trim_matches([' ', '\t']) == name).then(|| value.trim_matches([' ', '\t']))
+    });
+    match (values.next(), values.next()) {
+        (Some(value), None) if !value.is_empty() => Some(value),
+        _ => None,
+    }
+}
+
+/// A `Set-Cookie` header for a token. Not for longer than the browser's session: how long it is good says the token itself.
+pub fn set(name: &str, token: &str) -> String {
+    format!("{name}={token}; Path=/; Secure; HttpOnly; SameSite=Lax")
+}
+
+/// A `Set-Cookie` header that takes it away again.
+pub fn clear(name: &str) -> String {
+    format!("{name}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0")
+}
+
+/// The cookies of a request without ours, for the desktop behind: what its own pages have set stays.
+pub fn without_ours<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let pairs = headers.into_iter().flat_map(|header| header.split(';')).map(|pair| pair.trim_matches([' ', '\t']));
+    let foreign: Vec<&str> = pairs.filter(|pair| !pair.is_empty() && !is_ours(pair)).collect();
+    (!foreign.is_empty()).then(|| foreign.join("; "))
+}
+
+fn is_ours(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or_default();
+    name.trim().get(..11).is_some_and(|start| start.eq_ignore_ascii_case("__Host-vdi-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_found_among_others_and_in_several_headers() {
+        assert_eq!(value(["a=b; __Host-vdi-session=x.y.z; c=d"], SESSION), Some("x.y.z"));
+        assert_eq!(value(["a=b", "__Host-vdi-session=x=y"], SESSION), Some("x=y"));
+    }
+
+    #[test]
+    fn a_cookie_that_is_there_twice_or_named_almost_so_is_none() {
+        for headers in [
+            &["__Host-vdi-session=1; __Host-vdi-session=2"][..],
+            &["__Host-vdi-session=1", "__Host-vdi-session=1"],
+            &["__host-vdi-session=1"],
+            &["__Host-vdi-session2=1"],
+            &["__Host-vdi-session"],
+            &["__Host-vdi-session="],
+            &["x__Host-vdi-session=1"],
+            &[""],
+            &[],
+        ] {
+            assert_eq!(value(headers.iter().copied(), SESSION), None, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_desktop_gets_its_own_cookies_and_never_ours() {
+        let headers = ["a=b; __Host-vdi-session=secret;c=d", "__host-vdi-login=secret; __HOST-VDI-=1"];
+        assert_eq!(without_ours(headers), Some("a=b; c=d".to_owned()));
+        assert_eq!(without_ours(["__Host-vdi-session=secret"]), None);
+    }
+
+    #[test]
+    fn what_is_set_can_be_read_by_no_script_and_goes_over_tls_alone() {
+        assert_eq!(set(SESSION, "x"), "__Host-vdi-session=x; Path=/; Secure; HttpOnly; SameSite=Lax");
+        assert!(clear(SESSION).ends_with("; Max-Age=0"));
+    }
+}

@@ -1,0 +1,94 @@
+//! What a session token says.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use vdi_api::Email;
+
+/// [Registered claims], and two of our own. A claim that isn't here, or is here twice, makes a token invalid.
+///
+/// [Registered claims]: https://www.rfc-editor.org/rfc/rfc7519#section-4.1
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// The gateway's own address, such as `https://vdi.example.com`.
+    pub iss: String,
+    pub aud: Audience,
+    /// The person, in the words of who signed them in.
+    pub sub: String,
+    pub email: String,
+    /// The one host at which this token is good, such as `alice.vdi.example.com`.
+    pub host: String,
+    /// Seconds since 1970, as the two below.
+    pub iat: i64,
+    pub nbf: i64,
+    pub exp: i64,
+    /// Another one for each token.
+    pub jti: String,
+}
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To open a desktop, again and again.
+    Session,
+    /// To be exchanged for one of the above, once.
+    Launch,
+}
+
+impl Purpose {
+    /// How long such a token is good at most. After an hour its owner is looked at again; a link is followed at once.
+    pub const fn longest(self) -> Duration {
+        match self {
+            Self::Session => Duration::from_secs(60 * 60),
+            Self::Launch => Duration::from_secs(60),
+        }
+    }
+}
+
+/// A purpose and one session, which no other session of that name or host can pass for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Audience(String);
+
+impl Audience {
+    pub fn of(purpose: Purpose, session_uid: &str) -> Self {
+        Self(match purpose {
+            Purpose::Session => format!("vdi-session:{session_uid}"),
+            Purpose::Launch => format!("vdi-launch:{session_uid}"),
+        })
+    }
+}
+
+/// Who is let in where, and until when.
+#[derive(Clone, Debug)]
+pub struct Grant<'a> {
+    pub purpose: Purpose,
+    pub issuer: &'a str,
+    pub session_uid: &'a str,
+    pub subject: &'a str,
+    pub email: &'a Email,
+    pub host: &'a str,
+    /// When the session ends, where that is known.
+    pub session_ends: Option<Timestamp>,
+}
+
+impl Claims {
+    /// `id` must be random: it is what makes two tokens of the same second differ.
+    pub fn of(grant: &Grant, id: String, now: Timestamp) -> Self {
+        let now = now.as_second();
+        let longest = now + grant.purpose.longest().as_secs() as i64;
+        Self {
+            iss: grant.issuer.to_owned(),
+            aud: Audience::of(grant.purpose, grant.session_uid),
+            sub: grant.subject.to_owned(),
+            email: grant.email.to_string(),
+            host: grant.host.to_owned(),
+            iat: now,
+            nbf: now,
+            exp: grant.session_ends.map_or(longest, |end| end.as_second().min(longest)),
+            jti: id,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The keys that are good at the moment, and which of them signs.
+//!
+//! Replicas share them through a Secret, and see a change of it after a moment each. So a new key verifies before it
+//! signs, and an old one goes on verifying until the last token that it signed is over.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    claims::Purpose,
+    key::{Key, KeyId},
+    verify::SKEW,
+};
+
+/// When keys come and go.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// A key signs for so long.
+    pub rotation: Duration,
+    /// In this time every replica has seen a change of the Secret.
+    pub spread: Duration,
+}
+
+/// What is to be done about the keys.
+#[derive(Debug, Default, PartialEq)]
+pub struct Changes {
+    pub needs_new: bool,
+    pub to_remove: Vec<KeyId>,
+}
+
+impl Schedule {
+    /// What to change about keys of these names.
+    pub fn changes(&self, keys: &[KeyId], now: Timestamp) -> Changes {
+        let newest = keys.iter().max();
+        // Made in time for it to be everywhere when the one before it is to sign no more.
+        let needs_new = newest.is_none_or(|id| now >= after(id.made(), self.rotation));
+        // Its successor signs from its own `spread` on, and the last token before that lives for the longest that one may.
+        let last_token = Purpose::Session.longest() + self.spread + SKEW;
+        let is_over = |id: &&KeyId| {
+            let successor = keys.iter().filter(|other| other > id).min();
+            successor.is_some_and(|successor| now >= after(successor.made(), last_token))
+        };
+        Changes { needs_new, to_remove: keys.iter().filter(is_over).cloned().collect() }
+    }
+
+    /// The key to sign with: the newest that every replica knows; where none is that old, the oldest.
+    pub fn signing<'a>(&self, ring: &'a KeyRing, now: Timestamp) -> Option<&'a Key> {
+        let is_known = |key: &&Key| now >= after(key.id.made(), self.spread);
+        ring.0.iter().rfind(is_known).or(ring.0.first())
+    }
+}
+
+fn after(time: Timestamp, duration: Duration) -> Timestamp {
+    time.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// Keys that verify, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct KeyRing(Vec<Key>);
+
+impl KeyRing {
+    pub fn new(mut keys: Vec<Key>) -> Self {
+        keys.sort_by(|one, other| one.id.cmp(&other.id));
+        Self(keys)
+    }
+
+    /// By its exact name: a `kid` is never interpreted.
+    pub fn get(&self, kid: &str) -> Option<&Key> {
+        self.0.iter().find(|key| key.id.to_string() == kid)
+    }
+
+    /// A JSON Web Key Set ([RFC 7517, 5]), for others to verify tokens with.
+    ///
+    /// [RFC 7517, 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
+    pub fn public(&self) -> Value {
+        json!({ "keys": self.0.iter().map(Key::public).collect::<Vec<_>>() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    const SCHEDULE: Schedule = Schedule { rotation: Duration::from_secs(24 * 3600), spread: Duration::from_secs(120) };
+
+    fn noon() -> Timestamp {
+        "2026-01-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        noon() + SignedDuration::from_secs(seconds)
+    }
+
+    fn id(seconds: i64) -> KeyId {
+        Key::generate(at(seconds)).unwrap().0.id
+    }
+
+    #[test]
+    fn there_is_a_new_key_at_once_and_then_each_rotation() {
+        assert!(SCHEDULE.changes(&[], noon()).needs_new);
+        let first = [id(0)];
+        assert_eq!(SCHEDULE.changes(&first, at(24 * 3600 - 1)), Changes::default());
+        assert_eq!(SCHEDULE.changes(&first, at(24 * 3600)), Changes { needs_new: true, to_remove: vec![] });
+    }
+
+    #[test]
+    fn an_old_key_goes_once_no_token_of_it_can_be_good() {
+        let keys = [id(0), id(24 * 3600)];
+        let last_use = 24 * 3600 + 120 + 3600 + 30;
+        assert_eq!(SCHEDULE.changes(&keys, at(last_use - 1)).to_remove, []);
+        assert_eq!(SCHEDULE.changes(&keys, at(last_use)).to_remove, keys[..1]);
+    }
+
+    #[test]
+    fn a_key_signs_only_once_every_replica_knows_it_but_for_the_very_first() {
+        let key = |seconds| Key::generate(at(seconds)).unwrap().0;
+        let (old, new) = (key(0), key(24 * 3600));
+        let signs = |ring: &KeyRing, seconds| SCHEDULE.signing(ring, at(seconds)).map(|key| key.id.clone());
+        assert_eq!(signs(&KeyRing::default(), 0), None);
+        assert_eq!(signs(&KeyRing::new(vec![old.clone()]), 0), Some(old.id.clone()));
+        let both = KeyRing::new(vec![new.clone(), old.clone()]);
+        assert_eq!(signs(&both, 24 * 3600 + 119), Some(old.id));
+        assert_eq!(signs(&both, 24 * 3600 + 120), Some(new.id));
+    }
+
+    #[test]
+    fn what_is_published_is_public() {
+        let (key, _) = Key::generate(noon()).unwrap();
+        let set = KeyRing::new(vec![key.clone()]).public();
+        assert_eq!(set["keys"][0]["kid"], key.id.to_string());
+        assert!(set["keys"][0].get("d").is_none());
+    }
+}

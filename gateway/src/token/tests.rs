@@ -1,0 +1,277 @@
+//! Tokens that are good, and every way to forge or misuse one that we could think of.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::*;
+
+const SCHEDULE: Schedule = Schedule { rotation: Duration::from_secs(24 * 3600), spread: Duration::from_secs(120) };
+const EXPECTED: Expected = Expected {
+    purpose: Purpose::Session,
+    issuer: "https://vdi.example.com",
+    session_uid: "7f3a9c1e",
+    host: "alice.vdi.example.com",
+};
+
+fn noon() -> Timestamp {
+    "2026-01-01T12:00:00Z".parse().unwrap()
+}
+
+fn at(seconds: i64) -> Timestamp {
+    noon() + SignedDuration::from_secs(seconds)
+}
+
+fn key() -> Key {
+    Key::generate(noon()).unwrap().0
+}
+
+/// Signed by one of ours, whatever it says.
+fn signed(key: &Key, header: &Value, claims: &Value) -> String {
+    let message = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
+    with_signature(key, &message)
+}
+
+fn with_signature(key: &Key, message: &str) -> String {
+    let signature =
+        jsonwebtoken::crypto::sign(message.as_bytes(), &key.signing, jsonwebtoken::Algorithm::ES256).unwrap();
+    format!("{message}.{signature}")
+}
+
+fn header(key: &Key) -> Value {
+    json!({ "alg": "ES256", "typ": "JWT", "kid": key.id.to_string() })
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": "https://vdi.example.com", "aud": "vdi-session:7f3a9c1e", "sub": "alice", "email": "alice@example.com",
+        "host": "alice.vdi.example.com", "iat": noon().as_second(), "nbf": noon().as_second(),
+        "exp": at(3600).as_second(), "jti": "1",
+    })
+}
+
+/// With one field set to another value; `null` takes it away.
+fn with(mut object: Value, field: &str, value: Value) -> Value {
+    match value {
+        Value::Null => drop(object.as_object_mut().unwrap().remove(field)),
+        value => object[field] = value,
+    }
+    object
+}
+
+#[test]
+fn what_is_signed_is_verified_until_the_session_or_the_hour_is_over() {
+    let keys = KeyRing::new(vec![key()]);
+    let email = "alice@example.com".parse().unwrap();
+    let grant = |session_ends| Grant {
+        purpose: Purpose::Session,
+        issuer: EXPECTED.issuer,
+        session_uid: EXPECTED.session_uid,
+        subject: "alice",
+        email: &email,
+        host: EXPECTED.host,
+        session_ends,
+    };
+    for (session_ends, lives) in [(None, 3600), (Some(at(600)), 600), (Some(at(7200)), 3600)] {
+        let token = sign(&grant(session_ends), &keys, &SCHEDULE, noon()).unwrap();
+        let verified = verify(&token, &keys, &EXPECTED, at(lives + 29)).unwrap();
+        assert_eq!((verified.email.as_str(), verified.exp), ("alice@example.com", at(lives).as_second()));
+        assert_eq!(verify(&token, &keys, &EXPECTED, at(lives + 30)), Err(Refused::Expired));
+        assert!(token.len() < 700, "{}", token.len());
+    }
+    let two = [sign(&grant(None), &keys, &SCHEDULE, noon()), sign(&grant(None), &keys, &SCHEDULE, noon())];
+    let [one, other] = two.map(|token| verify(&token.unwrap(), &keys, &EXPECTED, noon()).unwrap().jti);
+    assert_ne!(one, other);
+}
+
+#[test]
+fn a_token_lives_through_a_rotation_and_not_longer_than_its_key() {
+    let (old, new) = (key(), Key::generate(at(60)).unwrap().0);
+    let token = signed(&old, &header(&old), &claims());
+    let both = KeyRing::new(vec![new.clone(), old.clone()]);
+    assert!(verify(&token, &both, &EXPECTED, at(61)).is_ok());
+    assert_eq!(verify(&token, &KeyRing::new(vec![new]), &EXPECTED, at(61)), Err(Refused::UnknownKey));
+}
+
+#[test]
+fn a_header_that_is_not_ours_is_refused_before_anything_is_verified() {
+    let key = key();
+    let keys = KeyRing::new(vec![key.clone()]);
+    let public = key.public().clone();
+    for (field, value, refused) in [
+        ("alg", json!("none"), Refused::Header),
+        ("alg", json!("None"), Refused::Header),
+        ("alg", json!("HS256"), Refused::Header),
+        ("alg", json!("ES384"), Refused::Header),
+        ("alg", json!("es256"), Refused::Header),
+        ("alg", Value::Null, Refused::Header),
+        ("typ", json!("at+jwt"), Refused::Header),
+        ("kid", Value::Null, Refused::Header),
+        ("kid", json!("../../etc/passwd"), Refused::UnknownKey),
+        ("kid", json!("20260101T120000Z-00000000"), Refused::UnknownKey),
+        ("kid", json!(key.id.to_string().to_uppercase()), Refused::UnknownKey),
+        ("kid", json!([key.id.to_string()]), Refused::Header),
+        ("crit", json!(["exp"]), Refused::Header),
+        ("crit", json!([]), Refused::Header),
+        ("b64", json!(false), Refused::Header),
+        ("jwk", public, Refused::Header),
+        ("jku", json!("https://evil.example.com/jwks.json"), Refused::Header),
+        ("x5u", json!("https://evil.example.com/cert"), Refused::Header),
+        ("cty", json!("JWT"), Refused::Header),
+    ] {
+        let token = signed(&key, &with(header(&key), field, value.clone()), &claims());
+        assert_eq!(verify(&token, &keys, &EXPECTED, noon()), Err(refused), "{field}: {value}");
+    }
+    let twice = format!(r#"{{"alg":"none","alg":"ES256","typ":"JWT","kid":"{}"}}"#, key.id);
+    let message = format!("{}.{}", base64url(twice.as_bytes()), base64url(claims().to_string().as_bytes()));
+    assert_eq!(verify(&with_signature(&key, &message), &keys, &EXPECTED, noon()), Err(Refused::Header));
+}
+
+/// The classic: the public key, which everybody has, used as if it were a shared secret.
+#[test]
+fn a_token_that_is_signed_with_the_public_key_is_refused() {
+    let key = key();
+    let keys = KeyRing::new(vec![key.clone()]);
+    for (alg, secret) in [("HS256", key.public().to_string()), ("ES256", key.public()["x"].to_string())] {
+        let header = with(header(&key), "alg", json!(alg));
+        let message =
+            format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims().to_string().as_bytes()));
+        let secret = ::ring::hmac::Key::new(::ring::hmac::HMAC_SHA256, secret.as_bytes());
+        let tag = ::ring::hmac::sign(&secret, message.as_bytes());
+        let token = format!("{message}.{}", base64url(tag.as_ref()));
+        assert!(matches!(verify(&token, &keys, &EXPECTED, noon()), Err(Refused::Header | Refused::Signature)), "{alg}");
+    }
+}
+
+#[test]
+fn a_token_with_any_bit_changed_is_refused() {
+    let key = key();
+    let keys = KeyRing::new(vec![key.clone()]);
+    let token = signed(&key, &header(&key), &claims());
+    assert!(verify(&token, &keys, &EXPECTED, noon()).is_ok());
+    for place in 0..token.len() {
+        let mut bytes = token.clone().into_bytes();
+        bytes[place] ^= 1 << (place % 7);
+        let changed = String::from_utf8(bytes).unwrap();
+        assert!(verify(&changed, &keys, &EXPECTED, noon()).is_err(), "byte {place}: {changed}");
+    }
+    let another = Key::generate(noon()).unwrap().0;
+    let stolen_name = signed(&another, &header(&key), &claims());
+    assert_eq!(verify(&stolen_name, &keys, &EXPECTED, noon()), Err(Refused::Signature));
+}
+
+#[test]
+fn what_is_not_three_parts_is_refused() {
+    let key = key();
+    let keys = KeyRing::new(vec![key.clone()]);
+    let token = signed(&key, &header(&key), &claims());
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let (head, body) = message.split_once('.').unwrap();
+    let zero = base64url(&[0; 64]);
+    for text in [
+        String::new(),
+        ".".to_owned(),
+        "..".to_owned(),
+        head.to_owned(),
+        message.to_owned(),
+        format!("{message}."),
+        format!("{message}.{zero}"),
+        format!("{token}."),
+        format!("{token}.{signature}"),
+        format!(".{token}"),
+        format!("{head}=.{body}.{signature}"),
+        format!("{head}.{body}=.{signature}"),
+        format!("{token}="),
+        format!(" {token}"),
+        format!("{token}\n"),
+        format!("{head}..{signature}"),
+        "ä.ö.ü".to_owned(),
+    ] {
+        assert!(verify(&text, &keys, &EXPECTED, noon()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn claims_that_are_wrong_lacking_doubled_or_unknown_are_refused() {
+    let key = key();
+    let keys = KeyRing::new(vec![key.clone()]);
+    let refuse = |claims: &Value| verify(&signed(&key, &header(&key), claims), &keys, &EXPECTED, noon()).unwrap_err();
+    for (field, value, refused) in [
+        ("iss", json!("https://evil.example.com"), Refused::Issuer),
+        ("iss", json!("https://vdi.example.com/"), Refused::Issuer),
+        ("aud", json!("vdi-session:another"), Refused::Audience),
+        ("aud", json!("7f3a9c1e"), Refused::Audience),
+        ("aud", json!(["vdi-session:7f3a9c1e"]), Refused::Claims),
+        ("host", json!("bob.vdi.example.com"), Refused::Host),
+        ("host", json!("vdi.example.com"), Refused::Host),
+        ("host", json!("ALICE.vdi.example.com"), Refused::Host),
+        ("nbf", json!(at(31).as_second()), Refused::NotYet),
+        ("iat", json!(at(31).as_second()), Refused::NotYet),
+        ("exp", json!(at(-30).as_second()), Refused::Expired),
+        ("exp", json!(at(3601).as_second()), Refused::TooLongLived),
+        ("exp", json!(i64::MAX), Refused::Claims),
+        ("exp", json!("2027"), Refused::Claims),
+        ("exp", json!(1e300), Refused::Claims),
+        ("iat", json!(i64::MIN), Refused::Claims),
+        ("admin", json!(true), Refused::Claims),
+    ] {
+        assert_eq!(refuse(&with(claims(), field, value.clone())), refused, "{field}: {value}");
+    }
+    for field in ["iss", "aud", "sub", "email", "host", "iat", "nbf", "exp", "jti"] {
+        assert_eq!(refuse(&with(claims(), field, Value::Null)), Refused::Claims, "{field}");
+    }
+    let body = claims().to_string();
+    for doubled in [
+        body.replacen('{', r#"{"email":"bob@example.com","#, 1),
+        body.replacen('}', r#","exp":99999999999}"#, 1),
+        format!("[{body}]"),
+        format!("{body}{body}"),
+        body[..body.len() - 1].to_owned(),
+        "null".to_owned(),
+    ] {
+        let message = format!("{}.{}", base64url(header(&key).to_string().as_bytes()), base64url(doubled.as_bytes()));
+        let refused = verify(&with_signature(&key, &message), &keys, &EXPECTED, noon());
+        assert_eq!(refused, Err(Refused::Claims), "{doubled}");
+    }
+}
+
+#[test]
+fn clocks_may_be_half_a_minute_apart_and_no_more() {
+    let key = key();
+    let keys = KeyRing::new(vec![key.clone()]);
+    let token = signed(&key, &header(&key), &claims());
+    for (seconds, expected) in [
+        (-31, Err(Refused::NotYet)),
+        (-30, Ok(())),
+        (0, Ok(())),
+        (3629, Ok(())),
+        (3630, Err(Refused::Expired)),
+        (i64::from(i32::MAX), Err(Refused::Expired)),
+    ] {
+        assert_eq!(verify(&token, &keys, &EXPECTED, at(seconds)).map(drop), expected, "{seconds} s");
+    }
+}
+
+#[test]
+fn a_token_as_long_as_none_of_ours_is_not_even_read() {
+    let key = key();
+    let keys = KeyRing::new(vec![key.clone()]);
+    let long = with(claims(), "sub", json!("x".repeat(3000)));
+    assert_eq!(verify(&signed(&key, &header(&key), &long), &keys, &EXPECTED, noon()), Err(Refused::TooLong));
+}
+
+#[test]
+fn a_link_is_good_for_a_minute_and_opens_no_desktop_by_itself() {
+    let keys = KeyRing::new(vec![key()]);
+    let email = "alice@example.com".parse().unwrap();
+    let Expected { issuer, session_uid, host, .. } = EXPECTED;
+    let grant =
+        |purpose| Grant { purpose, issuer, session_uid, subject: "alice", email: &email, host, session_ends: None };
+    let token = |purpose| sign(&grant(purpose), &keys, &SCHEDULE, noon()).unwrap();
+    let launch = Expected { purpose: Purpose::Launch, ..EXPECTED };
+    assert!(verify(&token(Purpose::Launch), &keys, &launch, at(89)).is_ok());
+    assert_eq!(verify(&token(Purpose::Launch), &keys, &launch, at(90)), Err(Refused::Expired));
+    assert_eq!(verify(&token(Purpose::Launch), &keys, &EXPECTED, noon()), Err(Refused::Audience));
+    assert_eq!(verify(&token(Purpose::Session), &keys, &launch, noon()), Err(Refused::Audience));
+}
