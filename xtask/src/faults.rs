@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use futures::future::try_join_all;
 use tokio::sync::Mutex;
 use vdi_tests::{
@@ -55,19 +55,30 @@ async fn play(options: &Options) -> Result<()> {
     let first = options.seed.unwrap_or_else(fresh_seed);
     let seeds = (first..).take(usize::try_from(options.seeds)?);
     let runs = Mutex::new(seeds.flat_map(|seed| scenarios.iter().map(move |scenario| (seed, *scenario))));
-    try_join_all((1..=options.jobs).map(|job| play_all(job, &runs, length))).await.map(drop)
+    let failed = try_join_all((1..=options.jobs).map(|job| play_all(job, &runs, length))).await?.concat();
+    ensure!(failed.is_empty(), "failed: {}; see above", failed.join(", "));
+    Ok(())
 }
 
-/// Plays what the other jobs have left.
-async fn play_all(job: u8, runs: &Mutex<impl Iterator<Item = (u64, Scenario)>>, length: Length) -> Result<()> {
+/// Plays what the other jobs have left, and returns what has failed.
+async fn play_all(job: u8, runs: &Mutex<impl Iterator<Item = (u64, Scenario)>>, length: Length) -> Result<Vec<String>> {
+    let mut failed = Vec::new();
     let arena = Arena::start(&target().join(format!("clusters/faults-{job}"))).await?;
     loop {
         // The lock is given back before the run.
         let next = runs.lock().await.next();
-        let Some((seed, scenario)) = next else { return Ok(()) };
+        let Some((seed, scenario)) = next else { return Ok(failed) };
         let began = Instant::now();
-        let faults = arena.play(scenario, seed, length).await?;
-        println!("{scenario}, seed {seed}: held, {faults} faults in {:.0} s", began.elapsed().as_secs_f64());
+        match arena.play(scenario, seed, length).await {
+            Ok(faults) => {
+                let took = began.elapsed().as_secs_f64();
+                println!("{scenario}, seed {seed}: held, {faults} faults in {took:.0} s");
+            }
+            Err(error) => {
+                println!("{scenario}, seed {seed}: FAILED: {error:#}");
+                failed.push(format!("{scenario} with seed {seed}"));
+            }
+        }
     }
 }
 

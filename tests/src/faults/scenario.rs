@@ -8,6 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
+use kube::{
+    ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{Arena, Length, actions::Users, clock, life::Life, storm::Storm, stream::Cut};
@@ -165,6 +170,20 @@ impl Stage<'_> {
             server.crash(rng.u32(0..3))?;
             sleep(Duration::from_millis(500)).await;
             self.arena.wait_until_up().await?;
+        }
+        self.touch_pods().await
+    }
+
+    /// KWOK gives up what it was doing about a pod when a request fails, where a kubelet goes on trying. It looks again at a
+    /// pod that changes.
+    async fn touch_pods(&self) -> Result<()> {
+        let pods = &self.space.pods;
+        let touch = Patch::Merge(json!({ "metadata": { "annotations": { "touched": "yes" } } }));
+        for pod in pods.list_metadata(&ListParams::default()).await? {
+            match pods.patch_metadata(&pod.name_any(), &PatchParams::default(), &touch).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                result => drop(result?),
+            }
         }
         Ok(())
     }
