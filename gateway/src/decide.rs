@@ -101,31 +101,17 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::token::{Grant, Key, Schedule, sign};
+    use crate::{
+        fixture::{noon, session},
+        token::{Grant, Key, Schedule, sign},
+    };
 
     const ISSUER: &str = "https://vdi.example.com";
     const HOST: &str = "alice.vdi.example.com";
     const ORIGIN: &str = "https://alice.vdi.example.com";
 
-    fn noon() -> Timestamp {
-        "2026-01-01T12:00:00Z".parse().unwrap()
-    }
-
     fn keys() -> KeyRing {
         KeyRing::new(vec![Key::generate(noon()).unwrap().0])
-    }
-
-    fn session() -> Session {
-        Session {
-            namespace: "team".to_owned(),
-            name: "alice-desktop".to_owned(),
-            uid: "1".to_owned(),
-            host: HOST.to_owned(),
-            owner: "alice@example.com".parse().unwrap(),
-            phase: Phase::Running,
-            ends: None,
-            desktop: Some(Desktop { address: "10.1.2.3:6080".parse().unwrap(), tls: false }),
-        }
     }
 
     fn token(keys: &KeyRing, email: &str, session: &Session) -> String {

@@ -2,5 +2,9 @@
 
 pub mod cookie;
 pub mod decide;
+pub mod directory;
+#[cfg(test)]
+mod fixture;
+pub mod proxy;
 pub mod site;
 pub mod token;

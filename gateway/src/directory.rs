@@ -1,0 +1,110 @@
+//! The sessions there are, by host. What is open to one learns of each change of it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio::sync::watch;
+
+use crate::decide::Session;
+
+/// A session as it is now, and as it becomes. It ends when the session is gone.
+pub type Changes = watch::Receiver<Arc<Session>>;
+
+#[derive(Debug, Default)]
+pub struct Directory(RwLock<HashMap<String, watch::Sender<Arc<Session>>>>);
+
+impl Directory {
+    /// The session that has the host now.
+    pub fn at(&self, host: &str) -> Option<Changes> {
+        let sessions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(host).map(watch::Sender::subscribe)
+    }
+
+    /// The session is like this now. Another one that had its host before has it no more.
+    pub fn put(&self, session: Session) {
+        let mut sessions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match sessions.get(&session.host) {
+            Some(known) => {
+                known.send_if_modified(|known| {
+                    let differs = **known != session;
+                    if differs {
+                        *known = Arc::new(session);
+                    }
+                    differs
+                });
+            }
+            None => {
+                sessions.insert(session.host.clone(), watch::Sender::new(Arc::new(session)));
+            }
+        }
+    }
+
+    /// The session of this uid is gone. Whoever has its host by now keeps it.
+    pub fn remove(&self, host: &str, uid: &str) {
+        let mut sessions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if sessions.get(host).is_some_and(|known| known.borrow().uid == uid) {
+            sessions.remove(host);
+        }
+    }
+}
+
+/// Returns once what was opened to a session as it was then must not stay open: the session is gone or no longer running, its
+/// desktop is another one, or its host or its owner is.
+pub async fn ends(opened: Arc<Session>, mut changes: Changes) {
+    let stays = |now: &Session| {
+        (&now.uid, &now.owner, now.phase, &now.desktop) == (&opened.uid, &opened.owner, opened.phase, &opened.desktop)
+    };
+    // An error means that it is gone.
+    let _ = changes.wait_for(|now| !stays(now)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use vdi_api::Phase;
+
+    use super::*;
+    use crate::fixture::session;
+
+    #[test]
+    fn a_session_is_found_at_its_host_until_it_is_gone() {
+        let directory = Directory::default();
+        let session = session();
+        assert!(directory.at(&session.host).is_none());
+        directory.put(session.clone());
+        assert_eq!(**directory.at(&session.host).unwrap().borrow(), session);
+        directory.remove(&session.host, "another");
+        assert!(directory.at(&session.host).is_some(), "another one had this host before");
+        directory.remove(&session.host, &session.uid);
+        assert!(directory.at(&session.host).is_none());
+    }
+
+    #[test]
+    fn what_is_open_stays_open_through_changes_that_do_not_matter_and_ends_by_each_that_does() {
+        let open = || {
+            let directory = Directory::default();
+            directory.put(session());
+            let changes = directory.at(&session().host).unwrap();
+            (directory, ends(Arc::new(session()), changes))
+        };
+        let (directory, ends) = open();
+        directory.put(session());
+        directory.put(Session { ends: Some(jiff::Timestamp::UNIX_EPOCH), ..session() });
+        assert!(ends.now_or_never().is_none(), "its time was raised");
+        for changed in [
+            Session { phase: Phase::Terminating, ..session() },
+            Session { phase: Phase::Pending, desktop: None, ..session() },
+            Session { uid: "another".to_owned(), ..session() },
+            Session { owner: "bob@example.com".parse().unwrap(), ..session() },
+        ] {
+            let (directory, ends) = open();
+            directory.put(changed.clone());
+            assert!(ends.now_or_never().is_some(), "{changed:?}");
+        }
+        let (directory, ends) = open();
+        directory.remove(&session().host, &session().uid);
+        assert!(ends.now_or_never().is_some(), "gone");
+    }
+}

@@ -1,0 +1,24 @@
+//! A session as the tests start from: alice's, running.
+
+use jiff::Timestamp;
+use vdi_api::Phase;
+
+use crate::decide::{Desktop, Session};
+
+/// 2026-01-01, 12:00:00 UTC.
+pub fn noon() -> Timestamp {
+    "2026-01-01T12:00:00Z".parse().unwrap()
+}
+
+pub fn session() -> Session {
+    Session {
+        namespace: "team".to_owned(),
+        name: "alice-desktop".to_owned(),
+        uid: "7f3a9c1e".to_owned(),
+        host: "alice.vdi.example.com".to_owned(),
+        owner: "alice@example.com".parse().unwrap(),
+        phase: Phase::Running,
+        ends: None,
+        desktop: Some(Desktop { address: "10.1.2.3:6080".parse().unwrap(), tls: false }),
+    }
+}

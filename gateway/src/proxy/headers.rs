@@ -1,0 +1,214 @@
+//! What of a request's headers a desktop gets to see, and what of its answer a browser.
+
+use std::net::IpAddr;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        AUTHORIZATION, CONNECTION, CONTENT_SECURITY_POLICY, COOKIE, FORWARDED, REFERRER_POLICY, SET_COOKIE,
+        STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+
+use crate::cookie;
+
+/// What belongs to one connection, and not to what is passed on ([RFC 9110, 7.6.1]).
+///
+/// [RFC 9110, 7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authorization"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Who asks, as a desktop is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    pub address: IpAddr,
+    /// `http` or `https`: how the browser reached this gateway.
+    pub scheme: &'a str,
+    /// As in the request's `Host`, with its port.
+    pub authority: &'a str,
+}
+
+/// Makes a browser's request one of this gateway: without credentials, which are for this gateway alone, and with its own
+/// word for where the request came from. Returns the protocol that it asks to change to, which is set again.
+pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderValue> {
+    let upgrade = protocol_asked_for(headers);
+    remove_hop_by_hop(headers);
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let cookies = cookie::without_ours(cookies);
+    let is_forwarded = |name: &HeaderName| name.as_str().starts_with("x-forwarded-") || name == FORWARDED;
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_forwarded(name)).cloned().collect();
+    for name in claims.iter().chain(&[AUTHORIZATION, COOKIE, HeaderName::from_static("x-real-ip")]) {
+        headers.remove(name);
+    }
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    set("x-forwarded-for", &client.address.to_string());
+    set("x-forwarded-proto", client.scheme);
+    set("x-forwarded-host", client.authority);
+    set("host", client.authority);
+    if let Some(cookies) = cookies {
+        set("cookie", &cookies);
+    }
+    if let Some(protocol) = &upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol.clone());
+    }
+    upgrade
+}
+
+/// The one protocol of a request that asks to change to one.
+fn protocol_asked_for(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asks = tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    headers.get(UPGRADE).filter(|_| asks).cloned()
+}
+
+/// Makes a desktop's answer one of this gateway.
+pub fn clean_answer(headers: &mut HeaderMap, changes_protocol: bool, scheme: &str) {
+    let protocol = headers.get(UPGRADE).filter(|_| changes_protocol).cloned();
+    remove_hop_by_hop(headers);
+    if let Some(protocol) = protocol {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+    // A desktop, which its user controls, must not be able to set or take away this gateway's cookies.
+    let is_ours = |value: &HeaderValue| value.to_str().map_or(true, cookie::sets_ours);
+    let theirs: Vec<_> = headers.get_all(SET_COOKIE).iter().filter(|value| !is_ours(value)).cloned().collect();
+    headers.remove(SET_COOKIE);
+    for value in theirs {
+        headers.append(SET_COOKIE, value);
+    }
+    if scheme == "https" {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    // Nobody else's page may hold the desktop in a frame. Added to what the desktop itself forbids.
+    headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'self'"));
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = tokens(headers, &CONNECTION).filter_map(|token| token.parse().ok()).collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// The members of a list that may be spread over several headers.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: Client = Client {
+        address: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
+        scheme: "https",
+        authority: "alice.vdi.example.com:8443",
+    };
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs.iter().map(pair) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    fn shown(headers: &HeaderMap) -> Vec<String> {
+        let mut lines: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        lines.sort();
+        lines
+    }
+
+    const SET_ANEW: [&str; 4] = [
+        "host: alice.vdi.example.com:8443",
+        "x-forwarded-for: 192.0.2.7",
+        "x-forwarded-host: alice.vdi.example.com:8443",
+        "x-forwarded-proto: https",
+    ];
+
+    #[test]
+    fn a_desktop_gets_no_credentials_and_no_lies_about_where_a_request_came_from() {
+        let mut request = headers(&[
+            ("accept", "*/*"),
+            ("authorization", "Bearer secret"),
+            ("cookie", "__Host-vdi-session=secret"),
+            ("cookie", "novnc=1; __Host-vdi-login=secret"),
+            ("forwarded", "for=10.0.0.1"),
+            ("host", "evil.example.com"),
+            ("proxy-authorization", "Basic secret"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-user", "root"),
+            ("x-real-ip", "10.0.0.1"),
+        ]);
+        assert_eq!(clean_request(&mut request, &CLIENT), None);
+        let mut expected = vec!["accept: */*", "cookie: novnc=1"];
+        expected.extend(SET_ANEW);
+        assert_eq!(shown(&request), expected);
+    }
+
+    #[test]
+    fn what_is_about_one_connection_is_not_passed_on_nor_what_it_names() {
+        let mut request = headers(&[
+            ("connection", "keep-alive, X-Secret"),
+            ("connection", "te"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("x-secret", "1"),
+        ]);
+        assert_eq!(clean_request(&mut request, &CLIENT), None, "it doesn't ask to upgrade");
+        assert_eq!(shown(&request), SET_ANEW);
+    }
+
+    #[test]
+    fn an_upgrade_that_is_asked_for_is_asked_for_again() {
+        let mut request = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        assert_eq!(clean_request(&mut request, &CLIENT).unwrap(), "websocket");
+        let mut expected = vec!["connection: upgrade"];
+        expected.extend(SET_ANEW);
+        expected.insert(2, "upgrade: websocket");
+        assert_eq!(shown(&request), expected);
+    }
+
+    #[test]
+    fn a_desktop_sets_its_own_cookies_and_never_this_gateways() {
+        let mut answer = headers(&[
+            ("content-security-policy", "default-src 'self'"),
+            ("set-cookie", "novnc=1; Path=/"),
+            ("set-cookie", "__Host-vdi-session=stolen; Path=/; Secure"),
+            ("set-cookie", " __host-VDI-login=; Max-Age=0"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+        ]);
+        clean_answer(&mut answer, false, "https");
+        let expected = [
+            "content-security-policy: default-src 'self'",
+            "content-security-policy: frame-ancestors 'self'",
+            "referrer-policy: same-origin",
+            "set-cookie: novnc=1; Path=/",
+            "strict-transport-security: max-age=31536000",
+            "x-content-type-options: nosniff",
+        ];
+        assert_eq!(shown(&answer), expected);
+    }
+}

@@ -1,0 +1,103 @@
+//! A request passed to a desktop, and its answer back.
+
+mod headers;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{Request, Response, StatusCode, Uri, uri::PathAndQuery};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::timeout;
+
+use crate::{
+    decide::{Desktop, Session},
+    directory::Changes,
+};
+
+pub use headers::Client;
+
+/// A desktop is in the same cluster: it is reached at once or not at all.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a desktop may think about a request before its answer begins.
+const ANSWER: Duration = Duration::from_secs(60);
+/// Connections to desktops are kept for so long, for a page's next request.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Passes requests on. Cheap to clone.
+#[derive(Clone)]
+pub struct Proxy(legacy::Client<HttpConnector, Body>);
+
+/// A session as it was when it was decided that a request may pass, and what it becomes.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    pub session: Arc<Session>,
+    pub changes: Changes,
+}
+
+/// Why a request that may pass could not be passed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error("the desktop can't be reached: {0}")]
+    Unreachable(#[source] legacy::Error),
+    #[error("the desktop did not answer within {ANSWER:?}")]
+    Slow,
+    #[error("this can't be asked of a desktop: {0}")]
+    NotARequest(#[from] http::Error),
+    #[error("the desktop changed to another protocol than it was asked for, or without being asked")]
+    Protocol,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_nodelay(true);
+        let mut client = legacy::Client::builder(TokioExecutor::new());
+        client.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new());
+        Self(client.build(connector))
+    }
+}
+
+impl Proxy {
+    /// Passes a request to a desktop. What it opens, such as a websocket, is cut once the session no longer is as it was.
+    pub async fn pass(
+        &self,
+        mut request: Request<Body>,
+        desktop: &Desktop,
+        client: &Client<'_>,
+        visit: Visit,
+    ) -> Result<Response<Body>, ProxyError> {
+        let asked = headers::clean_request(request.headers_mut(), client);
+        let browser = asked.is_some().then(|| hyper::upgrade::on(&mut request));
+        *request.uri_mut() = uri(desktop, request.uri().path_and_query())?;
+        *request.version_mut() = http::Version::HTTP_11;
+
+        let answer = timeout(ANSWER, self.0.request(request)).await.map_err(|_| ProxyError::Slow)?;
+        let mut answer = answer.map_err(ProxyError::Unreachable)?;
+        let changes_protocol = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if changes_protocol {
+            let got = answer.headers().get(http::header::UPGRADE);
+            let same = |asked: &http::HeaderValue| {
+                got.is_some_and(|got| got.as_bytes().eq_ignore_ascii_case(asked.as_bytes()))
+            };
+            let (Some(browser), true) = (browser, asked.as_ref().is_some_and(same)) else {
+                return Err(ProxyError::Protocol);
+            };
+            tokio::spawn(tunnel::run(browser, hyper::upgrade::on(&mut answer), visit));
+        }
+        headers::clean_answer(answer.headers_mut(), changes_protocol, client.scheme);
+        Ok(answer.map(Body::new))
+    }
+}
+
+/// The same path at the desktop's address: nothing else of what was asked for says where it goes.
+fn uri(desktop: &Desktop, path: Option<&PathAndQuery>) -> Result<Uri, http::Error> {
+    let path = path.cloned().unwrap_or(PathAndQuery::from_static("/"));
+    Uri::builder().scheme("http").authority(desktop.address.to_string()).path_and_query(path).build()
+}
