@@ -10,17 +10,22 @@ use crate::{VDISession, VDITemplate};
 
 /// The CRD of `VDISession`.
 pub fn vdisession() -> CustomResourceDefinition {
-    let mut crd = VDISession::crd();
-    // With this default, and that of the phase inside, a new session is Pending from its first moment without a write.
-    if let Some(status) = property(&mut crd, "status") {
-        status.default = Some(JSON(json!({})));
-    }
-    crd
+    // A new session is Pending from its first moment without a write.
+    with_default_status(VDISession::crd())
 }
 
 /// The CRD of `VDITemplate`.
 pub fn vditemplate() -> CustomResourceDefinition {
-    VDITemplate::crd()
+    // A new template has no sessions from its first moment without a write.
+    with_default_status(VDITemplate::crd())
+}
+
+/// What the status holds by default comes from the defaults of its fields.
+fn with_default_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    if let Some(status) = property(&mut crd, "status") {
+        status.default = Some(JSON(json!({})));
+    }
+    crd
 }
 
 fn property<'a>(crd: &'a mut CustomResourceDefinition, name: &str) -> Option<&'a mut JSONSchemaProps> {

@@ -1,5 +1,6 @@
 //! The gateway: it lets the owner of a desktop in, and nobody else.
 
+pub mod activity;
 pub mod cookie;
 pub mod decide;
 pub mod directory;

@@ -16,6 +16,7 @@ use hyper_util::{
 use tokio::time::timeout;
 
 use crate::{
+    activity::Activity,
     decide::{Desktop, Session},
     directory::Changes,
 };
@@ -31,7 +32,10 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// Passes requests on. Cheap to clone.
 #[derive(Clone)]
-pub struct Proxy(legacy::Client<HttpConnector, Body>);
+pub struct Proxy {
+    client: legacy::Client<HttpConnector, Body>,
+    activity: Arc<Activity>,
+}
 
 /// A session as it was when it was decided that a request may pass, and what it becomes.
 #[derive(Clone, Debug)]
@@ -53,18 +57,17 @@ pub enum ProxyError {
     Protocol,
 }
 
-impl Default for Proxy {
-    fn default() -> Self {
+impl Proxy {
+    /// One that tells `activity` of what people do.
+    pub fn new(activity: Arc<Activity>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_nodelay(true);
         let mut client = legacy::Client::builder(TokioExecutor::new());
         client.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new());
-        Self(client.build(connector))
+        Self { client: client.build(connector), activity }
     }
-}
 
-impl Proxy {
     /// Passes a request to a desktop. What it opens, such as a websocket, is cut once the session no longer is as it was.
     pub async fn pass(
         &self,
@@ -78,7 +81,7 @@ impl Proxy {
         *request.uri_mut() = uri(desktop, request.uri().path_and_query())?;
         *request.version_mut() = http::Version::HTTP_11;
 
-        let answer = timeout(ANSWER, self.0.request(request)).await.map_err(|_| ProxyError::Slow)?;
+        let answer = timeout(ANSWER, self.client.request(request)).await.map_err(|_| ProxyError::Slow)?;
         let mut answer = answer.map_err(ProxyError::Unreachable)?;
         let changes_protocol = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         if changes_protocol {
@@ -89,7 +92,7 @@ impl Proxy {
             let (Some(browser), true) = (browser, asked.as_ref().is_some_and(same)) else {
                 return Err(ProxyError::Protocol);
             };
-            tokio::spawn(tunnel::run(browser, hyper::upgrade::on(&mut answer), visit));
+            tokio::spawn(tunnel::run(browser, hyper::upgrade::on(&mut answer), visit, self.activity.clone()));
         }
         headers::clean_answer(answer.headers_mut(), changes_protocol, client.scheme);
         Ok(answer.map(Body::new))

@@ -1,6 +1,10 @@
 //! The proxy between a real client and a real server.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, extract::State, response::IntoResponse, routing::any};
 use http_body_util::BodyExt;
@@ -47,6 +51,10 @@ async fn serve(router: Router) -> SocketAddr {
 
 /// A gateway that lets everybody pass.
 async fn gateway(desktop: SocketAddr) -> (SocketAddr, Arc<Directory>) {
+    gateway_with(desktop, Arc::new(Activity::since(Instant::now()))).await
+}
+
+async fn gateway_with(desktop: SocketAddr, activity: Arc<Activity>) -> (SocketAddr, Arc<Directory>) {
     type Everything = (Proxy, Desktop, Arc<Directory>);
     async fn pass(State((proxy, desktop, directory)): State<Everything>, request: Request<Body>) -> Response<Body> {
         let client = Client { address: [192, 0, 2, 7].into(), scheme: "https", authority: HOST };
@@ -60,7 +68,7 @@ async fn gateway(desktop: SocketAddr) -> (SocketAddr, Arc<Directory>) {
     let directory = Arc::new(Directory::default());
     directory.put(session());
     let desktop = Desktop { address: desktop, tls: false };
-    let state = (Proxy::default(), desktop, directory.clone());
+    let state = (Proxy::new(activity), desktop, directory.clone());
     (serve(Router::new().fallback(pass).with_state(state)).await, directory)
 }
 
@@ -137,6 +145,24 @@ async fn another_protocol_goes_through_in_both_directions_and_is_cut_when_the_se
     let mut rest = Vec::new();
     let end = timeout(Duration::from_secs(2), stream.read_to_end(&mut rest)).await;
     assert!(end.is_ok() && rest.is_empty(), "{end:?} {rest:?}");
+}
+
+#[tokio::test]
+async fn what_somebody_does_at_a_desktop_is_heard_on_its_way() {
+    let activity = Arc::new(Activity::since(Instant::now()));
+    let (gateway, _) = gateway_with(desktop().await, activity.clone()).await;
+    let (mut stream, _) = ask(gateway, UPGRADE, "\r\n\r\n").await;
+    // Masked with zeros: the version, a request for an update, and a key.
+    let version = [&[0x82, 0x8c, 0, 0, 0, 0][..], b"RFB 003.008\n"].concat();
+    let update = [0x82, 0x8a, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 4, 0, 3, 0];
+    let key = [0x82, 0x88, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0x61];
+    for (frame, is_heard) in [(&version[..], false), (&update, false), (&key, true)] {
+        stream.write_all(frame).await.unwrap();
+        let mut echo = vec![0; 2 * frame.len()];
+        timeout(Duration::from_secs(10), stream.read_exact(&mut echo)).await.unwrap().unwrap();
+        let heard = activity.as_of(Instant::now()).1;
+        assert_eq!(heard.contains_key(&session().uid), is_heard, "{frame:?}");
+    }
 }
 
 #[tokio::test]
