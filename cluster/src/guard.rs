@@ -29,6 +29,8 @@ pub struct Launch<'a> {
     pub stop: &'static str,
     /// A POSIX shell script that runs when the server is gone, also when the owner is gone too; empty for none.
     pub cleanup: &'static str,
+    /// Whether it is started again when it gives up after a while, as control planes' supervisors do.
+    pub supervised: bool,
     /// A lock that has to be held until the clean-up is over.
     pub lock: Option<&'a File>,
 }
@@ -36,7 +38,16 @@ pub struct Launch<'a> {
 impl<'a> Launch<'a> {
     /// A program without arguments that stops on SIGTERM and leaves nothing behind.
     pub fn new(name: &'static str, program: &'a Path) -> Self {
-        Self { name, program, arguments: vec![], environment: vec![], stop: TERMINATE, cleanup: "", lock: None }
+        Self {
+            name,
+            program,
+            arguments: vec![],
+            environment: vec![],
+            stop: TERMINATE,
+            cleanup: "",
+            supervised: false,
+            lock: None,
+        }
     }
 }
 
@@ -67,6 +78,7 @@ impl Server {
             .env("GUARD", GUARD)
             .env("STOP", launch.stop)
             .env("CLEANUP", launch.cleanup)
+            .env("SUPERVISED", if launch.supervised { "yes" } else { "" })
             .stdin(Stdio::piped())
             .stdout(lock)
             .stderr(output)
@@ -142,4 +154,46 @@ pub(crate) fn log_tail(path: &Path) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(8)..].iter().map(|line| format!("    {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread::sleep, time::Duration};
+
+    use super::*;
+
+    /// A supervised shell that notes each of its starts, and then does this. Where it notes them comes back too.
+    fn start(folder: &Path, script: &str) -> (Server, std::path::PathBuf) {
+        let starts = folder.join("starts");
+        let arguments = ["-c", r#"echo >>"$0"; eval "$1""#].map(OsString::from).into_iter();
+        let arguments = arguments.chain([starts.clone().into(), script.into()]).collect();
+        let launch = Launch { arguments, supervised: true, ..Launch::new("shell", Path::new("/bin/sh")) };
+        (Server::start(folder, launch).unwrap(), starts)
+    }
+
+    fn lines(file: &Path) -> usize {
+        std::fs::read_to_string(file).map_or(0, |text| text.lines().count())
+    }
+
+    #[test]
+    fn a_supervised_server_that_gives_up_after_a_while_is_started_again_and_still_stops_when_it_is_told_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut server, starts) = start(folder.path(), "sleep 11; exit 1");
+        while lines(&starts) < 2 {
+            server.check().unwrap();
+            sleep(Duration::from_millis(100));
+        }
+        server.stop().unwrap();
+        assert_eq!(lines(&starts), 2);
+    }
+
+    #[test]
+    fn a_supervised_server_that_can_not_run_at_all_is_not_started_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut server, starts) = start(folder.path(), "exit 3");
+        while server.check().is_ok() {
+            sleep(Duration::from_millis(10));
+        }
+        assert_eq!((server.stop().unwrap().code(), lines(&starts)), (Some(3), 1));
+    }
 }

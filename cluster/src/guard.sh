@@ -6,7 +6,8 @@
 # panicked or was killed. A line that says `kill` ends the server by SIGKILL, and one that says `crash SECONDS` also
 # starts it again after that time. Standard output is not for writing:
 # whoever inherits it holds the lock on the cluster's directory. STOP is a command that asks the server to stop.
-# CLEANUP is a script that runs once the server is gone, for whatever reason.
+# CLEANUP is a script that runs once the server is gone, for whatever reason. A server that is SUPERVISED=yes and gives up by
+# itself is started again, unless it does so within 10 seconds of its start: then it can't run at all.
 
 exec 3<&0
 
@@ -21,31 +22,44 @@ stop_server() {
     kill -KILL "$server"
 }
 
-# Tells the shell that waits below, before the server is gone.
+# Tell the shell that waits below, before the server is gone.
 trap 'again=yes' USR1
+trap 'told_to_end=yes' USR2
 
 again=yes
+told_to_end=no
 while [ "$again" = yes ]; do
     again=no
-    (unset GUARD STOP CLEANUP && exec "$@" </dev/null >&2 3<&-) &
+    started=$(date +%s)
+    (unset GUARD STOP CLEANUP SUPERVISED && exec "$@" </dev/null >&2 3<&-) &
     server=$!
     {
         read -r order seconds <&3
         case $order in
         crash) kill -USR1 "$$" && kill -KILL "$server" && exec sleep "$seconds" ;;
-        kill) kill -KILL "$server" ;;
-        *) stop_server ;;
+        kill) kill -USR2 "$$" && kill -KILL "$server" ;;
+        *) kill -USR2 "$$" && stop_server ;;
         esac 2>/dev/null
     } &
     watcher=$!
 
-    # The signal ends the first wait, and not the server.
+    # A signal ends the first wait, and not the server.
     wait "$server"
     status=$?
-    [ "$again" = no ] || wait "$server"
-    [ "$again" = yes ] || kill -KILL "$watcher" 2>/dev/null
-    wait "$watcher" 2>/dev/null
+    if [ "$again" = yes ]; then
+        wait "$server"
+        wait "$watcher" 2>/dev/null
+    elif [ "$told_to_end" = yes ]; then
+        wait "$server"
+        status=$?
+    else
+        kill -KILL "$watcher" 2>/dev/null
+        wait "$watcher" 2>/dev/null
+        [ "$SUPERVISED" != yes ] || [ $(($(date +%s) - started)) -lt 10 ] || again=yes
+    fi
 done
+kill -KILL "$watcher" 2>/dev/null
+wait "$watcher" 2>/dev/null
 
 eval "$CLEANUP" >&2
 exit "$status"

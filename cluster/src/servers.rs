@@ -105,7 +105,7 @@ fn client_flags(kubeconfig: &Path) -> Vec<OsString> {
 }
 
 fn start(files: &Files, name: &'static str, program: &Path, arguments: Vec<OsString>) -> Result<Server, Error> {
-    let launch = Launch { arguments, ..Launch::new(name, program) };
+    let launch = Launch { arguments, supervised: true, ..Launch::new(name, program) };
     Server::start(&files.logs(), launch)
 }
 
