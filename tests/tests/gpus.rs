@@ -27,6 +27,11 @@ fn with_one_gpu(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<
     STACK.with(start, async |(stack, _)| test(stack).await)
 }
 
+/// Kubernetes keeps the time of creation in seconds, and who came first is to be known.
+async fn a_second_later() {
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+}
+
 #[test]
 fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes_one() -> Result<()> {
     with_one_gpu(async |stack| {
@@ -37,8 +42,7 @@ fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes
         let names: Vec<String> = (0..6).map(|number| format!("desktop-{number}")).collect();
         for name in &names {
             create(&space.sessions, &session(name, "queue")).await?;
-            // Kubernetes keeps the time of creation in seconds, and these are to differ.
-            tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+            a_second_later().await;
         }
         space.wait_running(&names[0]).await?;
         let next = space.wait_told(&names[1], Phase::Pending, "Unschedulable").await?;
@@ -128,6 +132,7 @@ fn a_gpu_of_a_dra_driver_is_claimed_by_one_session_and_the_others_queue_for_it()
             told.contains("next in line for one-gpu, since ") && told.contains("cannot allocate all claims"),
             "{told}"
         );
+        a_second_later().await;
         space.session("third").await?;
         let told = space.wait_told("third", Phase::Pending, "Queued").await?;
         ensure!(told.starts_with("no one-gpu is free: 1 session is ahead, since "), "{told}");
