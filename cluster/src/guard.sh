@@ -48,18 +48,16 @@ while [ "$again" = yes ]; do
     status=$?
     if [ "$again" = yes ]; then
         wait "$server"
-        wait "$watcher" 2>/dev/null
     elif [ "$told_to_end" = yes ]; then
         wait "$server"
         status=$?
+        kill -KILL "$watcher" 2>/dev/null
     else
         kill -KILL "$watcher" 2>/dev/null
-        wait "$watcher" 2>/dev/null
         [ "$SUPERVISED" != yes ] || [ $(($(date +%s) - started)) -lt 10 ] || again=yes
     fi
+    wait "$watcher" 2>/dev/null
 done
-kill -KILL "$watcher" 2>/dev/null
-wait "$watcher" 2>/dev/null
 
 eval "$CLEANUP" >&2
 exit "$status"

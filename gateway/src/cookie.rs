@@ -37,12 +37,8 @@ pub fn without_ours<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<St
     (!foreign.is_empty()).then(|| foreign.join("; "))
 }
 
-/// Whether a `Set-Cookie` header is about one of ours.
-pub fn sets_ours(header: &str) -> bool {
-    is_ours(header)
-}
-
-fn is_ours(pair: &str) -> bool {
+/// Whether a cookie with its value, or a `Set-Cookie` header, is about one of ours.
+pub fn is_ours(pair: &str) -> bool {
     let name = pair.split('=').next().unwrap_or_default();
     name.trim().get(..11).is_some_and(|start| start.eq_ignore_ascii_case("__Host-vdi-"))
 }

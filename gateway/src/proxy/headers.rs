@@ -82,7 +82,7 @@ pub fn clean_answer(headers: &mut HeaderMap, changes_protocol: bool, scheme: &st
         headers.insert(UPGRADE, protocol);
     }
     // A desktop, which its user controls, must not be able to set or take away this gateway's cookies.
-    let is_ours = |value: &HeaderValue| value.to_str().map_or(true, cookie::sets_ours);
+    let is_ours = |value: &HeaderValue| value.to_str().map_or(true, cookie::is_ours);
     let theirs: Vec<_> = headers.get_all(SET_COOKIE).iter().filter(|value| !is_ours(value)).cloned().collect();
     headers.remove(SET_COOKIE);
     for value in theirs {

@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn a_keys_name_says_when_it_was_made_and_is_read_back() {
-        let noon: Timestamp = "2026-01-01T12:00:00.9Z".parse().unwrap();
-        let id = KeyId::new(noon, [0x1f, 0x2e, 0x3d, 0x4c]);
+        let made: Timestamp = "2026-01-01T12:00:00.9Z".parse().unwrap();
+        let id = KeyId::new(made, [0x1f, 0x2e, 0x3d, 0x4c]);
         assert_eq!(id.to_string(), "20260101T120000Z-1f2e3d4c");
         assert_eq!(id.to_string().parse(), Ok(id));
     }

@@ -66,9 +66,10 @@ impl KeyRing {
         Self(keys)
     }
 
-    /// By its exact name: a `kid` is never interpreted.
+    /// By its exact name, of which each key has one.
     pub fn get(&self, kid: &str) -> Option<&Key> {
-        self.0.iter().find(|key| key.id.to_string() == kid)
+        let id: KeyId = kid.parse().ok()?;
+        self.0.iter().find(|key| key.id == id)
     }
 
     /// A JSON Web Key Set ([RFC 7517, 5]), for others to verify tokens with.
@@ -84,12 +85,9 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
+    use crate::fixture::noon;
 
     const SCHEDULE: Schedule = Schedule { rotation: Duration::from_secs(24 * 3600), spread: Duration::from_secs(120) };
-
-    fn noon() -> Timestamp {
-        "2026-01-01T12:00:00Z".parse().unwrap()
-    }
 
     fn at(seconds: i64) -> Timestamp {
         noon() + SignedDuration::from_secs(seconds)

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::fixture::noon;
 
 const SCHEDULE: Schedule = Schedule { rotation: Duration::from_secs(24 * 3600), spread: Duration::from_secs(120) };
 const EXPECTED: Expected = Expected {
@@ -14,10 +15,6 @@ const EXPECTED: Expected = Expected {
     session_uid: "7f3a9c1e",
     host: "alice.vdi.example.com",
 };
-
-fn noon() -> Timestamp {
-    "2026-01-01T12:00:00Z".parse().unwrap()
-}
 
 fn at(seconds: i64) -> Timestamp {
     noon() + SignedDuration::from_secs(seconds)
