@@ -33,6 +33,7 @@ pub fn observed() -> Observed {
         template: Some(Ok(template())),
         terms: Some(template().terms),
         pod: PodState::Absent,
+        pod_left: None,
         pod_uid: None,
         pod_attempt: 0,
         home: HomeState::There,

@@ -35,6 +35,8 @@ pub struct Observed {
     /// Those that its pod was made with; before there is one, those of the template.
     pub terms: Option<Terms>,
     pub pod: PodState,
+    /// Why the last pod went, where that was seen and there is no other.
+    pub pod_left: Option<Reason>,
     pub pod_uid: Option<String>,
     /// How many of the session's pods had failed before this one.
     pub pod_attempt: i64,
@@ -127,6 +129,7 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
         status: session.status.clone().unwrap_or_default(),
         template,
         terms,
+        pod_left: stores.departed.why(&ObjectRef::from_obj(session)),
         pod_uid: own_pod.and_then(|pod| pod.uid.clone()),
         pod_attempt: own_pod.map_or(0, |pod| pod.attempt),
         pod,

@@ -187,6 +187,7 @@ fn finish(pass: Pass, context: &Context) -> Ready<()> {
             let session = session.into_kind_unchecked(());
             context.queue.taken(&session);
             context.in_flight.forget(&session);
+            context.stores.departed.forget(&session);
             context.memories.leave_line(&session);
         }
         Err(controller::Error::ReconcilerFailed(error, session)) => tracing::error!(%session, %error, "will try again"),

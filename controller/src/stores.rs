@@ -1,5 +1,6 @@
 //! The objects that the controller watches, kept in memory, without what it never reads.
 
+mod departed;
 mod lean;
 pub mod lean_pod;
 mod lean_session;
@@ -27,6 +28,7 @@ use tokio::{
 };
 use vdi_api::{VDISession, VDITemplate};
 
+use departed::Departed;
 pub use lean_pod::LeanPod;
 use lean_session::LeanSession;
 pub use pod_summary::PodSummary;
@@ -38,6 +40,7 @@ pub struct Stores {
     pub sessions: Store<VDISession>,
     pub templates: Store<VDITemplate>,
     pub pods: Store<PodSummary>,
+    pub departed: Arc<Departed>,
     /// The homes that this controller made.
     pub claims: Store<PersistentVolumeClaim>,
     pub policies: Store<NetworkPolicy>,
@@ -59,6 +62,10 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
     let (claims, claim_writer) = reflector::store();
     let (policies, policy_writer) = reflector::store();
     let (priorities, priority_writer) = reflector::store();
+    let departed = Arc::<Departed>::default();
+    let pods_of = sessions.clone();
+    let noted = departed.clone();
+    let note = move |event: &Event<PodSummary>| noted.note(event, &pods_of);
     let watch = Watch {
         client: client.clone(),
         sessions: sessions.clone(),
@@ -69,14 +76,24 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(OURS);
     let watches = [
-        watch.clone().spawn(session_writer, everything.clone(), |lean: LeanSession| lean.into(), itself),
-        watch.clone().spawn(template_writer, everything.clone(), without_managers, waiting_for),
-        watch.clone().spawn(priority_writer, everything, without_managers, nobody),
-        watch.clone().spawn(pod_writer, ours.clone(), |lean: LeanPod| lean.into(), owners),
-        watch.clone().spawn(claim_writer, ours.clone(), trimmed_claim, nobody),
-        watch.spawn(policy_writer, ours, without_managers, in_its_namespace),
+        watch.clone().spawn(session_writer, everything.clone(), |lean: LeanSession| lean.into(), |_| (), itself),
+        watch.clone().spawn(template_writer, everything.clone(), without_managers, |_| (), waiting_for),
+        watch.clone().spawn(priority_writer, everything, without_managers, |_| (), nobody),
+        watch.clone().spawn(pod_writer, ours.clone(), |lean: LeanPod| lean.into(), note, owners),
+        watch.clone().spawn(claim_writer, ours.clone(), trimmed_claim, |_| (), nobody),
+        watch.spawn(policy_writer, ours, without_managers, |_| (), in_its_namespace),
     ];
-    Stores { sessions, templates, pods, claims, policies, priorities, complete: completed, watches: watches.into() }
+    Stores {
+        sessions,
+        templates,
+        pods,
+        departed,
+        claims,
+        policies,
+        priorities,
+        complete: completed,
+        watches: watches.into(),
+    }
 }
 
 /// Between the attempts to begin an interrupted watch again: short, as what isn't seen isn't looked after, and never none, as an
@@ -110,12 +127,13 @@ struct Watch {
 }
 
 impl Watch {
-    /// Keeps of each `Read` that comes the `Kept` that is made of it.
+    /// Keeps of each `Read` that comes the `Kept` that is made of it. `before` sees it before the store does.
     fn spawn<Read, Kept>(
         self,
         writer: Writer<Kept>,
         config: watcher::Config,
         trim: fn(Read) -> Kept,
+        before: impl Fn(&Event<Kept>) + Send + 'static,
         concerns: Concerns<Kept>,
     ) -> AbortHandle
     where
@@ -123,7 +141,8 @@ impl Watch {
         Kept: reflector::Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
     {
         let events = watcher(Api::all(self.client.clone()), config).backoff(Pause::default());
-        let events = reflector(writer, events.map_ok(move |event| trim_event(event, trim)));
+        let events = events.map_ok(move |event| trim_event(event, trim)).inspect_ok(before);
+        let events = reflector(writer, events);
         let mut is_complete = false;
         let mut handle = move |event: watcher::Result<Event<Kept>>| match event {
             Ok(Event::Apply(object) | Event::Delete(object)) => self.queue.add(concerns(&object, &self.sessions)),

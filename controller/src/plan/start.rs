@@ -34,7 +34,7 @@ pub fn create(seen: &Observed, now: Timestamp) -> Plan {
     let blocked = |reason, message| Plan::publish(status(seen, reason, message, now));
     if seen.status.pod_name.is_some() {
         // Told first: the new pod is made in the next pass, and a crash in between loses nothing.
-        return lost(seen, Reason::PodLost, now);
+        return lost(seen, seen.pod_left.unwrap_or(Reason::PodLost), now);
     }
     match (&seen.spec, &seen.template) {
         (Err(invalid), _) => blocked(Reason::SessionInvalid, invalid.to_string()),

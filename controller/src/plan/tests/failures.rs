@@ -91,6 +91,8 @@ fn a_pod_that_vanished_is_told_first_and_then_replaced() {
     let first = plan(&vanished, noon());
     assert_eq!((said(&first), first.actions.len()), ((Phase::Pending, "PodLost"), 0));
     assert!(creates_pod(&plan(&then(&vanished, noon()), noon())));
+    let seen_to_go = Observed { pod_left: Some(Reason::Preempted), ..vanished };
+    assert_eq!(said(&plan(&seen_to_go, noon())), (Phase::Pending, "Preempted"));
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! Why pods have gone: one may be deleted and gone between two passes, and then no pass has seen it leave.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use kube::runtime::{
+    reflector::{ObjectRef, Store},
+    watcher::Event,
+};
+use vdi_api::VDISession;
+
+use super::{PodSummary, owners};
+use crate::{pod_state::PodState, reason::Reason};
+
+#[derive(Debug, Default)]
+pub struct Departed(Mutex<HashMap<ObjectRef<VDISession>, Reason>>);
+
+impl Departed {
+    /// To be told before the store is, so that a pass which finds no pod can know why.
+    pub fn note(&self, event: &Event<PodSummary>, sessions: &Store<VDISession>) {
+        match event {
+            Event::Delete(pod) => {
+                let why = match pod.state {
+                    PodState::Leaving(why) => why,
+                    _ => Reason::PodDeleted,
+                };
+                // A session that is gone itself asks no more, and would never be forgotten.
+                let asking = owners(pod, sessions).into_iter().filter(|session| sessions.get(session).is_some());
+                self.lock().extend(asking.map(|session| (session, why)));
+            }
+            Event::Apply(pod) => owners(pod, sessions).iter().for_each(|session| self.forget(session)),
+            _ => {}
+        }
+    }
+
+    /// Why the session's last pod went, where that was seen and it has no other since.
+    pub fn why(&self, session: &ObjectRef<VDISession>) -> Option<Reason> {
+        self.lock().get(session).copied()
+    }
+
+    pub fn forget(&self, session: &ObjectRef<VDISession>) {
+        self.lock().remove(session);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectRef<VDISession>, Reason>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{fixture, stores::LeanPod};
+
+    fn pod(deleted: bool) -> PodSummary {
+        let pod: LeanPod = serde_json::from_value(json!({
+            "metadata": {
+                "name": "vdi-a",
+                "namespace": "team",
+                "ownerReferences": [{ "apiVersion": "vdi.kasm.io/v1alpha1", "kind": "VDISession", "name": "a", "uid": "1" }],
+                "deletionTimestamp": deleted.then_some("2026-01-01T12:00:00Z"),
+            },
+            "status": { "conditions": [
+                { "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler" },
+            ] },
+        }))
+        .unwrap();
+        pod.into()
+    }
+
+    #[test]
+    fn why_a_pod_went_is_known_after_it_is_gone_until_there_is_another() {
+        let (departed, (sessions, mut writer)) = (Departed::default(), reflector::store());
+        let session = fixture::session("a");
+        let key = ObjectRef::from_obj(&session);
+        departed.note(&Event::Delete(pod(true)), &sessions);
+        assert_eq!(departed.why(&key), None, "the session is gone too");
+
+        writer.apply_watcher_event(&Event::Apply(session));
+        departed.note(&Event::Apply(pod(true)), &sessions);
+        assert_eq!(departed.why(&key), None, "it is still leaving");
+        departed.note(&Event::Delete(pod(true)), &sessions);
+        assert_eq!(departed.why(&key), Some(Reason::Preempted));
+        departed.note(&Event::Apply(pod(false)), &sessions);
+        assert_eq!(departed.why(&key), None, "there is another");
+        departed.note(&Event::Delete(pod(false)), &sessions);
+        assert_eq!(departed.why(&key), Some(Reason::PodDeleted), "at once, without a time to leave in");
+        departed.forget(&key);
+        assert_eq!(departed.why(&key), None);
+    }
+}
