@@ -8,6 +8,7 @@
 //! Kubernetes objects and their CRDs.
 
 mod cpu;
+pub mod desktop_pod;
 mod email;
 mod gpus;
 mod host_label;

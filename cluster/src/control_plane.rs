@@ -18,7 +18,7 @@ use crate::binaries::Program;
 use crate::certificates::Authority;
 use crate::credentials::Credentials;
 use crate::error::{Error, IoContext, KubeContext};
-use crate::files::{Files, create_private_dir};
+use crate::files::{Files, create_private_dir, write_private};
 use crate::guard::Server;
 use crate::servers::Programs;
 use crate::storage::Storage;
@@ -139,6 +139,16 @@ impl ControlPlane {
     /// The certificate that the API server's is verified with, a PEM file.
     pub fn certificate_authority(&self) -> PathBuf {
         self.files.authority()
+    }
+
+    /// Writes a certificate of the cluster's authority for a server of these names, with its key, and returns their paths.
+    /// They are deleted together with the cluster.
+    pub fn certificate(&self, server: &str, names: &[&str]) -> Result<(PathBuf, PathBuf), Error> {
+        let identity = self.authority.server(names)?;
+        let path = |extension| self.files.data().join(server).with_added_extension(extension);
+        write_private(&path("crt"), &identity.certificate)?;
+        write_private(&path("key"), &identity.key)?;
+        Ok((path("crt"), path("key")))
     }
 
     /// The API server's audit log: one JSON object a line, an `audit.k8s.io/v1` Event with level Metadata, for each

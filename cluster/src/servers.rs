@@ -59,6 +59,8 @@ impl Programs {
             flag("endpoint-reconciler-type", "none"),
             flag("service-cluster-ip-range", "10.96.0.0/16"),
             flag("service-account-issuer", "https://kubernetes.default.svc"),
+            // The second, so that users can show their tokens to the gateway, which asks whether they are for it.
+            flag("api-audiences", "https://kubernetes.default.svc,vdi-gateway"),
             flag("service-account-signing-key-file", data.join("service-accounts.key")),
             flag("service-account-key-file", data.join("service-accounts.pub")),
             flag("kubelet-certificate-authority", files.authority()),

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
+    path::PathBuf,
     str::FromStr,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -38,6 +39,8 @@ pub struct Answer {
 #[derive(Default)]
 pub struct Activity {
     gateways: Vec<ActivityUrl>,
+    /// Where the token is that they want to see.
+    token: Option<PathBuf>,
     known: Mutex<Option<Known>>,
 }
 
@@ -48,8 +51,8 @@ struct Known {
 }
 
 impl Activity {
-    pub fn of(gateways: Vec<ActivityUrl>) -> Self {
-        Self { gateways, known: Mutex::default() }
+    pub fn of(gateways: Vec<ActivityUrl>, token: Option<PathBuf>) -> Self {
+        Self { gateways, token, known: Mutex::default() }
     }
 
     pub fn idle(&self, uid: &str) -> Option<Idle> {
@@ -64,7 +67,7 @@ impl Activity {
         const PAUSE: Duration = Duration::from_secs(5);
         while !self.gateways.is_empty() {
             let asked = now();
-            let answers = ask_all(&self.gateways).await.unwrap_or_else(|error| {
+            let answers = self.ask_all().await.unwrap_or_else(|error| {
                 tracing::warn!(error, "a gateway doesn't tell when desktops were used; until all do, none is idle");
                 Vec::new()
             });
@@ -74,6 +77,25 @@ impl Activity {
             tokio::time::sleep(PAUSE).await;
         }
         std::future::pending().await
+    }
+
+    async fn ask_all(&self) -> Result<Vec<Answer>, String> {
+        // Each time, as it may have been replaced.
+        let token = match &self.token {
+            Some(path) => {
+                let text = tokio::fs::read_to_string(path).await;
+                Some(text.map_err(|error| format!("reading {}: {error}", path.display()))?.trim().to_owned())
+            }
+            None => None,
+        };
+        let mut answers = Vec::new();
+        for ActivityUrl { host, path } in &self.gateways {
+            let addresses =
+                tokio::net::lookup_host(host).await.map_err(|error| format!("looking up {host}: {error}"))?;
+            let asked = addresses.map(|address| ask(address, path, token.as_deref()));
+            answers.extend(futures::future::try_join_all(asked).await?);
+        }
+        Ok(answers)
     }
 
     /// Takes in what all gateways answered to requests that were sent at `asked` and answered by `answered`. Whether
@@ -112,19 +134,12 @@ impl FromStr for ActivityUrl {
     }
 }
 
-async fn ask_all(urls: &[ActivityUrl]) -> Result<Vec<Answer>, String> {
-    let mut answers = Vec::new();
-    for ActivityUrl { host, path } in urls {
-        let addresses = tokio::net::lookup_host(host).await.map_err(|error| format!("looking up {host}: {error}"))?;
-        let asked = addresses.map(|address| ask(address, path));
-        answers.extend(futures::future::try_join_all(asked).await?);
-    }
-    Ok(answers)
-}
-
-async fn ask(address: SocketAddr, path: &str) -> Result<Answer, String> {
+async fn ask(address: SocketAddr, path: &str, token: Option<&str>) -> Result<Answer, String> {
     const PATIENCE: Duration = Duration::from_secs(3);
-    let text = fetch::text(address, Protocol::Http, path, PATIENCE).await;
+    let text = match token {
+        Some(token) => fetch::text_with_token(address, path, token, PATIENCE).await,
+        None => fetch::text(address, Protocol::Http, path, PATIENCE).await,
+    };
     let text = text.map_err(|error| format!("asking {address}: {error}"))?;
     serde_json::from_str(&text).map_err(|error| format!("the answer of {address}: {error}"))
 }

@@ -3,20 +3,20 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, body::Bytes, client::conn::http1, header::HOST};
-use hyper_util::rt::TokioIo;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+use hyper::{
+    Request,
+    body::Bytes,
+    client::conn::http1,
+    header::{AUTHORIZATION, HOST},
 };
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::timeout,
 };
 use vdi_api::Protocol;
+use vdi_service::any_certificate;
 
 /// More than a line of text, or the activity of some ten thousand sessions.
 const MOST_BYTES: usize = 1 << 20;
@@ -49,26 +49,37 @@ pub async fn text(
     path: &str,
     patience: Duration,
 ) -> Result<String, FetchError> {
-    timeout(patience, get(address, protocol, path)).await.map_err(|_| FetchError::Slow(patience))?
+    let request = Request::get(path).header(HOST, address.to_string()).body(Empty::new())?;
+    timeout(patience, send(address, protocol, request)).await.map_err(|_| FetchError::Slow(patience))?
 }
 
-async fn get(address: SocketAddr, protocol: Protocol, path: &str) -> Result<String, FetchError> {
+/// The same, over HTTP, from somebody who wants to see a bearer token.
+pub async fn text_with_token(
+    address: SocketAddr,
+    path: &str,
+    token: &str,
+    patience: Duration,
+) -> Result<String, FetchError> {
+    let request = Request::get(path).header(HOST, address.to_string()).header(AUTHORIZATION, format!("Bearer {token}"));
+    let request = request.body(Empty::new())?;
+    timeout(patience, send(address, Protocol::Http, request)).await.map_err(|_| FetchError::Slow(patience))?
+}
+
+async fn send(address: SocketAddr, protocol: Protocol, request: Request<Empty<Bytes>>) -> Result<String, FetchError> {
     let stream = TcpStream::connect(address).await?;
     match protocol {
-        Protocol::Http => ask(stream, address, path).await,
+        Protocol::Http => ask(stream, request).await,
         Protocol::Https => {
-            let connector = tokio_rustls::TlsConnector::from(Arc::new(any_certificate()?));
-            ask(connector.connect(address.ip().into(), stream).await?, address, path).await
+            let connector = tokio_rustls::TlsConnector::from(Arc::new(any_certificate::client()?));
+            ask(connector.connect(address.ip().into(), stream).await?, request).await
         }
     }
 }
 
 async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    address: SocketAddr,
-    path: &str,
+    request: Request<Empty<Bytes>>,
 ) -> Result<String, FetchError> {
-    let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let answer = async {
         let response = sender.send_request(request).await?;
@@ -82,51 +93,5 @@ async fn ask(
     tokio::select! {
         answer = answer => answer,
         ended = &mut connection => Err(ended.err().map_or(FetchError::Body, FetchError::Http)),
-    }
-}
-
-fn any_certificate() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let config = config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
-    Ok(config.with_no_client_auth())
-}
-
-/// Holds the peer to the key of its certificate, whoever signed that.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer,
-        _: &[CertificateDer],
-        _: &ServerName,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

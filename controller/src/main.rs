@@ -42,9 +42,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
-use opentelemetry_sdk::trace::SdkTracerProvider;
-use tokio::{net::TcpListener, signal::unix::SignalKind};
-use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tokio::net::TcpListener;
+use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use vdi_service::stop_signal;
 
 use crate::{
     activity::Activity,
@@ -60,7 +60,7 @@ use crate::{
     metrics::{Counters, Metrics},
     queue::Queue,
     server::Probes,
-    settings::{LogFormat, Settings},
+    settings::Settings,
 };
 
 // One thread has room for thousands of sessions, and the wake-ups of several cost more than they save.
@@ -70,7 +70,8 @@ async fn main() -> anyhow::Result<()> {
     let identity = leader::identity();
     let endpoint = settings.otlp_endpoint.as_ref();
     let traces = endpoint.map(|endpoint| traces::provider(endpoint, &identity)).transpose()?;
-    start_logging(&settings, traces.as_ref())?;
+    let lines = settings.log_format.lines(&settings.log)?;
+    tracing_subscriber::registry().with(lines).with(traces.as_ref().map(traces::layer)).init();
     let result = run(settings, identity).await;
     if let Some(traces) = traces {
         traces::finish(traces).await;
@@ -100,7 +101,7 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
             hosts: HostClaims::new(settings.url_template.in_domain(&settings.domain)),
             homes: Homes::default(),
             lines: Lines::default(),
-            activity: Activity::of(settings.activity_url.clone()),
+            activity: Activity::of(settings.activity_url.clone(), settings.activity_token_file.clone()),
             policy: resources::namespace_policy_spec(&settings.gateway_namespace),
             queue: queue.clone(),
         },
@@ -152,28 +153,4 @@ async fn lead(
         }
     }
     Ok(())
-}
-
-fn start_logging(settings: &Settings, traces: Option<&SdkTracerProvider>) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.log).context("--log is not a log filter")?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = match settings.log_format {
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-        LogFormat::Text => lines.boxed(),
-    };
-    let traces = traces.map(traces::layer);
-    tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces).init();
-    Ok(())
-}
-
-/// Ends with the first SIGTERM or SIGINT.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + Sync + 'static> {
-    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
-    let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

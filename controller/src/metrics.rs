@@ -2,7 +2,6 @@
 //! rest is counted where it happens, by [`Counters`]. No label has more values than there are templates.
 
 mod gauges;
-mod process;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,7 +11,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::{gauges::Gauges, process::Process};
+use vdi_service::process_metrics::Process;
+
+use self::gauges::Gauges;
 use crate::{fence::Fence, queue::Queue, reconcile::ReconcileError, stores::Stores};
 
 /// What is counted where it happens. A clone counts together with what it was cloned from.

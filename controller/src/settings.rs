@@ -1,10 +1,9 @@
 //! What can be set, by flag, environment variable or file. `docs/operations.md` has the same table.
 
-mod file;
-
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgAction, Parser};
+use vdi_service::{LogFormat, settings};
 
 use crate::{activity::ActivityUrl, traces::parse_endpoint, url::UrlTemplate};
 
@@ -37,6 +36,10 @@ pub struct Settings {
     /// given several times. Without, no session ends for being idle
     #[arg(long, env = "VDI_ACTIVITY_URL", value_name = "URL", value_delimiter = ',')]
     pub activity_url: Vec<ActivityUrl>,
+
+    /// A file with the bearer token that the gateways want to see there
+    #[arg(long, env = "VDI_ACTIVITY_TOKEN_FILE", value_name = "FILE")]
+    pub activity_token_file: Option<PathBuf>,
 
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, env = "VDI_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
@@ -71,12 +74,6 @@ pub struct Settings {
     pub log: String,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum LogFormat {
-    Json,
-    Text,
-}
-
 impl Settings {
     /// What is wrong with them ends the process, and is said, as clap does it.
     pub fn load() -> Self {
@@ -84,20 +81,11 @@ impl Settings {
     }
 
     fn from(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
-        let mut command = Self::command();
-        // At first only to learn which file. What is wrong with the rest is said below.
-        let first = command.clone().ignore_errors(true).try_get_matches_from(&arguments)?;
-        if let Some(path) = first.get_one::<PathBuf>("config") {
-            command = file::with_defaults_of(path, command)?;
-        }
-        Self::from_arg_matches(&command.try_get_matches_from(&arguments)?)
+        settings::load(arguments)
     }
 
     pub fn lease_namespace(&self) -> String {
-        const OF_THE_POD: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-        let set = self.lease_namespace.clone();
-        let of_the_pod = || std::fs::read_to_string(OF_THE_POD).ok().map(|name| name.trim().to_owned());
-        set.or_else(of_the_pod).unwrap_or_else(|| "vdiwarden-system".to_owned())
+        self.lease_namespace.clone().unwrap_or_else(settings::own_namespace)
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use vdi_api::{Protocol, Timeout};
+use vdi_api::{
+    Protocol, Timeout,
+    desktop_pod::{IDLE_TIMEOUT, PATH, PORT, PROTOCOL},
+};
 
 /// Written on the pod, as annotations, and read back from there.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,25 +23,17 @@ pub struct Terms {
 }
 
 const GENERATION: &str = "vdi.kasm.io/template-generation";
-const PORT: &str = "vdi.kasm.io/port";
-const PROTOCOL: &str = "vdi.kasm.io/protocol";
-const PATH: &str = "vdi.kasm.io/path";
 const RENDERER_PATH: &str = "vdi.kasm.io/renderer-path";
-const IDLE_TIMEOUT: &str = "vdi.kasm.io/idle-timeout";
 const MAX_TIMEOUT: &str = "vdi.kasm.io/max-timeout";
 const START_DEADLINE: &str = "vdi.kasm.io/start-deadline";
 const FAILED_RETENTION: &str = "vdi.kasm.io/failed-retention";
 
 impl Terms {
     pub fn to_annotations(&self) -> BTreeMap<String, String> {
-        let protocol = match self.protocol {
-            Protocol::Http => "http",
-            Protocol::Https => "https",
-        };
         [
             (GENERATION, Some(self.template_generation.to_string())),
             (PORT, Some(self.port.to_string())),
-            (PROTOCOL, Some(protocol.to_owned())),
+            (PROTOCOL, Some(self.protocol.name().to_owned())),
             (PATH, Some(self.path.clone())),
             (RENDERER_PATH, self.renderer_path.clone()),
             (IDLE_TIMEOUT, self.idle_timeout.map(|time| time.to_string())),
@@ -54,15 +49,10 @@ impl Terms {
     /// `None` when they aren't there or somebody has spoilt them; then what the template says now has to do.
     pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let text = |key| annotations.get(key).map(String::as_str);
-        let protocol = match text(PROTOCOL)? {
-            "http" => Protocol::Http,
-            "https" => Protocol::Https,
-            _ => return None,
-        };
         Some(Self {
             template_generation: text(GENERATION)?.parse().ok()?,
             port: text(PORT)?.parse().ok()?,
-            protocol,
+            protocol: Protocol::named(text(PROTOCOL)?)?,
             path: text(PATH)?.to_owned(),
             renderer_path: text(RENDERER_PATH).map(str::to_owned),
             idle_timeout: optional(text(IDLE_TIMEOUT))?,

@@ -6,30 +6,10 @@
 use jiff::Timestamp;
 use vdi_api::{Email, Phase};
 
-use crate::token::{self, Claims, Expected, KeyRing, Purpose, Refused};
-
-/// A session, as far as it matters at the door.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Session {
-    pub namespace: String,
-    pub name: String,
-    pub uid: String,
-    pub host: String,
-    pub owner: Email,
-    pub phase: Phase,
-    /// When time alone ends it.
-    pub ends: Option<Timestamp>,
-    /// Where its desktop answers, once there is one.
-    pub desktop: Option<Desktop>,
-}
-
-/// A pod that belongs to the session, and is ready.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Desktop {
-    pub address: std::net::SocketAddr,
-    /// Whether it speaks TLS, with a certificate of its own.
-    pub tls: bool,
-}
+use crate::{
+    session::{Desktop, Session},
+    token::{self, Claims, Expected, KeyRing, Purpose, Refused},
+};
 
 /// What a request brings.
 #[derive(Clone, Copy, Debug)]
@@ -37,15 +17,8 @@ pub struct Knock<'a> {
     pub host: &'a str,
     /// From the cookie.
     pub token: Option<&'a str>,
-    /// From a request that asks for another protocol: such a request is one of a page, and has to say of which.
-    pub upgrade: Option<Origin<'a>>,
-}
-
-/// The header `Origin` of an upgrade, which browsers always send and pages can't change.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
-    pub found: Option<&'a str>,
-    pub expected: &'a str,
+    /// Whether a page of another origin is behind it.
+    pub is_from_elsewhere: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -53,7 +26,9 @@ pub enum Decision {
     /// To this desktop, for as long as the claims are good.
     Pass { desktop: Desktop, claims: Box<Claims> },
     /// Its owner is there, and its desktop isn't yet, or no longer.
-    Wait,
+    Wait { claims: Box<Claims> },
+    /// Who could enter a session at this host is there, and no session is at the host any more.
+    Ended,
     /// Nobody who may enter is there: they have to sign in first.
     SignIn(Why),
     /// Signing in would not help.
@@ -68,22 +43,25 @@ pub enum Why {
     Token(Refused),
     NotTheOwner,
     CrossOrigin,
+    /// A launch code, shown once more.
+    UsedCode,
 }
 
 /// `session` is the one that has the host now, if there is one.
 pub fn decide(knock: &Knock, session: Option<&Session>, issuer: &str, keys: &KeyRing, now: Timestamp) -> Decision {
-    // Before anything else, as another site's page can make a browser send the token, but not this.
-    if knock.upgrade.is_some_and(|origin| origin.found != Some(origin.expected)) {
+    // Before anything else, as another site's page can make a browser send the token.
+    if knock.is_from_elsewhere {
         return Decision::Forbid(Why::CrossOrigin);
     }
     let Some(token) = knock.token else { return Decision::SignIn(Why::NoToken) };
-    let Some(session) = session.filter(|session| session.host == knock.host) else {
-        return Decision::SignIn(Why::NoSession);
-    };
-    let expected = Expected { purpose: Purpose::Session, issuer, session_uid: &session.uid, host: knock.host };
-    let claims = match token::verify(token, keys, &expected, now) {
-        Ok(claims) => claims,
-        Err(refused) => return Decision::SignIn(Why::Token(refused)),
+    let session = session.filter(|session| session.host == knock.host);
+    let session_uid = session.map(|session| &*session.uid);
+    let expected = Expected { purpose: Purpose::Session, issuer, session_uid, host: knock.host };
+    let (session, claims) = match (session, token::verify(token, keys, &expected, now)) {
+        (Some(session), Ok(claims)) => (session, Box::new(claims)),
+        (Some(_), Err(refused)) => return Decision::SignIn(Why::Token(refused)),
+        (None, Ok(_)) => return Decision::Ended,
+        (None, Err(_)) => return Decision::SignIn(Why::NoSession),
     };
     // The session may have changed hands, as far as anybody can: deleted and made again it has another uid.
     let is_owner = claims.email.parse::<Email>().is_ok_and(|email| email.is_same_person(&session.owner));
@@ -91,8 +69,8 @@ pub fn decide(knock: &Knock, session: Option<&Session>, issuer: &str, keys: &Key
         return Decision::Forbid(Why::NotTheOwner);
     }
     match (session.phase, &session.desktop) {
-        (Phase::Running, Some(desktop)) => Decision::Pass { desktop: desktop.clone(), claims: Box::new(claims) },
-        _ => Decision::Wait,
+        (Phase::Running, Some(desktop)) => Decision::Pass { desktop: desktop.clone(), claims },
+        _ => Decision::Wait { claims },
     }
 }
 
@@ -108,7 +86,6 @@ mod tests {
 
     const ISSUER: &str = "https://vdi.example.com";
     const HOST: &str = "alice.vdi.example.com";
-    const ORIGIN: &str = "https://alice.vdi.example.com";
 
     fn keys() -> KeyRing {
         KeyRing::new(vec![Key::generate(noon()).unwrap().0])
@@ -129,30 +106,31 @@ mod tests {
         sign(&grant, keys, &schedule, noon()).unwrap()
     }
 
+    fn waits(decision: &Decision) -> bool {
+        matches!(decision, Decision::Wait { .. })
+    }
+
     fn passes(decision: &Decision) -> bool {
         matches!(decision, Decision::Pass { .. })
     }
 
     #[test]
-    fn the_owner_is_passed_to_the_desktop_and_its_page_may_open_a_websocket() {
+    fn the_owner_is_passed_to_the_desktop() {
         let (keys, session) = (keys(), session());
         let token = token(&keys, "alice@EXAMPLE.com", &session);
-        let upgrade = Origin { found: Some(ORIGIN), expected: ORIGIN };
-        for upgrade in [None, Some(upgrade)] {
-            let knock = Knock { host: HOST, token: Some(&token), upgrade };
-            assert!(passes(&decide(&knock, Some(&session), ISSUER, &keys, noon())));
-        }
+        let knock = Knock { host: HOST, token: Some(&token), is_from_elsewhere: false };
+        assert!(passes(&decide(&knock, Some(&session), ISSUER, &keys, noon())));
     }
 
     #[test]
     fn whoever_has_no_good_token_has_to_sign_in_and_learns_nothing_else() {
         let (keys, session) = (keys(), session());
         let good = token(&keys, "alice@example.com", &session);
-        let knock = |token| Knock { host: HOST, token, upgrade: None };
+        let knock = |token| Knock { host: HOST, token, is_from_elsewhere: false };
         let at = |token, session: Option<&Session>| decide(&knock(token), session, ISSUER, &keys, noon());
         assert_eq!(at(None, Some(&session)), Decision::SignIn(Why::NoToken));
         assert_eq!(at(None, None), Decision::SignIn(Why::NoToken));
-        assert_eq!(at(Some(&good), None), Decision::SignIn(Why::NoSession));
+        assert_eq!(at(Some("x"), None), Decision::SignIn(Why::NoSession));
         assert_eq!(at(Some("x"), Some(&session)), Decision::SignIn(Why::Token(Refused::Malformed)));
         let later = noon() + SignedDuration::from_hours(2);
         let late = decide(&knock(Some(&good)), Some(&session), ISSUER, &keys, later);
@@ -164,7 +142,7 @@ mod tests {
         let (keys, alices) = (keys(), session());
         let good = token(&keys, "alice@example.com", &alices);
         let again = Session { uid: "2".to_owned(), ..alices.clone() };
-        let knock = Knock { host: HOST, token: Some(&good), upgrade: None };
+        let knock = Knock { host: HOST, token: Some(&good), is_from_elsewhere: false };
         let decision = decide(&knock, Some(&again), ISSUER, &keys, noon());
         assert_eq!(decision, Decision::SignIn(Why::Token(Refused::Audience)), "made again under the same name");
         let bobs = Session { host: "bob.vdi.example.com".to_owned(), ..alices };
@@ -180,45 +158,46 @@ mod tests {
         let (keys, session) = (keys(), session());
         for email in ["bob@example.com", "Alice@example.com", "alice@example.org", "alice@example.com.evil.org"] {
             let token = token(&keys, email, &session);
-            let knock = Knock { host: HOST, token: Some(&token), upgrade: None };
+            let knock = Knock { host: HOST, token: Some(&token), is_from_elsewhere: false };
             let decision = decide(&knock, Some(&session), ISSUER, &keys, noon());
             assert_eq!(decision, Decision::Forbid(Why::NotTheOwner), "{email}");
         }
     }
 
     #[test]
-    fn a_websocket_of_another_sites_page_is_refused_though_the_browser_sends_the_token() {
+    fn what_another_sites_page_asks_for_is_refused_though_the_browser_sends_the_token() {
         let (keys, session) = (keys(), session());
         let token = token(&keys, "alice@example.com", &session);
-        for found in [
-            None,
-            Some(""),
-            Some("null"),
-            Some("https://evil.com"),
-            Some("https://bob.vdi.example.com"),
-            Some("https://vdi.example.com"),
-            Some("http://alice.vdi.example.com"),
-            Some("https://alice.vdi.example.com:8443"),
-            Some("https://alice.vdi.example.com.evil.com"),
-            Some("HTTPS://alice.vdi.example.com"),
-        ] {
-            let upgrade = Some(Origin { found, expected: ORIGIN });
-            let knock = Knock { host: HOST, token: Some(&token), upgrade };
-            let decision = decide(&knock, Some(&session), ISSUER, &keys, noon());
-            assert_eq!(decision, Decision::Forbid(Why::CrossOrigin), "{found:?}");
-        }
+        let knock = Knock { host: HOST, token: Some(&token), is_from_elsewhere: true };
+        let decision = decide(&knock, Some(&session), ISSUER, &keys, noon());
+        assert_eq!(decision, Decision::Forbid(Why::CrossOrigin));
     }
 
     #[test]
     fn its_owner_waits_for_a_desktop_that_is_not_running() {
         let (keys, running) = (keys(), session());
         let token = token(&keys, "alice@example.com", &running);
-        let knock = Knock { host: HOST, token: Some(&token), upgrade: None };
+        let knock = Knock { host: HOST, token: Some(&token), is_from_elsewhere: false };
         for phase in [Phase::Pending, Phase::Creating, Phase::Terminating, Phase::Failed] {
             let session = Session { phase, ..running.clone() };
-            assert_eq!(decide(&knock, Some(&session), ISSUER, &keys, noon()), Decision::Wait, "{phase:?}");
+            assert!(waits(&decide(&knock, Some(&session), ISSUER, &keys, noon())), "{phase:?}");
         }
         let without = Session { desktop: None, ..running };
-        assert_eq!(decide(&knock, Some(&without), ISSUER, &keys, noon()), Decision::Wait);
+        assert!(waits(&decide(&knock, Some(&without), ISSUER, &keys, noon())));
+    }
+
+    #[test]
+    fn who_could_enter_a_session_that_is_gone_is_told_so_and_nobody_else() {
+        let (keys, session) = (keys(), session());
+        let good = token(&keys, "alice@example.com", &session);
+        let knock = Knock { host: HOST, token: Some(&good), is_from_elsewhere: false };
+        assert_eq!(decide(&knock, None, ISSUER, &keys, noon()), Decision::Ended);
+        let forged = token(&self::keys(), "alice@example.com", &session);
+        for token in [None, Some("x"), Some(&*forged)] {
+            let decision = decide(&Knock { token, ..knock }, None, ISSUER, &keys, noon());
+            assert!(matches!(decision, Decision::SignIn(Why::NoToken | Why::NoSession)), "{decision:?}");
+        }
+        let elsewhere = Knock { host: "bob.vdi.example.com", ..knock };
+        assert_eq!(decide(&elsewhere, None, ISSUER, &keys, noon()), Decision::SignIn(Why::NoSession));
     }
 }

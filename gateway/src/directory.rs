@@ -1,30 +1,67 @@
 //! The sessions there are, by host. What is open to one learns of each change of it.
 
+mod freshness;
+
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use tokio::sync::watch;
+use vdi_api::Email;
 
-use crate::decide::Session;
+pub use freshness::Freshness;
+
+use crate::session::Session;
 
 /// A session as it is now, and as it becomes. It ends when the session is gone.
 pub type Changes = watch::Receiver<Arc<Session>>;
 
 #[derive(Debug, Default)]
-pub struct Directory(RwLock<HashMap<String, watch::Sender<Arc<Session>>>>);
+pub struct Directory {
+    by_host: RwLock<HashMap<String, watch::Sender<Arc<Session>>>>,
+    /// Something has changed.
+    changed: watch::Sender<()>,
+    /// How much what is here can be relied on.
+    pub freshness: Freshness,
+}
 
 impl Directory {
     /// The session that has the host now.
     pub fn at(&self, host: &str) -> Option<Changes> {
-        let sessions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let sessions = self.by_host.read().unwrap_or_else(PoisonError::into_inner);
         sessions.get(host).map(watch::Sender::subscribe)
+    }
+
+    /// All sessions of one person, by namespace and name.
+    pub fn of(&self, owner: &Email) -> Vec<Arc<Session>> {
+        let mut sessions = self.matching(|session| session.owner.is_same_person(owner));
+        sessions.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        sessions
+    }
+
+    pub fn named(&self, namespace: &str, name: &str) -> Option<Arc<Session>> {
+        self.matching(|session| session.name == name && session.namespace == namespace).pop()
+    }
+
+    fn matching(&self, wanted: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
+        let sessions = self.by_host.read().unwrap_or_else(PoisonError::into_inner);
+        sessions.values().map(|session| session.borrow().clone()).filter(|session| wanted(session)).collect()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.by_host.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Wakes whoever waits for it with each change of any session.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The session is like this now. Another one that had its host before has it no more.
     pub fn put(&self, session: Session) {
-        let mut sessions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.by_host.write().unwrap_or_else(PoisonError::into_inner);
         match sessions.get(&session.host) {
             Some(known) => {
                 known.send_if_modified(|known| {
@@ -39,13 +76,15 @@ impl Directory {
                 sessions.insert(session.host.clone(), watch::Sender::new(Arc::new(session)));
             }
         }
+        self.changed.send_replace(());
     }
 
     /// The session of this uid is gone. Whoever has its host by now keeps it.
     pub fn remove(&self, host: &str, uid: &str) {
-        let mut sessions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.by_host.write().unwrap_or_else(PoisonError::into_inner);
         if sessions.get(host).is_some_and(|known| known.borrow().uid == uid) {
             sessions.remove(host);
+            self.changed.send_replace(());
         }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use vdi_api::Phase;
 
-use crate::decide::{Desktop, Session};
+use crate::session::{Desktop, Session, Told};
 
 /// 2026-01-01, 12:00:00 UTC.
 pub fn noon() -> Timestamp {
@@ -17,8 +17,11 @@ pub fn session() -> Session {
         uid: "7f3a9c1e".to_owned(),
         host: "alice.vdi.example.com".to_owned(),
         owner: "alice@example.com".parse().unwrap(),
+        template: "ubuntu-desktop".to_owned(),
         phase: Phase::Running,
+        told: Told::default(),
         ends: None,
-        desktop: Some(Desktop { address: "10.1.2.3:6080".parse().unwrap(), tls: false }),
+        idle_timeout: None,
+        desktop: Some(Desktop { address: "10.1.2.3:6080".parse().unwrap(), tls: false, path: "/".to_owned() }),
     }
 }

@@ -6,6 +6,15 @@ pub mod decide;
 pub mod directory;
 #[cfg(test)]
 mod fixture;
+pub mod keys;
+pub mod launch;
+pub mod metrics;
+mod origin;
 pub mod proxy;
+pub mod serve;
+pub mod session;
 pub mod site;
 pub mod token;
+mod view;
+pub mod visitors;
+pub mod watch;

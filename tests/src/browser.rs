@@ -1,9 +1,15 @@
 //! Headless Chromium, driven through WebDriver.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
-use fantoccini::{Client, ClientBuilder};
+use anyhow::{Context, Result, ensure};
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    actions::{InputSource, KeyAction, KeyActions, MOUSE_BUTTON_LEFT, MouseActions, PointerAction},
+};
 use serde_json::json;
 use vdi_cluster::{Launch, Server};
 
@@ -49,6 +55,63 @@ impl Browser {
         self.client.goto(url).await.with_context(|| format!("opening {url}"))
     }
 
+    /// Waits until the page says something, and returns all of its text.
+    pub async fn wait_for_text(&self, wanted: &str) -> Result<String> {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let start = Instant::now();
+        loop {
+            // While a page is being replaced by another, there is nothing to read.
+            let text = self.client.execute("return document.body ? document.body.innerText : ''", vec![]).await;
+            let text = text.ok().and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default();
+            if text.contains(wanted) {
+                return Ok(text);
+            }
+            ensure!(start.elapsed() < PATIENCE, "the page does not say {wanted:?}, but {text:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until the page holds a desktop in its frame.
+    pub async fn wait_for_frame(&self) -> Result<()> {
+        let wait = self.client.wait().at_most(Duration::from_secs(120));
+        wait.for_element(Locator::Id("desktop")).await.context("no desktop's frame comes up")?;
+        Ok(())
+    }
+
+    /// Presses the keys of a text, one after the other, in whatever has the focus.
+    pub async fn type_text(&self, text: &str) -> Result<()> {
+        let keys = text.chars().flat_map(|value| [KeyAction::Down { value }, KeyAction::Up { value }]);
+        let actions = keys.fold(KeyActions::new("keyboard".to_owned()), |actions, key| {
+            let pause = KeyAction::Pause { duration: Duration::from_millis(20) };
+            actions.then(key).then(pause)
+        });
+        self.client.perform_actions(actions).await.context("typing")
+    }
+
+    /// Clicks into the middle of the window.
+    pub async fn click_middle(&self) -> Result<()> {
+        let to_middle = PointerAction::MoveTo { duration: None, x: 640.0, y: 400.0 };
+        let press = PointerAction::Down { button: MOUSE_BUTTON_LEFT };
+        let actions = MouseActions::new("mouse".to_owned()).then(to_middle).then(press);
+        self.client
+            .perform_actions(actions.then(PointerAction::Up { button: MOUSE_BUTTON_LEFT }))
+            .await
+            .context("clicking")
+    }
+
+    /// The value of a cookie of the page's host.
+    pub async fn cookie(&self, name: &str) -> Result<String> {
+        Ok(self.client.get_named_cookie(name).await.with_context(|| format!("no cookie {name}"))?.value().to_owned())
+    }
+
+    /// Gives the page's host a cookie, as somebody who has stolen it would.
+    pub async fn set_cookie(&self, name: &str, value: &str) -> Result<()> {
+        let cookie = json!(format!("{name}={value}; Path=/; Secure"));
+        self.client.execute("document.cookie = arguments[0]", vec![cookie]).await.context("setting a cookie")?;
+        ensure!(self.cookie(name).await? == value, "the browser has not taken the cookie {name}");
+        Ok(())
+    }
+
     /// What the window shows, as a PNG.
     pub async fn screenshot(&self) -> Result<Vec<u8>> {
         self.client.screenshot().await.context("taking a screenshot")
@@ -71,7 +134,8 @@ fn capabilities(profile: &Path) -> fantoccini::wd::Capabilities {
     let profile = format!("--user-data-dir={}", profile.display());
     let arguments: Vec<&str> = arguments.into_iter().chain([profile.as_str()]).collect();
     let options = json!({ "binary": "/usr/bin/chromium", "args": arguments });
-    [("goog:chromeOptions".to_owned(), options)].into_iter().collect()
+    // The gateway's certificate is of the cluster's own authority.
+    [("goog:chromeOptions".to_owned(), options), ("acceptInsecureCerts".to_owned(), json!(true))].into_iter().collect()
 }
 
 /// The driver chooses a free port, and says so in its log.

@@ -15,16 +15,21 @@ use crate::browser::Browser;
 /// # Errors
 /// After a minute, with what the last picture lacked.
 pub async fn wait_until_drawn(browser: &Browser, url: &str, picture: &Path) -> Result<()> {
+    browser.open(url).await?;
+    wait_until_shown(browser, picture).await.with_context(|| format!("{url} shows no desktop"))
+}
+
+/// The same for a page that is open already.
+pub async fn wait_until_shown(browser: &Browser, picture: &Path) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(60);
     let start = Instant::now();
-    browser.open(url).await?;
     loop {
         let png = browser.screenshot().await?;
         std::fs::write(picture, &png).with_context(|| format!("can't write {}", picture.display()))?;
         match shows_desktop(&png) {
             Ok(()) => return Ok(()),
             Err(error) if start.elapsed() > PATIENCE => {
-                bail!("{url} shows no desktop: {error}; see {}", picture.display())
+                bail!("{error}; see {}", picture.display())
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
         }

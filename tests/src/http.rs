@@ -3,13 +3,25 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
+use axum::body::Bytes;
 use http_body_util::{BodyExt, Empty};
+use hyper::{Request, header::AUTHORIZATION};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 
 /// GET: the status and the body.
 pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let client: Client<_, Empty<axum::body::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let response = client.get(format!("http://{address}{path}").parse()?).await?;
+    ask(Request::get(format!("http://{address}{path}")).body(Empty::new())?).await
+}
+
+/// The same with a bearer token.
+pub async fn get_with_token(address: SocketAddr, path: &str, token: &str) -> Result<(u16, String)> {
+    let request = Request::get(format!("http://{address}{path}")).header(AUTHORIZATION, format!("Bearer {token}"));
+    ask(request.body(Empty::new())?).await
+}
+
+async fn ask(request: Request<Empty<Bytes>>) -> Result<(u16, String)> {
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let response = client.request(request).await?;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await?.to_bytes();
     Ok((status, String::from_utf8(body.into())?))

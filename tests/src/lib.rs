@@ -4,7 +4,9 @@
 pub mod audit;
 pub mod browser;
 pub mod desktop;
+pub mod fake_desktop;
 pub mod faults;
+pub mod gateway;
 pub mod http;
 pub mod objects;
 pub mod policy;

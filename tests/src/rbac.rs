@@ -1,5 +1,5 @@
-//! Whether the controller has the rights that it needs, and no others: deploy/rbac against what the API servers of all
-//! tests have seen it do.
+//! Whether the controller and the gateway have the rights that they need, and no others: deploy/rbac against what the API
+//! servers of all tests have seen them do.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,9 +9,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{audit, stack::controller, target, workspace};
+use crate::{
+    audit,
+    stack::{controller, gateway},
+    target, workspace,
+};
 
-/// Rights that no test uses, and why the controller has them all the same.
+/// Rights that no test uses, and why they are granted all the same.
 const UNUSED: &[(&str, &str)] = &[(
     "update vdisessions.vdi.kasm.io/finalizers",
     "asked for by the admission plugin OwnerReferencesPermissionEnforcement, which is on in OpenShift and not here",
@@ -27,20 +31,16 @@ pub fn forget_requests() -> Result<()> {
 
 /// Compares what is granted with what was asked for since [`forget_requests`], by all tests.
 pub fn check() -> Result<()> {
-    let manifest = workspace().join("deploy/rbac/controller.yaml");
-    let granted = granted(&std::fs::read_to_string(manifest)?)?;
-    let mut asked = Asked::default();
-    for log in logs()? {
-        for event in audit::events(&log, &controller())? {
-            asked.add(&event);
+    let logs = logs()?;
+    for (manifest, user) in [("controller.yaml", controller()), ("gateway.yaml", gateway())] {
+        let granted = granted(&std::fs::read_to_string(workspace().join("deploy/rbac").join(manifest))?)?;
+        let mut asked = Asked::default();
+        for log in &logs {
+            audit::events(log, &user)?.iter().for_each(|event| asked.add(event));
         }
+        let problems = problems(&granted, &asked);
+        ensure!(problems.is_empty(), "deploy/rbac/{manifest} is not what is needed:\n{}", problems.join("\n"));
     }
-    let problems = problems(&granted, &asked);
-    ensure!(
-        problems.is_empty(),
-        "deploy/rbac/controller.yaml is not what the controller needs:\n{}",
-        problems.join("\n")
-    );
     Ok(())
 }
 

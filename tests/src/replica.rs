@@ -1,4 +1,4 @@
-//! One running controller, and what it tells of itself.
+//! One running controller or gateway, and what it tells of itself.
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitStatus, time::Duration};
 
@@ -12,21 +12,23 @@ use crate::http;
 /// How long it may take for what takes seconds: a lease runs out, or an interrupted watch begins again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One controller. Dropping it stops it.
+/// One controller or gateway. Dropping it stops it.
 pub struct Replica {
     server: Server,
     log: PathBuf,
+    /// What of its log says where /readyz is.
+    probes: &'static str,
 }
 
 impl Replica {
-    pub(crate) fn new(server: Server, log: PathBuf) -> Self {
-        Self { server, log }
+    pub(crate) fn new(server: Server, log: PathBuf, probes: &'static str) -> Self {
+        Self { server, log, probes }
     }
 
     /// Where it serves /healthz, /readyz and /metrics.
     pub async fn address(&mut self) -> Result<SocketAddr> {
-        let line = self.logged("listen").await?;
-        Ok(line["listen"].as_str().context("no address")?.parse()?)
+        let line = self.logged(self.probes).await?;
+        Ok(line[self.probes].as_str().context("no address")?.parse()?)
     }
 
     /// What it calls itself: in the lease, and to the API server.

@@ -65,7 +65,7 @@ pub fn with_stack_alone(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) ->
 }
 
 async fn start_alone() -> Result<(Stack, SimulatedNodes)> {
-    process::blocking(stack::build_controller).await?;
+    process::blocking(stack::build).await?;
     let stack = Stack::without_controller(&directory(), Settings::default()).await?;
     let nodes = SimulatedNodes::start(&stack.cluster, 3, 32).await?;
     Ok((stack, nodes))

@@ -99,10 +99,15 @@ pub fn controller() -> User {
     User::service_account("vdiwarden-system", "vdi-controller")
 }
 
+/// Who the gateway is, likewise.
+pub fn gateway() -> User {
+    User::service_account("vdiwarden-system", "vdi-gateway")
+}
+
 impl Stack {
     /// Starts it with its state in `directory`, whose `logs/` stays.
     pub async fn start(directory: &Path, settings: Settings) -> Result<Self> {
-        step("Building the controller", process::blocking(build_controller)).await?;
+        step("Building the controller and the gateway", process::blocking(build)).await?;
         let mut stack = Self::without_controller(directory, settings).await?;
         stack.start_controller().await?;
         Ok(stack)
@@ -114,7 +119,7 @@ impl Stack {
             true => Some(step("Building the admission policy", process::blocking(policy::build)).await?),
             false => None,
         };
-        let users = [alice(), bob(), carol(), robot(), controller(), policy_server()];
+        let users = [alice(), bob(), carol(), robot(), controller(), gateway(), policy_server()];
         let cluster = ControlPlane::start(directory, &users).await?;
         let mut webhook = None;
         if let Some(module) = module {
@@ -173,7 +178,7 @@ impl Stack {
     pub fn controller_launch(&self) -> Result<ControllerLaunch> {
         Ok(ControllerLaunch {
             name: "vdi-controller",
-            command: vec![controller_program().into()],
+            command: vec![program("vdi-controller").into()],
             flags: self.settings.controller.clone(),
             kubeconfig: self.cluster.kubeconfig(&controller())?,
         })
@@ -189,7 +194,7 @@ impl Stack {
         let environment = vec![("KUBECONFIG", kubeconfig.into())];
         let launch = Launch { arguments, environment, ..Launch::new(name, Path::new(program)) };
         let server = Server::start(&self.cluster.logs(), launch)?;
-        Ok(Replica::new(server, self.cluster.logs().join(name).with_extension("log")))
+        Ok(Replica::new(server, self.cluster.logs().join(name).with_extension("log"), "listen"))
     }
 
     /// Ends the controller as a crash does: it gets no chance to finish anything.
@@ -233,13 +238,13 @@ impl Stack {
     }
 }
 
-/// The controller, once it is built.
-pub fn controller_program() -> PathBuf {
-    target().join("debug/vdi-controller")
+/// One of the product's programs, once it is built.
+pub fn program(name: &str) -> PathBuf {
+    target().join("debug").join(name)
 }
 
-/// Does nothing when it has been done.
-pub fn build_controller() -> Result<()> {
+/// Builds them. Does nothing when it has been done.
+pub fn build() -> Result<()> {
     // With the features that the whole workspace has, as whoever runs this was built: less to build.
-    process::cargo(["build", "--workspace", "--bin=vdi-controller"])
+    process::cargo(["build", "--workspace", "--bin=vdi-controller", "--bin=vdi-gateway"])
 }

@@ -19,14 +19,14 @@ use vdi_tests::{objects::Space, shared::with_stack_alone, stack, workspace};
 
 /// What a controller says that has no cluster to talk to: first of all, its settings.
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
-    let mut command = Command::new(stack::controller_program());
+    let mut command = Command::new(stack::program("vdi-controller"));
     command.args(arguments).env("KUBECONFIG", "/nowhere").envs(environment.iter().copied());
     Ok(command.output()?)
 }
 
 #[test]
 fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default() -> Result<()> {
-    stack::build_controller()?;
+    stack::build()?;
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, "domain: from.file\nlease-name: from-file\nconcurrency: 3\n")?;
@@ -51,7 +51,7 @@ fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default
 
 #[test]
 fn the_help_has_every_setting_of_the_docs() -> Result<()> {
-    stack::build_controller()?;
+    stack::build()?;
     let help = String::from_utf8(run(&["--help"], &[])?.stdout)?;
     let docs = std::fs::read_to_string(workspace().join("docs/operations.md"))?;
     let rows: Vec<Vec<&str>> = docs

@@ -1,14 +1,20 @@
 //! `cargo xtask demo`: one desktop, end to end.
 
-use std::path::{Path, PathBuf};
+mod check;
+
+use std::{
+    io::BufRead,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use kube::Api;
+use tokio::sync::mpsc;
 use vdi_api::VDISession;
 use vdi_cluster::{RealNode, RealNodeOptions, SimulatedNodes, User};
 use vdi_tests::{
-    browser::Browser,
-    desktop, setup,
+    gateway::{DOMAIN, Gateway, GatewayLaunch, free_port},
+    setup,
     stack::{DESKTOPS, Settings, Stack, alice},
     step, target, workspace,
 };
@@ -17,7 +23,7 @@ use crate::{follow::follow, stop::Stop};
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// Open the desktop in headless Chromium, check that it is drawn, save the picture to target/demo.png, and end
+    /// Do in headless Chromium what alice and bob would do, save the picture of her desktop to target/demo.png, and end
     #[arg(long)]
     check: bool,
 
@@ -30,10 +36,10 @@ const SESSION: &str = "alice-desktop";
 
 /// What is up while the demo is. Dropping it takes everything down.
 struct Demo {
-    // The nodes go first: their pods are processes on this machine.
+    // The gateway goes first, then the nodes: their pods are processes on this machine.
+    gateway: Gateway,
     _nodes: Box<dyn Send>,
     stack: Stack,
-    url: String,
 }
 
 pub async fn run(options: &Options) -> Result<()> {
@@ -63,16 +69,24 @@ async fn start(options: &Options, directory: &Path) -> Result<Demo> {
     if options.check && !options.simulated {
         setup::browser().await?;
     }
-    let link = ["--url-template", "http://{podIP}:{port}/"].map(String::from);
-    let stack = Stack::start(directory, Settings { controller: link.into(), ..Settings::default() }).await?;
+    let port = port()?;
+    let urls = format!("https://{{user}}.{{domain}}:{port}");
+    let controller = ["--domain", DOMAIN, "--url-template", &urls].map(String::from).into();
+    let stack = Stack::start(directory, Settings { controller, ..Settings::default() }).await?;
     let nodes = start_nodes(options, &stack, images).await?;
-
+    let launch = GatewayLaunch { name: "vdi-gateway", port, public_port: port, flags: Vec::new() };
+    let gateway = step("Starting the gateway", Gateway::start(&stack, launch)).await?;
     stack.kubectl_ok(&User::admin(), apply("ubuntu-desktop")).await?;
-    println!("\n$ kubectl apply -f deploy/samples/alice-desktop.yaml    # as {}", alice().name);
-    print!("{}", stack.kubectl_ok(&alice(), apply(SESSION)).await?);
-    let sessions: Api<VDISession> = Api::namespaced(stack.cluster.client(&alice()).await?, DESKTOPS);
-    let url = step("Following the session to Running", follow(&sessions, SESSION)).await?;
-    Ok(Demo { _nodes: nodes, stack, url })
+    Ok(Demo { gateway, _nodes: nodes, stack })
+}
+
+/// The usual one, so that addresses are the same each time, unless something has it.
+fn port() -> Result<u16> {
+    const USUAL: u16 = 8443;
+    match std::net::TcpListener::bind(("127.0.0.1", USUAL)) {
+        Ok(_) => Ok(USUAL),
+        Err(_) => free_port(),
+    }
 }
 
 async fn start_nodes(options: &Options, stack: &Stack, images: Vec<PathBuf>) -> Result<Box<dyn Send>> {
@@ -88,33 +102,57 @@ fn apply(sample: &str) -> [String; 3] {
 }
 
 async fn show(options: &Options, demo: &Demo) -> Result<()> {
-    let Demo { stack, url, .. } = demo;
+    let Demo { stack, .. } = demo;
+    println!("\n$ kubectl apply -f deploy/samples/alice-desktop.yaml    # as {}", alice().name);
+    print!("{}", stack.kubectl_ok(&alice(), apply(SESSION)).await?);
+    if options.check && !options.simulated {
+        return check::run(demo).await;
+    }
+    let sessions: Api<VDISession> = Api::namespaced(stack.cluster.client(&alice()).await?, DESKTOPS);
+    step("Following the session to Running", follow(&sessions, SESSION)).await?;
     println!("\n$ kubectl get vdi -n {DESKTOPS}");
     println!("{}", stack.kubectl_ok(&alice(), ["get", "vdi", "-n", DESKTOPS]).await?);
     if options.check {
-        return if options.simulated { Ok(()) } else { check(stack, url).await };
+        return Ok(());
     }
-    match options.simulated {
-        true => println!("The nodes are simulated: there is no desktop behind {url}"),
-        false => println!("Alice's desktop:  {url}"),
+    if options.simulated {
+        println!("The nodes are simulated: there is no desktop behind this address.");
     }
-    println!("\nTo look around from another terminal, as alice or as administrator:");
+    println!("To look around from another terminal, as alice or as administrator:");
     for user in [alice(), User::admin()] {
         println!("  export KUBECONFIG={}", stack.cluster.kubeconfig(&user)?.display());
     }
     println!("  {} get vdi -n {DESKTOPS}", stack.cluster.kubectl_path().display());
     println!("\nCtrl-C takes everything down again.");
-    std::future::pending().await
+    links(demo).await
 }
 
-/// What a person would see, looked at by a program.
-async fn check(stack: &Stack, url: &str) -> Result<()> {
-    let picture = target().join("demo.png");
-    step("Opening the desktop in Chromium", async {
-        let browser = Browser::start(&stack.cluster.logs()).await?;
-        desktop::wait_until_drawn(&browser, url, &picture).await
-    })
-    .await?;
-    println!("A desktop is drawn: {}", picture.display());
-    Ok(())
+/// A link that signs alice in, and another one each time that Enter is pressed. Never returns.
+async fn links(demo: &Demo) -> Result<()> {
+    let mut lines = lines();
+    loop {
+        println!("\nAlice's desktop. The link works once, for a minute; press Enter for another one.");
+        println!("Your browser will ask about the certificate, as it doesn't know this cluster's authority.\n");
+        println!("  {}", link(demo).await?);
+        if lines.recv().await.is_none() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// As `curl` and a Kubernetes token would get it.
+async fn link(demo: &Demo) -> Result<String> {
+    let answer = demo.gateway.launch(&demo.stack, &alice(), DESKTOPS, SESSION).await?;
+    let (host, code) = answer.link()?;
+    Ok(format!("https://{}/.vdi/enter#{code}", demo.gateway.authority(&host)))
+}
+
+/// What is typed, for as long as somebody may. The thread ends with the process.
+fn lines() -> mpsc::UnboundedReceiver<()> {
+    let (sender, lines) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let typed = std::io::stdin().lock().lines();
+        typed.map_while(Result::ok).map_while(|_| sender.send(()).ok()).for_each(drop);
+    });
+    lines
 }

@@ -30,7 +30,8 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     rbac::forget_requests()?;
     progress::step("Testing", binaries::run()).await?;
     cargo("Testing the examples of the documentation", EXAMPLES).await?;
-    progress::step("Comparing the controller's rights with what it did", async { rbac::check() }).await?;
+    progress::step("Comparing the rights of controller and gateway with what they did", async { rbac::check() })
+        .await?;
     progress::step("Fuzzing for a moment", fuzz::run(&fuzz::Options::for_a_moment())).await
 }
 

@@ -75,7 +75,9 @@ fn create_from(seen: &Observed, spec: &Spec, template: &Template, now: Timestamp
 /// There is a pod, and no node for it yet.
 pub fn unscheduled(seen: &Observed, wait: &Wait, now: Timestamp) -> Plan {
     let with_pod = |status| VDISessionStatus { pod_name: Some(pod_name(&seen.name)), ..status };
-    if let HomeState::Unbound { why } = &seen.home {
+    if let HomeState::Unbound { why } = &seen.home
+        && (why.is_some() || is_about_volumes(wait))
+    {
         return with_unbound_home(seen, wait, why.as_deref(), now);
     }
     match (wait, &seen.place, &seen.template) {
@@ -91,6 +93,17 @@ pub fn unscheduled(seen: &Observed, wait: &Wait, now: Timestamp) -> Plan {
             Plan::publish(VDISessionStatus { queue: Some(queue_status(place)), ..told })
         }
         (Wait::Node(words), ..) => Plan::publish(with_pod(status(seen, Reason::Unschedulable, words.clone(), now))),
+    }
+}
+
+/// A volume is often made only once its pod has a node, so that it has none says nothing while the scheduler has other reasons.
+fn is_about_volumes(wait: &Wait) -> bool {
+    /// What the reasons of kube-scheduler's plugins VolumeBinding and VolumeZone have in common.
+    const WORDS: [&str; 5] = ["PersistentVolume", "persistent volume", "pvc(s)", "free storage", "volume zone"];
+    match wait {
+        Wait::Node(said) => WORDS.iter().any(|words| said.contains(words)),
+        Wait::Scheduler => true,
+        Wait::Gates(_) => false,
     }
 }
 

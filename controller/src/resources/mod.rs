@@ -16,10 +16,9 @@ use crate::observe::Observed;
 
 pub use home::{home, home_name};
 pub use network::{NAMESPACE_POLICY, namespace_policy, namespace_policy_spec, own_network_policy};
-pub use pod::{pod, pod_name, pod_name_taken};
+pub use pod::{pod, pod_name_taken};
+pub use vdi_api::desktop_pod::{OURS, pod_name};
 
-/// The label selector of everything that this controller makes.
-pub const OURS: &str = "app.kubernetes.io/managed-by=vdiwarden";
 /// On a pod, the name of the claim that is its home.
 pub const HOME_ANNOTATION: &str = "vdi.kasm.io/home";
 /// On a pod, how many of the session's pods failed before it.

@@ -11,7 +11,9 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 use vdi_api::{ProbeKind, Protocol};
 
-use super::{ATTEMPT_ANNOTATION, HOME_ANNOTATION, SESSION_LABEL, home_name, labels, owner, security, strings};
+use super::{
+    ATTEMPT_ANNOTATION, HOME_ANNOTATION, SESSION_LABEL, home_name, labels, owner, pod_name, security, strings,
+};
 use crate::{
     observe::{Observed, Spec},
     template::{GpuSource, Template},
@@ -19,11 +21,6 @@ use crate::{
 
 /// The label `app.kubernetes.io/name` of desktops.
 pub const DESKTOP: &str = "vdi-desktop";
-
-/// The pod of a session: the same name every time, so that creating it twice is creating it once.
-pub fn pod_name(session: &str) -> String {
-    format!("vdi-{session}")
-}
 
 /// What a session's user is told when its pod's name is another pod's.
 pub fn pod_name_taken(session: &str) -> String {

@@ -1,3 +1,5 @@
+use clap::CommandFactory;
+
 use super::*;
 
 /// Environment variables are the whole process's, so what wins over what with them is tested in tests/operations.rs.
@@ -57,31 +59,20 @@ fn what_is_wrong_in_the_flags_is_said_too() {
     assert!(error.contains("--concurency") && error.contains("--concurrency"), "{error}");
 }
 
-/// One row a setting.
-fn table() -> String {
-    let mut table = "| flag | environment | default | |\n|---|---|---|---|\n".to_owned();
-    for argument in Settings::command().get_arguments() {
-        let (Some(flag), Some(variable), Some(help)) = (argument.get_long(), argument.get_env(), argument.get_help())
-        else {
-            continue;
-        };
-        let default = argument.get_default_values().first();
-        let default = default.map_or_else(String::new, |value| format!("`{}`", value.to_string_lossy()));
-        table += &format!("| `--{flag}` | `{}` | {default} | {help} |\n", variable.to_string_lossy());
-    }
-    table
-}
-
 #[test]
 fn every_setting_is_in_the_docs() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
     let docs = std::fs::read_to_string(path).unwrap();
     let (before, rest) = docs.split_once("| flag |").unwrap();
     let (_, after) = rest.split_once("\n\n").unwrap();
-    let wanted = format!("{before}{}\n{after}", table());
+    let wanted = format!("{before}{}\n{after}", settings::table(&Settings::command()));
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(path, &wanted).unwrap();
         return;
     }
-    assert!(docs == wanted, "docs/operations.md differs; run with UPDATE_SNAPSHOTS=1:\n{}", table());
+    assert!(
+        docs == wanted,
+        "docs/operations.md differs; run with UPDATE_SNAPSHOTS=1:\n{}",
+        settings::table(&Settings::command())
+    );
 }

@@ -31,6 +31,12 @@ impl Activity {
         }
     }
 
+    /// For how long nobody has done anything at a session's desktop, as far as this gateway knows.
+    pub fn idle(&self, session_uid: &str, now: Instant) -> Duration {
+        let last_input = self.last_input.lock().unwrap_or_else(PoisonError::into_inner);
+        now.duration_since(last_input.get(session_uid).copied().unwrap_or(self.watching_since))
+    }
+
     /// The session is gone.
     pub fn forget(&self, session_uid: &str) {
         self.last_input.lock().unwrap_or_else(PoisonError::into_inner).remove(session_uid);
@@ -104,6 +110,7 @@ mod tests {
         activity.input("a", after(10));
         activity.input("a", after(20));
         activity.input("b", after(25));
+        assert_eq!([activity.idle("a", after(60)), activity.idle("c", after(60))].map(|idle| idle.as_secs()), [40, 60]);
         activity.forget("b");
         let (watching, ago) = activity.as_of(after(60));
         assert_eq!((watching.as_secs(), ago), (60, [("a".to_owned(), Duration::from_secs(40))].into()));

@@ -6,11 +6,15 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
         AUTHORIZATION, CONNECTION, CONTENT_SECURITY_POLICY, COOKIE, FORWARDED, REFERRER_POLICY, SET_COOKIE,
-        STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+        STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
+        X_FRAME_OPTIONS,
     },
 };
 
-use crate::cookie;
+use crate::{
+    cookie,
+    origin::{asks_to_upgrade, tokens},
+};
 
 /// What belongs to one connection, and not to what is passed on ([RFC 9110, 7.6.1]).
 ///
@@ -69,8 +73,7 @@ pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderV
 
 /// The one protocol of a request that asks to change to one.
 fn protocol_asked_for(headers: &HeaderMap) -> Option<HeaderValue> {
-    let asks = tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
-    headers.get(UPGRADE).filter(|_| asks).cloned()
+    headers.get(UPGRADE).filter(|_| asks_to_upgrade(headers)).cloned()
 }
 
 /// Makes a desktop's answer one of this gateway.
@@ -93,8 +96,11 @@ pub fn clean_answer(headers: &mut HeaderMap, changes_protocol: bool, scheme: &st
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    // Nobody else's page may hold the desktop in a frame. Added to what the desktop itself forbids.
+    // Nobody else's page may hold the desktop in a frame, and this gateway's own does.
     headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'self'"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
+    // At the same address there is the frame, for who asks for a page of its own.
+    headers.append(VARY, HeaderValue::from_static("Sec-Fetch-Dest"));
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -102,12 +108,6 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
-}
-
-/// The members of a list that may be spread over several headers.
-fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 #[cfg(test)]
@@ -199,6 +199,7 @@ mod tests {
             ("set-cookie", " __host-VDI-login=; Max-Age=0"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
+            ("x-frame-options", "DENY"),
         ]);
         clean_answer(&mut answer, false, "https");
         let expected = [
@@ -207,7 +208,9 @@ mod tests {
             "referrer-policy: same-origin",
             "set-cookie: novnc=1; Path=/",
             "strict-transport-security: max-age=31536000",
+            "vary: Sec-Fetch-Dest",
             "x-content-type-options: nosniff",
+            "x-frame-options: SAMEORIGIN",
         ];
         assert_eq!(shown(&answer), expected);
     }

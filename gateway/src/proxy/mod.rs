@@ -9,16 +9,20 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{Request, Response, StatusCode, Uri, uri::PathAndQuery};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use tokio::time::timeout;
+use vdi_service::any_certificate;
 
 use crate::{
     activity::Activity,
-    decide::{Desktop, Session},
     directory::Changes,
+    metrics::Tunnels,
+    session::{Desktop, Session},
+    visitors::Visitor,
 };
 
 pub use headers::Client;
@@ -33,15 +37,18 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Passes requests on. Cheap to clone.
 #[derive(Clone)]
 pub struct Proxy {
-    client: legacy::Client<HttpConnector, Body>,
+    client: legacy::Client<HttpsConnector<HttpConnector>, Body>,
     activity: Arc<Activity>,
+    tunnels: Tunnels,
 }
 
 /// A session as it was when it was decided that a request may pass, and what it becomes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Visit {
     pub session: Arc<Session>,
     pub changes: Changes,
+    /// Counts as long as what is opened is open.
+    pub visitor: Visitor,
 }
 
 /// Why a request that may pass could not be passed.
@@ -58,14 +65,17 @@ pub enum ProxyError {
 }
 
 impl Proxy {
-    /// One that tells `activity` of what people do.
-    pub fn new(activity: Arc<Activity>) -> Self {
+    /// One that tells `activity` of what people do, and counts what goes through `tunnels`.
+    pub fn new(activity: Arc<Activity>, tunnels: Tunnels) -> Result<Self, rustls::Error> {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_nodelay(true);
+        connector.enforce_http(false);
+        let tls = HttpsConnectorBuilder::new().with_tls_config(any_certificate::client()?);
+        let connector = tls.https_or_http().enable_http1().wrap_connector(connector);
         let mut client = legacy::Client::builder(TokioExecutor::new());
         client.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new());
-        Self { client: client.build(connector), activity }
+        Ok(Self { client: client.build(connector), activity, tunnels })
     }
 
     /// Passes a request to a desktop. What it opens, such as a websocket, is cut once the session no longer is as it was.
@@ -92,7 +102,8 @@ impl Proxy {
             let (Some(browser), true) = (browser, asked.as_ref().is_some_and(same)) else {
                 return Err(ProxyError::Protocol);
             };
-            tokio::spawn(tunnel::run(browser, hyper::upgrade::on(&mut answer), visit, self.activity.clone()));
+            let (activity, tunnels) = (self.activity.clone(), self.tunnels.clone());
+            tokio::spawn(tunnel::run(browser, hyper::upgrade::on(&mut answer), visit, activity, tunnels));
         }
         headers::clean_answer(answer.headers_mut(), changes_protocol, client.scheme);
         Ok(answer.map(Body::new))
@@ -102,5 +113,6 @@ impl Proxy {
 /// The same path at the desktop's address: nothing else of what was asked for says where it goes.
 fn uri(desktop: &Desktop, path: Option<&PathAndQuery>) -> Result<Uri, http::Error> {
     let path = path.cloned().unwrap_or(PathAndQuery::from_static("/"));
-    Uri::builder().scheme("http").authority(desktop.address.to_string()).path_and_query(path).build()
+    let scheme = if desktop.tls { "https" } else { "http" };
+    Uri::builder().scheme(scheme).authority(desktop.address.to_string()).path_and_query(path).build()
 }

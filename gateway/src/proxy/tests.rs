@@ -16,7 +16,7 @@ use tokio::{
 use vdi_api::Phase;
 
 use super::*;
-use crate::{decide::Session, directory::Directory, fixture::session};
+use crate::{directory::Directory, fixture::session, session::Session, visitors::Visitors};
 
 const HOST: &str = "alice.vdi.example.com";
 
@@ -58,7 +58,11 @@ async fn gateway_with(desktop: SocketAddr, activity: Arc<Activity>) -> (SocketAd
     type Everything = (Proxy, Desktop, Arc<Directory>);
     async fn pass(State((proxy, desktop, directory)): State<Everything>, request: Request<Body>) -> Response<Body> {
         let client = Client { address: [192, 0, 2, 7].into(), scheme: "https", authority: HOST };
-        let visit = Visit { session: Arc::new(session()), changes: directory.at(HOST).unwrap() };
+        let visit = Visit {
+            session: Arc::new(session()),
+            changes: directory.at(HOST).unwrap(),
+            visitor: Visitors::default().arrive("").unwrap(),
+        };
         proxy.pass(request, &desktop, &client, visit).await.unwrap_or_else(|error| {
             let mut answer = Response::new(Body::from(error.to_string()));
             *answer.status_mut() = StatusCode::BAD_GATEWAY;
@@ -67,8 +71,8 @@ async fn gateway_with(desktop: SocketAddr, activity: Arc<Activity>) -> (SocketAd
     }
     let directory = Arc::new(Directory::default());
     directory.put(session());
-    let desktop = Desktop { address: desktop, tls: false };
-    let state = (Proxy::new(activity), desktop, directory.clone());
+    let desktop = Desktop { address: desktop, tls: false, path: "/".to_owned() };
+    let state = (Proxy::new(activity, Tunnels::default()).unwrap(), desktop, directory.clone());
     (serve(Router::new().fallback(pass).with_state(state)).await, directory)
 }
 
@@ -186,7 +190,7 @@ async fn a_desktop_that_is_not_there_is_an_error_and_not_a_wait() {
 
 #[test]
 fn where_a_request_goes_is_the_desktops_address_and_nothing_of_the_request() {
-    let desktop = Desktop { address: "10.1.2.3:6080".parse().unwrap(), tls: false };
+    let desktop = Desktop { address: "10.1.2.3:6080".parse().unwrap(), tls: false, path: "/".to_owned() };
     for (path, expected) in [
         ("/", "http://10.1.2.3:6080/"),
         ("//evil.com/x", "http://10.1.2.3:6080//evil.com/x"),

@@ -10,24 +10,32 @@ use super::Visit;
 use crate::{
     activity::{Activity, Listener},
     directory::ends,
+    metrics::{Direction, Tunnels},
 };
 
 /// Of each direction: more makes large frames hardly faster, and an idle connection dearer.
 const BUFFER: usize = 8 * 1024;
 
-pub async fn run(browser: OnUpgrade, desktop: OnUpgrade, visit: Visit, activity: Arc<Activity>) {
-    let Visit { session, changes } = visit;
+pub async fn run(browser: OnUpgrade, desktop: OnUpgrade, visit: Visit, activity: Arc<Activity>, tunnels: Tunnels) {
+    let Visit { session, changes, visitor: _visitor } = visit;
+    let bytes = |from| tunnels.bytes.get_or_create(&Direction { from }).clone();
+    let (browser_bytes, desktop_bytes) = (bytes("browser"), bytes("desktop"));
+    tunnels.open.inc();
     let both = async {
         let (browser, desktop) = tokio::try_join!(browser, desktop)?;
         let (from_browser, to_browser) = split(TokioIo::new(browser));
         let (from_desktop, to_desktop) = split(TokioIo::new(desktop));
         let mut listener = Listener::default();
         let listen = |bytes: &[u8]| {
+            browser_bytes.inc_by(bytes.len() as u64);
             if listener.hears_input(bytes) {
                 activity.input(&session.uid, Instant::now());
             }
         };
-        tokio::try_join!(copy(from_browser, to_desktop, listen), copy(from_desktop, to_browser, |_| {}))?;
+        let count = |bytes: &[u8]| {
+            desktop_bytes.inc_by(bytes.len() as u64);
+        };
+        tokio::try_join!(copy(from_browser, to_desktop, listen), copy(from_desktop, to_browser, count))?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     };
     tokio::select! {
@@ -37,6 +45,7 @@ pub async fn run(browser: OnUpgrade, desktop: OnUpgrade, visit: Visit, activity:
         },
         () = ends(session.clone(), changes) => {}
     }
+    tunnels.open.dec();
 }
 
 /// Until the end of what is read, which is handed on.

@@ -45,6 +45,13 @@ impl Purpose {
             Self::Launch => Duration::from_secs(60),
         }
     }
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Session => "vdi-session:",
+            Self::Launch => "vdi-launch:",
+        }
+    }
 }
 
 /// A purpose and one session, which no other session of that name or host can pass for.
@@ -54,10 +61,13 @@ pub struct Audience(String);
 
 impl Audience {
     pub fn of(purpose: Purpose, session_uid: &str) -> Self {
-        Self(match purpose {
-            Purpose::Session => format!("vdi-session:{session_uid}"),
-            Purpose::Launch => format!("vdi-launch:{session_uid}"),
-        })
+        Self(format!("{}{session_uid}", purpose.prefix()))
+    }
+
+    /// Whether it is this purpose, at one session, or at any.
+    pub fn is_for(&self, purpose: Purpose, session_uid: Option<&str>) -> bool {
+        let uid = self.0.strip_prefix(purpose.prefix());
+        uid.is_some_and(|uid| session_uid.is_none_or(|wanted| uid == wanted))
     }
 }
 

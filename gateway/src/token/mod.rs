@@ -14,7 +14,7 @@ mod verify;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 pub use claims::{Claims, Grant, Purpose};
-pub use key::{Key, KeyId};
+pub use key::{Key, KeyError, KeyId};
 pub use ring::{Changes, KeyRing, Schedule};
 pub use sign::{SignError, sign};
 pub use verify::{Expected, Refused, verify};

@@ -31,6 +31,9 @@ pub struct Changes {
 }
 
 impl Schedule {
+    /// Replicas watch the Secret, so a moment would do. This leaves time for one that is cut off to come back.
+    pub const SPREAD: Duration = Duration::from_secs(120);
+
     /// What to change about keys of these names.
     pub fn changes(&self, keys: &[KeyId], now: Timestamp) -> Changes {
         let newest = keys.iter().max();

@@ -9,10 +9,11 @@ use super::*;
 use crate::fixture::noon;
 
 const SCHEDULE: Schedule = Schedule { rotation: Duration::from_secs(24 * 3600), spread: Duration::from_secs(120) };
+const UID: &str = "7f3a9c1e";
 const EXPECTED: Expected = Expected {
     purpose: Purpose::Session,
     issuer: "https://vdi.example.com",
-    session_uid: "7f3a9c1e",
+    session_uid: Some(UID),
     host: "alice.vdi.example.com",
 };
 
@@ -64,7 +65,7 @@ fn what_is_signed_is_verified_until_the_session_or_the_hour_is_over() {
     let grant = |session_ends| Grant {
         purpose: Purpose::Session,
         issuer: EXPECTED.issuer,
-        session_uid: EXPECTED.session_uid,
+        session_uid: UID,
         subject: "alice",
         email: &email,
         host: EXPECTED.host,
@@ -262,7 +263,7 @@ fn a_token_as_long_as_none_of_ours_is_not_even_read() {
 fn a_link_is_good_for_a_minute_and_opens_no_desktop_by_itself() {
     let keys = KeyRing::new(vec![key()]);
     let email = "alice@example.com".parse().unwrap();
-    let Expected { issuer, session_uid, host, .. } = EXPECTED;
+    let (Expected { issuer, host, .. }, session_uid) = (EXPECTED, UID);
     let grant =
         |purpose| Grant { purpose, issuer, session_uid, subject: "alice", email: &email, host, session_ends: None };
     let token = |purpose| sign(&grant(purpose), &keys, &SCHEDULE, noon()).unwrap();

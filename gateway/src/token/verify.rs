@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
 use serde::Deserialize;
 
 use super::{
-    claims::{Audience, Claims, Purpose},
+    claims::{Claims, Purpose},
     decode_segment,
     ring::KeyRing,
 };
@@ -51,7 +51,8 @@ pub enum Refused {
 pub struct Expected<'a> {
     pub purpose: Purpose,
     pub issuer: &'a str,
-    pub session_uid: &'a str,
+    /// `None` for any session.
+    pub session_uid: Option<&'a str>,
     pub host: &'a str,
 }
 
@@ -108,7 +109,7 @@ fn check(claims: &Claims, expected: &Expected, now: Timestamp) -> Result<(), Ref
     let (Ok(early), Ok(late)) = (early, late) else { return Err(Refused::Claims) };
     let wrong = [
         (claims.iss != expected.issuer, Refused::Issuer),
-        (claims.aud != Audience::of(expected.purpose, expected.session_uid), Refused::Audience),
+        (!claims.aud.is_for(expected.purpose, expected.session_uid), Refused::Audience),
         (claims.host != expected.host, Refused::Host),
         (nbf > early || iat > early, Refused::NotYet),
         (exp <= late, Refused::Expired),

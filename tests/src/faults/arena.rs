@@ -61,7 +61,7 @@ impl Arena {
     /// Starts everything but a controller, with its state in `directory`, whose `logs/` stays. Five nodes have 32 GPUs
     /// each: not enough for all sessions of a long run.
     pub async fn start(directory: &Path) -> Result<Self> {
-        step("Building the controller", process::blocking(stack::build_controller)).await?;
+        step("Building the controller and the gateway", process::blocking(stack::build)).await?;
         let flags = CONTROLLER_FLAGS.iter().map(|flag| flag.to_string()).collect();
         let settings = Settings { webhook: false, controller: flags, ..Settings::default() };
         let stack = Stack::without_controller(directory, settings).await?;

@@ -127,6 +127,8 @@ fn a_home_that_has_no_volume_says_why_once_that_is_known() {
     );
     let words = unbound(None, no_node("pod has unbound immediate PersistentVolumeClaims"));
     assert_eq!(said(&words), (Phase::Pending, "HomeUnbound"));
+    let other = unbound(None, no_node("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."));
+    assert_eq!(said(&other), (Phase::Pending, "Unschedulable"), "it gets its volume with its node");
 }
 
 #[test]

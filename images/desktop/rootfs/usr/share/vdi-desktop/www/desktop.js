@@ -55,6 +55,6 @@ async function offerClipboard() {
 }
 
 retry.addEventListener('click', connect);
-addEventListener('online', connect);
+addEventListener('online', () => status.classList.contains('hidden') || connect());
 addEventListener('focus', offerClipboard);
 connect();

@@ -1,13 +1,35 @@
-//! The settings in a file. They become the defaults of the flags, so that the same parsers read them, and everything else
-//! wins over them.
+//! Settings by flag, environment variable and file. What a file says becomes the defaults of the flags, so that the same
+//! parsers read it, and everything else wins over it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
-use clap::{ArgAction, Command, builder::Resettable, error::ErrorKind};
+use clap::{ArgAction, Command, Parser, builder::Resettable, error::ErrorKind};
 use serde_json::Value;
 
+/// The namespace of the pod that this runs in, or the one that the product is usually installed in.
+pub fn own_namespace() -> String {
+    const OF_THE_POD: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+    let of_the_pod = std::fs::read_to_string(OF_THE_POD).map(|name| name.trim().to_owned());
+    of_the_pod.unwrap_or_else(|_| "vdiwarden-system".to_owned())
+}
+
+/// Reads them from everywhere. The flag `--config` has to be one of them, and names the file.
+pub fn load<S: Parser>(arguments: Vec<OsString>) -> Result<S, clap::Error> {
+    let mut command = S::command();
+    // At first only to learn which file. What is wrong with the rest is said below.
+    let first = command.clone().ignore_errors(true).try_get_matches_from(&arguments)?;
+    if let Some(path) = first.get_one::<PathBuf>("config") {
+        command = with_defaults_of(path, command)?;
+    }
+    S::from_arg_matches(&command.try_get_matches_from(&arguments)?)
+}
+
 /// The command with the file's values as defaults. All of them are checked, also those that something else wins over.
-pub fn with_defaults_of(path: &Path, mut command: Command) -> Result<Command, clap::Error> {
+fn with_defaults_of(path: &Path, mut command: Command) -> Result<Command, clap::Error> {
     let wrong = |command: &mut Command, problem: String| {
         command.error(ErrorKind::InvalidValue, format!("{}: {problem}", path.display()))
     };
@@ -26,6 +48,21 @@ pub fn with_defaults_of(path: &Path, mut command: Command) -> Result<Command, cl
         command = command.mut_arg(id, |argument| argument.default_values(texts));
     }
     Ok(command)
+}
+
+/// As Markdown, one row a setting.
+pub fn table(command: &Command) -> String {
+    let mut table = "| flag | environment | default | |\n|---|---|---|---|\n".to_owned();
+    for argument in command.get_arguments() {
+        let (Some(flag), Some(variable), Some(help)) = (argument.get_long(), argument.get_env(), argument.get_help())
+        else {
+            continue;
+        };
+        let default = argument.get_default_values().first();
+        let default = default.map_or_else(String::new, |value| format!("`{}`", value.to_string_lossy()));
+        table += &format!("| `--{flag}` | `{}` | {default} | {help} |\n", variable.to_string_lossy());
+    }
+    table
 }
 
 fn names(command: &Command) -> impl Iterator<Item = (&str, &str)> {

@@ -1,0 +1,17 @@
+//! What the controller writes on a session's pod, and others read there.
+
+/// The label selector of everything that the controller makes.
+pub const OURS: &str = "app.kubernetes.io/managed-by=vdiwarden";
+/// An annotation: the port that the desktop is served at.
+pub const PORT: &str = "vdi.kasm.io/port";
+/// An annotation: what is spoken there, by [`Protocol::name`](crate::Protocol::name).
+pub const PROTOCOL: &str = "vdi.kasm.io/protocol";
+/// An annotation: the path that opens the desktop.
+pub const PATH: &str = "vdi.kasm.io/path";
+/// An annotation: after how long without input the session ends; a duration as in `spec.timeout`.
+pub const IDLE_TIMEOUT: &str = "vdi.kasm.io/idle-timeout";
+
+/// The pod of a session: the same name every time, so that creating it twice is creating it once.
+pub fn pod_name(session: &str) -> String {
+    format!("vdi-{session}")
+}

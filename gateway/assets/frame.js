@@ -1,0 +1,70 @@
+// Around the desktop: keeps its owner signed in, says when it is about to stop, and shows what comes after it.
+const element = (id) => document.getElementById(id);
+const dialog = element("still-there");
+const desktop = element("desktop");
+
+// What stands behind the # is the desktop's.
+if (location.hash) {
+  desktop.src += location.hash;
+}
+desktop.addEventListener("load", () => desktop.focus());
+
+const post = (path) => fetch(path, { method: "POST", headers: { "content-type": "text/plain" } });
+
+// Less than half of the hour that a token is good for.
+const RENEWAL = 20 * 60 * 1000;
+setInterval(() => post("/.vdi/renew").catch(() => {}), RENEWAL);
+
+element("stay").addEventListener("click", async () => {
+  dialog.close();
+  desktop.focus();
+  await post("/.vdi/stay");
+});
+// Escape is an answer too: somebody has pressed it.
+dialog.addEventListener("cancel", () => post("/.vdi/stay"));
+
+const inWords = (seconds) => (seconds < 90 ? `in ${Math.max(seconds, 0)} seconds` : `in ${Math.round(seconds / 60)} minutes`);
+
+function say(text) {
+  element("notice").textContent = text;
+  element("notice").hidden = text === "";
+}
+
+const LAST_MINUTES = 15 * 60;
+let replica = null;
+let interrupted = null;
+
+const events = new EventSource("/.vdi/events");
+
+events.addEventListener("session", ({ data }) => {
+  const view = JSON.parse(data);
+  if (!view.isRunning) {
+    return location.reload();
+  }
+  clearTimeout(interrupted);
+  say(view.endsIn !== null && view.endsIn < LAST_MINUTES ? `This desktop ends ${inWords(view.endsIn)}.` : "");
+  if (view.idleEndsIn === null) {
+    dialog.close();
+  } else {
+    element("when").textContent = inWords(view.idleEndsIn);
+    if (!dialog.open) dialog.showModal();
+  }
+  // The gateway that had the desktop's connection is gone, and another one has answered.
+  if (replica !== null && replica !== view.replica) {
+    desktop.src = desktop.src;
+  }
+  replica = view.replica;
+});
+
+events.addEventListener("gone", () => location.reload());
+
+events.addEventListener("error", () => {
+  clearTimeout(interrupted);
+  interrupted = setTimeout(() => say("The connection is interrupted; trying again …"), 4000);
+  if (events.readyState === EventSource.CLOSED) again();
+});
+
+// The browser has given up, as it does after an answer that is no stream. Once there is any answer, the page itself shows it.
+function again() {
+  setTimeout(() => post("/.vdi/renew").then(() => location.reload(), again), 2000);
+}

@@ -1,0 +1,137 @@
+//! The signing keys, which all replicas share through a Secret: one entry a key, named by its [`KeyId`]. Whoever sees that
+//! a new one is due makes it; the API server lets one of them be the first.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+    runtime::watcher::watch_object,
+};
+use tokio::{sync::watch, time::interval};
+
+use crate::token::{Key, KeyError, KeyId, KeyRing, Schedule};
+
+/// It is looked at least so often whether a key has come of age. By a watch, changes of the Secret are seen at once.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// The keys as they are now.
+#[derive(Clone)]
+pub struct Keys {
+    pub schedule: Schedule,
+    ring: watch::Receiver<Option<Arc<KeyRing>>>,
+}
+
+impl Keys {
+    /// `None` until the Secret has been read.
+    pub fn ring(&self) -> Option<Arc<KeyRing>> {
+        self.ring.borrow().clone()
+    }
+}
+
+/// Follows the Secret, and does what is due.
+pub struct Keeper {
+    secrets: Api<Secret>,
+    name: String,
+    schedule: Schedule,
+    ring: watch::Sender<Option<Arc<KeyRing>>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
+impl Keeper {
+    pub fn new(client: Client, namespace: &str, name: &str, schedule: Schedule) -> (Self, Keys) {
+        let (sender, ring) = watch::channel(None);
+        let secrets = Api::namespaced(client, namespace);
+        (Self { secrets, name: name.to_owned(), schedule, ring: sender }, Keys { schedule, ring })
+    }
+
+    /// Never returns.
+    pub async fn run(self) {
+        let mut changes = std::pin::pin!(watch_object(self.secrets.clone(), &self.name));
+        let (mut clock, mut secret) = (interval(LOOK.min(self.schedule.rotation / 10)), None);
+        loop {
+            tokio::select! {
+                change = changes.next() => match change {
+                    Some(Ok(found)) => secret = Some(found),
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, "the watch of the signing keys was interrupted and goes on");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                    None => return tracing::error!("the watch of the signing keys has ended"),
+                },
+                _ = clock.tick() => {}
+            }
+            // Before it has been read, nobody knows what is due.
+            let Some(secret) = &secret else { continue };
+            if let Err(error) = self.take(secret.as_ref()).await {
+                tracing::warn!(%error, secret = self.name, "the signing keys could not be brought up to date");
+            }
+        }
+    }
+
+    /// Takes the keys that there are, and brings the Secret up to date.
+    async fn take(&self, secret: Option<&Secret>) -> Result<(), KeepError> {
+        let mut data = secret.and_then(|secret| secret.data.clone()).unwrap_or_default();
+        let keys: Vec<Key> = data.iter().filter_map(|(name, pkcs8)| parse(name, pkcs8)).collect();
+        let ids: Vec<KeyId> = keys.iter().map(|key| key.id.clone()).collect();
+        if !keys.is_empty() {
+            self.ring.send_replace(Some(Arc::new(KeyRing::new(keys))));
+        }
+        let now = Timestamp::now();
+        let due = self.schedule.changes(&ids, now);
+        if !due.needs_new && due.to_remove.is_empty() {
+            return Ok(());
+        }
+        for id in &due.to_remove {
+            data.remove(&id.to_string());
+        }
+        if due.needs_new {
+            let (key, pkcs8) = Key::generate(now)?;
+            data.insert(key.id.to_string(), ByteString(pkcs8));
+        }
+        self.write(secret, data).await
+    }
+
+    /// The watch shows what has become of it. That another was first is no error: then there is a new key too.
+    async fn write(&self, before: Option<&Secret>, data: BTreeMap<String, ByteString>) -> Result<(), KeepError> {
+        let written = match before {
+            // With its version, so that what another replica has written meanwhile stays.
+            Some(before) => {
+                let secret = Secret { data: Some(data), ..before.clone() };
+                self.secrets.replace(&self.name, &PostParams::default(), &secret).await
+            }
+            None => {
+                let metadata = ObjectMeta { name: Some(self.name.clone()), ..Default::default() };
+                let secret = Secret { metadata, data: Some(data), ..Default::default() };
+                self.secrets.create(&PostParams::default(), &secret).await
+            }
+        };
+        match written {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// An entry that is no key is somebody else's mistake, and must not keep the others from working.
+fn parse(name: &str, pkcs8: &ByteString) -> Option<Key> {
+    let key = name.parse().map_err(|error| format!("{error}"));
+    match key.and_then(|id| Key::from_pkcs8(id, &pkcs8.0).map_err(|error| error.to_string())) {
+        Ok(key) => Some(key),
+        Err(error) => {
+            tracing::warn!(error, "an entry of the Secret with the signing keys is passed over");
+            None
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What Kubernetes says about a person.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    authentication::v1::{TokenReview, TokenReviewSpec},
+    authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
+};
+use kube::{Api, Client, api::PostParams};
+use vdi_api::{Email, GROUP, VERSION};
+
+use super::Denied;
+use crate::session::Session;
+
+/// Whom a token is for, as RBAC knows them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Person {
+    pub name: String,
+    uid: Option<String>,
+    groups: Vec<String>,
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+impl Person {
+    /// Where users of the cluster are named by their addresses.
+    pub fn email(&self) -> Option<Email> {
+        self.name.parse().ok()
+    }
+}
+
+/// A [TokenReview], which fails unless the token is good for this audience: a token that somebody was given for another
+/// service opens nothing here.
+///
+/// [TokenReview]: https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/
+pub async fn review(client: &Client, token: &str, audience: &str) -> Result<Person, Denied> {
+    let audiences = Some(vec![audience.to_owned()]);
+    let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: audiences.clone() };
+    let review = TokenReview { spec, ..Default::default() };
+    let answer = Api::<TokenReview>::all(client.clone()).create(&PostParams::default(), &review).await?;
+    let status = answer.status.unwrap_or_default();
+    // An API server that knows nothing of audiences leaves them out, and has not looked at them.
+    let is_for_us = status.audiences == audiences;
+    match status.user {
+        Some(user) if status.authenticated == Some(true) && is_for_us => Ok(Person {
+            name: user
+                .username
+                .filter(|name| !name.is_empty())
+                .ok_or_else(|| Denied::Token("it has no user".into()))?,
+            uid: user.uid,
+            groups: user.groups.unwrap_or_default(),
+            extra: user.extra.unwrap_or_default(),
+        }),
+        _ => Err(Denied::Token(status.error.unwrap_or_else(|| format!("it has to be for the audience {audience:?}")))),
+    }
+}
+
+pub async fn may_connect(client: &Client, person: &Person, session: &Session) -> Result<bool, kube::Error> {
+    let attributes = ResourceAttributes {
+        group: Some(GROUP.to_owned()),
+        version: Some(VERSION.to_owned()),
+        resource: Some("vdisessions".to_owned()),
+        verb: Some("connect".to_owned()),
+        namespace: Some(session.namespace.clone()),
+        name: Some(session.name.clone()),
+        ..Default::default()
+    };
+    let Person { name, uid, groups, extra } = person.clone();
+    let spec = SubjectAccessReviewSpec {
+        user: Some(name),
+        uid,
+        groups: Some(groups),
+        extra: Some(extra),
+        resource_attributes: Some(attributes),
+        ..Default::default()
+    };
+    let review = SubjectAccessReview { spec, ..Default::default() };
+    let answer = Api::<SubjectAccessReview>::all(client.clone()).create(&PostParams::default(), &review).await?;
+    let status = answer.status.unwrap_or_default();
+    Ok(status.allowed && status.denied != Some(true))
+}

@@ -1,0 +1,51 @@
+//! Getting in without a sign-in page: who shows a Kubernetes token gets a link that works once, for a minute.
+
+mod identity;
+mod once;
+
+use kube::Client;
+
+pub use identity::Person;
+use identity::{may_connect, review};
+pub use once::Once;
+
+use crate::session::Session;
+
+/// Asks the API server who somebody is, and what they may.
+#[derive(Clone)]
+pub struct Doorman {
+    client: Client,
+    audience: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    /// The API server's words, if it has any.
+    #[error("the token is not good: {0}")]
+    Token(String),
+    /// Whether there is such a session is not for everybody to know.
+    #[error("there is no session of that name that you may open")]
+    Session,
+    #[error("the API server can't be asked: {0}")]
+    Api(#[from] kube::Error),
+}
+
+impl Doorman {
+    pub fn new(client: Client, audience: &str) -> Self {
+        Self { client, audience: audience.to_owned() }
+    }
+
+    /// Who shows this token.
+    pub async fn person(&self, token: &str) -> Result<Person, Denied> {
+        review(&self.client, token, &self.audience).await
+    }
+
+    /// Whether this person may open the session: its owner may, and whom RBAC grants the verb `connect` on it.
+    pub async fn admit(&self, person: &Person, session: &Session) -> Result<(), Denied> {
+        let is_owner = person.email().is_some_and(|email| email.is_same_person(&session.owner));
+        match is_owner || may_connect(&self.client, person, session).await? {
+            true => Ok(()),
+            false => Err(Denied::Session),
+        }
+    }
+}

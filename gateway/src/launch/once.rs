@@ -1,0 +1,97 @@
+//! That a code is used once, whichever replica it is shown to: the API server lets one of them make a Lease of its name.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
+};
+use ring::digest::{SHA256, digest};
+
+use crate::token::Purpose;
+
+/// Of the Leases that are codes.
+const LABEL: (&str, &str) = ("vdi.kasm.io/used-code", "true");
+/// When no code of that time can be good any more, by any replica's clock.
+const KEPT: Duration = Duration::from_secs(Purpose::Launch.longest().as_secs() + 120);
+
+#[derive(Clone)]
+pub struct Once {
+    leases: Api<Lease>,
+}
+
+impl Once {
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self { leases: Api::namespaced(client, namespace) }
+    }
+
+    /// Whether this is the first time that this code is shown, by the `jti` of its token. What can't be found out is an error.
+    pub async fn is_first(&self, id: &str) -> Result<bool, kube::Error> {
+        let name = name(id);
+        let lease = Lease {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                labels: Some([(LABEL.0.to_owned(), LABEL.1.to_owned())].into()),
+                ..Default::default()
+            },
+            spec: Some(LeaseSpec {
+                acquire_time: Some(MicroTime(Timestamp::now())),
+                lease_duration_seconds: i32::try_from(KEPT.as_secs()).ok(),
+                ..Default::default()
+            }),
+        };
+        match self.leases.create(&PostParams::default(), &lease).await {
+            Ok(_) => {
+                tokio::spawn(self.clone().forget(name));
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn forget(self, name: String) {
+        tokio::time::sleep(KEPT).await;
+        if let Err(error) = self.leases.delete(&name, &DeleteParams::default()).await {
+            tracing::debug!(%error, name, "the Lease of a used code stays until a gateway starts");
+        }
+    }
+
+    /// Removes what gateways have left behind that were stopped in between.
+    pub async fn tidy(&self) -> Result<(), kube::Error> {
+        let ours = ListParams::default().labels(&format!("{}={}", LABEL.0, LABEL.1));
+        let now = Timestamp::now();
+        for lease in self.leases.list(&ours).await? {
+            let used = lease.spec.as_ref().and_then(|spec| spec.acquire_time.as_ref());
+            let is_over = |used: &MicroTime| used.0 < now && now.duration_since(used.0).unsigned_abs() > KEPT;
+            if used.is_some_and(is_over) {
+                self.leases.delete(&lease.name_any(), &DeleteParams::default()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name that Kubernetes takes, which an identifier in base64url isn't.
+fn name(id: &str) -> String {
+    let digest = digest(&SHA256, id.as_bytes());
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("vdi-used-code-{}", &hex[..40])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_has_a_name_of_its_own_which_kubernetes_takes() {
+        let (one, other) = (name("A_b-C"), name("a_b-c"));
+        assert_ne!(one, other);
+        assert!(one.len() <= 63 && one.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+    }
+}

@@ -1,0 +1,111 @@
+//! Lets the owner of a desktop in, and nobody else: wires what the library has.
+
+mod settings;
+
+use std::{net::TcpListener, sync::Arc, time::Instant};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use kube::{Client, Config};
+use tokio::sync::watch;
+use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use vdi_gateway::{
+    activity::Activity,
+    directory::Directory,
+    keys::Keeper,
+    launch::{Doorman, Once},
+    metrics::Metrics,
+    proxy::Proxy,
+    serve::{
+        Gateway, listen,
+        operations::{self, Operations},
+    },
+    session::Reach,
+    token::Schedule,
+    visitors::Visitors,
+    watch::{WATCH_PATIENCE, Watcher},
+};
+use vdi_service::stop_signal;
+
+use crate::settings::Settings;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let settings = Settings::load();
+    tracing_subscriber::registry().with(settings.log_format.lines(&settings.log)?).init();
+    run(settings).await
+}
+
+async fn run(settings: Settings) -> Result<()> {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, "starting");
+    let stop = stop_signal()?;
+    let certificate = match settings.certificate()? {
+        Some(files) => Some(files.follow().await?),
+        None => None,
+    };
+    let listener = listen_at(settings.listen)?;
+    let operations_listener = listen_at(settings.operations_listen)?;
+    let (client, namespace) = (client().await?, settings.namespace());
+
+    let (directory, activity) = (Arc::<Directory>::default(), Arc::new(Activity::since(Instant::now())));
+    let reach = Reach(settings.pod_cidr.clone());
+    let watcher = Watcher::new(settings.public_url.clone(), reach, directory.clone(), activity.clone());
+    let schedule = Schedule { rotation: settings.key_rotation.duration(), spread: Schedule::SPREAD };
+    let (keeper, keys) = Keeper::new(client.clone(), &namespace, &settings.keys_secret, schedule);
+    let metrics = Arc::new(Metrics::new(directory.clone()));
+    let (stopping, stopped) = watch::channel(false);
+    let once = Once::new(client.clone(), &namespace);
+    let gateway = Arc::new(Gateway {
+        public: settings.public_url.clone(),
+        directory,
+        keys,
+        proxy: Proxy::new(activity.clone(), metrics.tunnels.clone())?,
+        activity,
+        doorman: Doorman::new(client.clone(), &settings.token_audience),
+        once: once.clone(),
+        visitors: Visitors::default(),
+        metrics,
+        cache_limit: settings.cache_limit.duration(),
+        began: Timestamp::now(),
+        stopping: stopped,
+    });
+    let operations = Operations { gateway: gateway.clone(), activity_token: settings.activity_token_file.clone() };
+    tracing::info!(
+        listen = %listener.local_addr()?,
+        operations = %operations_listener.local_addr()?,
+        public = %settings.public_url,
+        pid = std::process::id(),
+        "serving browsers, and /healthz, /readyz, /metrics, /activity and /check"
+    );
+    tokio::spawn(watcher.run(client));
+    tokio::spawn(keeper.run());
+    tokio::spawn(async move {
+        if let Err(error) = once.tidy().await {
+            tracing::warn!(%error, "used codes of gateways that were stopped stay until the next one starts");
+        }
+    });
+    // To the very end, so that the last of it is seen.
+    let operations_listener = tokio::net::TcpListener::from_std(operations_listener)?;
+    tokio::spawn(axum::serve(operations_listener, operations::router(operations)).into_future());
+    tokio::spawn(async move {
+        stop.await;
+        tracing::info!("stopping");
+        stopping.send_replace(true);
+    });
+    listen::serve(gateway, listener, certificate, settings.drain.duration()).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn listen_at(address: std::net::SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+async fn client() -> Result<Client> {
+    let mut config = Config::infer().await.context("no cluster to talk to: set KUBECONFIG, or run in a pod")?;
+    config.connect_timeout = Some(std::time::Duration::from_secs(5));
+    config.read_timeout = Some(WATCH_PATIENCE);
+    Ok(Client::try_from(config)?)
+}

@@ -1,0 +1,153 @@
+//! A request to one desktop's host.
+
+use std::time::Instant;
+
+use axum::{body::Body, response::Response};
+use http::{Method, Request, StatusCode};
+use http_body_util::Limited;
+use jiff::Timestamp;
+
+use super::{
+    Asking, Decided, Gateway,
+    access::About,
+    enter, events,
+    pages::{self, Frame, Link, Message, Waiting, page, text},
+    refusal::Refusal,
+};
+use crate::{
+    directory::Changes,
+    origin::{asks_to_upgrade, is_navigation},
+    proxy::{Client, ProxyError, Visit},
+    session::{Desktop, Session},
+    token::Claims,
+    view::View,
+};
+
+/// Below this path, everything is the gateway's own; a desktop never sees a request to it.
+const OWN: &str = "/.vdi/";
+
+/// The longest body that is passed on.
+const LONGEST_BODY: usize = 1 << 30;
+
+pub async fn answer(
+    gateway: &Gateway,
+    host: &str,
+    asking: Asking<'_>,
+    request: Request<Body>,
+) -> Result<Response, Refusal> {
+    if let Some(name) = request.uri().path().strip_prefix(OWN).map(str::to_owned) {
+        return own(gateway, host, &name, request).await;
+    }
+    let (head, body) = request.into_parts();
+    let decided = gateway.decide(host, &head)?;
+    let request = Request::from_parts(head, body);
+    Ok(match decided {
+        Decided::Pass { desktop, claims, changes } => {
+            let about = about(&claims, &changes);
+            about.put(enter_desktop(gateway, desktop, changes, asking, request).await)
+        }
+        Decided::Wait { claims, changes } => {
+            let answer = wait(gateway, &changes.borrow(), &request);
+            about(&claims, &changes).put(answer)
+        }
+        Decided::Ended => page(StatusCode::GONE, &ENDED),
+    })
+}
+
+fn about(claims: &Claims, changes: &Changes) -> About {
+    let session = changes.borrow();
+    let session = Some(format!("{}/{}", session.namespace, session.name));
+    About { session, user: Some(claims.sub.clone()), refused: None }
+}
+
+/// The gateway's own pages and answers at a desktop's host.
+async fn own(gateway: &Gateway, host: &str, name: &str, request: Request<Body>) -> Result<Response, Refusal> {
+    match (request.method(), name) {
+        (&Method::GET, "enter") => Ok(page(StatusCode::OK, &pages::Enter)),
+        (&Method::POST, "enter") => enter::enter(gateway, host, request).await,
+        (&Method::POST, "renew") => enter::renew(gateway, host, request),
+        (&Method::POST, "stay") => stay(gateway, host, request),
+        (&Method::GET, "events") => events::follow(gateway, host, request),
+        (&Method::GET, name) => pages::asset(name).ok_or_else(not_found),
+        _ => Err(not_found()),
+    }
+}
+
+pub fn not_found() -> Refusal {
+    Refusal::said(StatusCode::NOT_FOUND, "there is nothing here")
+}
+
+async fn enter_desktop(
+    gateway: &Gateway,
+    desktop: Desktop,
+    changes: Changes,
+    asking: Asking<'_>,
+    request: Request<Body>,
+) -> Response {
+    let session = changes.borrow().clone();
+    let is_upgrade = asks_to_upgrade(request.headers());
+    if request.method() == Method::GET && is_navigation(request.headers()) && !is_upgrade {
+        let asked = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let path = if asked == "/" { &desktop.path } else { asked };
+        return page(StatusCode::OK, &Frame { session: &session, path });
+    }
+    let Some(visit) = gateway.visitors.arrive(&session.uid) else {
+        return text(StatusCode::TOO_MANY_REQUESTS, "too much is asked of this desktop at once");
+    };
+    let client =
+        Client { address: asking.address, scheme: gateway.public.scheme().name(), authority: asking.authority };
+    let visit = Visit { session, changes, visitor: visit };
+    let request = request.map(|body| Body::new(Limited::new(body, LONGEST_BODY)));
+    match gateway.proxy.pass(request, &desktop, &client, visit).await {
+        Ok(answer) => answer,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &ProxyError) -> Response {
+    tracing::info!(%error, "a request could not be passed on");
+    let status = match error {
+        ProxyError::Slow => StatusCode::GATEWAY_TIMEOUT,
+        ProxyError::NotARequest(_) => StatusCode::BAD_REQUEST,
+        ProxyError::Unreachable(_) | ProxyError::Protocol => StatusCode::BAD_GATEWAY,
+    };
+    let message = Message {
+        title: "The desktop does not answer",
+        text: "It is running, and yet it could not be reached. It may just be starting again.",
+        link: Some(Link { href: "/", label: "Try again" }),
+    };
+    page(status, &message)
+}
+
+/// To a person, a page that moves on by itself; to anything else, that it has to come again.
+fn wait(gateway: &Gateway, session: &Session, request: &Request<Body>) -> Response {
+    match request.method() == Method::GET && !asks_to_upgrade(request.headers()) {
+        true => page(StatusCode::OK, &Waiting { session, view: gateway.view(session) }),
+        false => text(StatusCode::SERVICE_UNAVAILABLE, "the desktop is not running"),
+    }
+}
+
+/// To who had a desktop here and comes back.
+const ENDED: Message = Message {
+    title: "This session has ended",
+    text: "Its desktop is gone and its GPU is free. Files in its home stay. To go on, start a new session.",
+    link: None,
+};
+
+/// Somebody has said that they are still there.
+fn stay(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
+    let (head, _) = request.into_parts();
+    match gateway.decide(host, &head)? {
+        Decided::Pass { changes, .. } => {
+            gateway.activity.input(&changes.borrow().uid, Instant::now());
+            Ok(text(StatusCode::OK, "good"))
+        }
+        _ => Err(Refusal::said(StatusCode::CONFLICT, "the desktop is not running")),
+    }
+}
+
+impl Gateway {
+    pub(super) fn view(&self, session: &Session) -> View {
+        View::of(session, self.activity.idle(&session.uid, Instant::now()), Timestamp::now())
+    }
+}

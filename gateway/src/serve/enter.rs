@@ -1,0 +1,82 @@
+//! How a token gets into a browser, and how it is renewed.
+
+use axum::{body::Body, response::Response};
+use http::{HeaderValue, Request, StatusCode, header::SET_COOKIE};
+use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
+
+use super::{Decided, Gateway, access::About, pages::text, refusal::Refusal};
+use crate::{
+    cookie,
+    decide::Why,
+    origin::is_from_elsewhere,
+    session::Session,
+    token::{Claims, Expected, Grant, KeyRing, Purpose, verify},
+};
+
+/// More than any code.
+const LONGEST: usize = 4096;
+
+/// Exchanges the code of a launch link for a session token, once.
+pub async fn enter(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
+    let (head, body) = request.into_parts();
+    if is_from_elsewhere(&head.method, &head.headers, &gateway.public.origin_of(host)) {
+        return Err(Refusal::Why(Why::CrossOrigin));
+    }
+    let keys = gateway.ring()?;
+    let body = Limited::new(body, LONGEST).collect().await;
+    let body = body.map_err(|_| Refusal::said(StatusCode::PAYLOAD_TOO_LARGE, "a code is shorter"))?;
+    let code = String::from_utf8(body.to_bytes().into()).unwrap_or_default();
+
+    let session = gateway.directory.at(host).map(|changes| changes.borrow().clone());
+    // Where nobody has this host: a uid that no code has.
+    let session_uid = Some(session.as_ref().map_or("", |session| &*session.uid));
+    let issuer = gateway.issuer();
+    let expected = Expected { purpose: Purpose::Launch, issuer: &issuer, session_uid, host };
+    let claims = verify(code.trim(), &keys, &expected, Timestamp::now());
+    let claims = claims.map_err(|refused| Refusal::Code(Why::Token(refused)))?;
+    let session = session.ok_or(Refusal::Code(Why::NoSession))?;
+    match gateway.once.is_first(&claims.jti).await {
+        Ok(true) => {}
+        Ok(false) => return Err(Refusal::Code(Why::UsedCode)),
+        Err(error) => {
+            tracing::warn!(%error, "whether a code was used before can't be found out");
+            return Err(Refusal::said(StatusCode::SERVICE_UNAVAILABLE, "The cluster does not answer. Try again."));
+        }
+    }
+    gateway.metrics.signed_in("launch");
+    let about = About { user: Some(claims.sub.clone()), ..About::default() };
+    Ok(about.put(with_token(gateway, &session, &claims, &keys)?))
+}
+
+/// A new token for who has a good one.
+pub fn renew(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
+    let (head, _) = request.into_parts();
+    match gateway.decide(host, &head)? {
+        Decided::Pass { claims, changes, .. } | Decided::Wait { claims, changes } => {
+            let session = changes.borrow().clone();
+            with_token(gateway, &session, &claims, &*gateway.ring()?)
+        }
+        Decided::Ended => Err(Refusal::said(StatusCode::GONE, "the session has ended")),
+    }
+}
+
+/// Sets a session token in the name of who has shown these claims.
+fn with_token(gateway: &Gateway, session: &Session, claims: &Claims, keys: &KeyRing) -> Result<Response, Refusal> {
+    let issuer = gateway.issuer();
+    let grant = Grant {
+        purpose: Purpose::Session,
+        issuer: &issuer,
+        session_uid: &session.uid,
+        subject: &claims.sub,
+        email: &session.owner,
+        host: &session.host,
+        session_ends: session.ends,
+    };
+    let token = gateway.sign(&grant, keys)?;
+    let mut answer = text(StatusCode::OK, "good");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie::set(cookie::SESSION, &token)) {
+        answer.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    Ok(answer)
+}

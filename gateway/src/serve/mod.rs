@@ -1,0 +1,185 @@
+//! Requests, answered: by the portal, or for one desktop.
+
+mod access;
+pub mod certificate;
+mod check;
+mod desktop;
+mod enter;
+mod events;
+pub mod listen;
+pub mod operations;
+mod pages;
+mod portal;
+mod refusal;
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{body::Body, response::Response};
+use http::{
+    Method, Request, StatusCode,
+    header::{COOKIE, HOST},
+    request::Parts,
+};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    activity::Activity,
+    cookie,
+    decide::{Decision, Knock, decide},
+    directory::{Changes, Directory},
+    keys::Keys,
+    launch::{Doorman, Once},
+    metrics::Metrics,
+    origin::is_from_elsewhere,
+    proxy::Proxy,
+    session::Desktop,
+    site::{PublicUrl, Site},
+    token::{Claims, Grant, KeyRing, SignError, sign},
+    visitors::Visitors,
+};
+
+use self::{pages::text, refusal::Refusal};
+
+/// Everything that answering takes.
+pub struct Gateway {
+    pub public: PublicUrl,
+    pub directory: Arc<Directory>,
+    pub keys: Keys,
+    pub activity: Arc<Activity>,
+    pub proxy: Proxy,
+    pub doorman: Doorman,
+    pub once: Once,
+    pub visitors: Visitors,
+    pub metrics: Arc<Metrics>,
+    /// How old what is known may be.
+    pub cache_limit: Duration,
+    /// No two replicas have begun at the same nanosecond.
+    pub began: Timestamp,
+    /// True once this gateway is told to stop.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Who asks, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    pub address: IpAddr,
+    /// As in the request, with its port.
+    pub authority: &'a str,
+}
+
+impl Gateway {
+    /// Answers a browser.
+    pub async fn answer(self: Arc<Self>, address: IpAddr, request: Request<Body>) -> Response {
+        let (began, line) = (Instant::now(), access::Line::of(&request, address));
+        let answer = self.route(address, request).await;
+        line.write(&answer, began.elapsed());
+        self.metrics.answered(answer.status(), began.elapsed());
+        answer
+    }
+
+    async fn route(&self, address: IpAddr, request: Request<Body>) -> Response {
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "this method is not for you");
+        }
+        let Some(authority) = authority(&request).map(str::to_owned) else {
+            return text(StatusCode::BAD_REQUEST, "a request is for one host, named once");
+        };
+        let asking = Asking { address, authority: &authority };
+        let answered = match self.public.site(&authority) {
+            Some(Site::Portal) => portal::answer(self, request).await,
+            Some(Site::Desktop(host)) => desktop::answer(self, &host, asking, request).await,
+            None => Err(Refusal::said(StatusCode::MISDIRECTED_REQUEST, "there is no such host here")),
+        };
+        answered.unwrap_or_else(|refusal| self.refuse(refusal))
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response {
+        if let Some(why) = refusal.why() {
+            self.metrics.refused(why);
+        }
+        refusal.answer()
+    }
+
+    /// What to do about a request to a desktop's host, and the session that has the host.
+    fn decide(&self, host: &str, request: &Parts) -> Result<Decided, Refusal> {
+        let keys = self.ring()?;
+        let changes = self.directory.at(host);
+        let session = changes.as_ref().map(|changes| changes.borrow().clone());
+        let cookies = request.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let knock = Knock {
+            host,
+            token: cookie::value(cookies, cookie::SESSION),
+            is_from_elsewhere: is_from_elsewhere(&request.method, &request.headers, &self.public.origin_of(host)),
+        };
+        let decision = decide(&knock, session.as_deref(), &self.issuer(), &keys, Timestamp::now());
+        Ok(match (decision, changes) {
+            (Decision::Pass { desktop, claims }, Some(changes)) => Decided::Pass { desktop, claims, changes },
+            (Decision::Wait { claims }, Some(changes)) => Decided::Wait { claims, changes },
+            (Decision::SignIn(why) | Decision::Forbid(why), _) => return Err(Refusal::Why(why)),
+            _ => Decided::Ended,
+        })
+    }
+
+    /// The keys, while what is known may be relied on.
+    fn ring(&self) -> Result<Arc<KeyRing>, Refusal> {
+        let is_known = self.directory.freshness.is_complete();
+        let is_fresh = self.directory.freshness.age(Instant::now()) <= self.cache_limit;
+        self.keys.ring().filter(|_| is_known && is_fresh).ok_or(Refusal::OutOfTouch)
+    }
+
+    fn issuer(&self) -> String {
+        self.public.to_string()
+    }
+
+    fn sign(&self, grant: &Grant, keys: &KeyRing) -> Result<String, SignError> {
+        sign(grant, keys, &self.keys.schedule, Timestamp::now())
+    }
+}
+
+/// A [`Decision`] that lets somebody in, with the session that it is about.
+enum Decided {
+    Pass { desktop: Desktop, claims: Box<Claims>, changes: Changes },
+    Wait { claims: Box<Claims>, changes: Changes },
+    Ended,
+}
+
+/// The one host that a request names, in its target ([RFC 9110, 7.2]), in `Host`, or the same in both.
+///
+/// [RFC 9110, 7.2]: https://www.rfc-editor.org/rfc/rfc9110#section-7.2
+fn authority(request: &Request<Body>) -> Option<&str> {
+    let target = request.uri().authority().map(|authority| authority.as_str());
+    let mut headers = request.headers().get_all(HOST).iter();
+    let header = match (headers.next(), headers.next()) {
+        (None, _) => None,
+        (Some(host), None) => Some(host.to_str().ok()?),
+        (Some(_), Some(_)) => return None,
+    };
+    match (target, header) {
+        (Some(target), Some(header)) if target != header => None,
+        (target, header) => target.or(header),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_names_two_hosts_names_none() {
+        let found = |target: &str, hosts: &[&str]| {
+            let request = hosts.iter().fold(Request::get(target), |request, host| request.header(HOST, *host));
+            authority(&request.body(Body::empty()).unwrap()).map(str::to_owned)
+        };
+        assert_eq!(found("/", &["a.example.com"]).as_deref(), Some("a.example.com"));
+        assert_eq!(found("https://a.example.com/", &[]).as_deref(), Some("a.example.com"));
+        assert_eq!(found("https://a.example.com/", &["a.example.com"]).as_deref(), Some("a.example.com"));
+        assert_eq!(found("https://a.example.com/", &["b.example.com"]), None);
+        assert_eq!(found("/", &["a.example.com", "a.example.com"]), None);
+        assert_eq!(found("/", &[]), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! What somebody who waits for a desktop, or sits at one, is told about it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use vdi_api::Phase;
+
+use crate::session::Session;
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    /// Whether the desktop can be opened.
+    pub is_running: bool,
+    /// Whether it is on its way.
+    pub is_coming: bool,
+    pub title: String,
+    pub text: String,
+    /// What comes next.
+    pub then: &'static str,
+    /// In seconds, where a time is known at which it ends.
+    pub ends_in: Option<i64>,
+    /// In seconds, when it will end soon unless somebody does something.
+    pub idle_ends_in: Option<i64>,
+}
+
+/// So long before an idle desktop ends, somebody is asked for; where that is more than half of the time, at the half.
+const ASKED_FOR: Duration = Duration::from_secs(5 * 60);
+
+impl View {
+    /// `idle` is for how long nobody has done anything at the desktop.
+    pub fn of(session: &Session, idle: Duration, now: Timestamp) -> Self {
+        let is_running = session.phase == Phase::Running && session.desktop.is_some();
+        let is_coming = match session.phase {
+            Phase::Pending => session.told.reason != "Suspended",
+            Phase::Creating | Phase::Running => true,
+            Phase::Terminating | Phase::Failed => false,
+        };
+        Self {
+            is_running,
+            is_coming,
+            title: title(session),
+            text: session.told.message.clone(),
+            then: match (is_coming, session.phase) {
+                (true, _) => "This page opens the desktop as soon as it is up.",
+                (false, Phase::Pending) => "This page opens the desktop once it is resumed.",
+                (false, _) => "Files in its home stay. To go on, start a new session.",
+            },
+            ends_in: session.ends.filter(|_| is_running).map(|end| end.duration_since(now).as_secs()),
+            idle_ends_in: idle_ends_in(session, idle).filter(|_| is_running),
+        }
+    }
+}
+
+fn title(session: &Session) -> String {
+    match (session.phase, session.told.ahead) {
+        (Phase::Pending, _) if session.told.reason == "Suspended" => "Suspended".to_owned(),
+        (Phase::Pending, Some(0)) => "Waiting: next in line".to_owned(),
+        (Phase::Pending, Some(1)) => "Waiting: 1 session is ahead".to_owned(),
+        (Phase::Pending, Some(ahead)) => format!("Waiting: {ahead} sessions are ahead"),
+        (Phase::Pending, None) => "Waiting for a place".to_owned(),
+        (Phase::Creating, _) => "Starting".to_owned(),
+        (Phase::Running, _) => "Running".to_owned(),
+        (Phase::Terminating, _) => "This session has ended".to_owned(),
+        (Phase::Failed, _) => "This session has failed".to_owned(),
+    }
+}
+
+fn idle_ends_in(session: &Session, idle: Duration) -> Option<i64> {
+    let timeout = session.idle_timeout?.duration();
+    let left = timeout.saturating_sub(idle);
+    (left <= ASKED_FOR.min(timeout / 2)).then(|| i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::{
+        fixture::{noon, session},
+        session::Told,
+    };
+
+    fn view(session: &Session) -> View {
+        View::of(session, Duration::ZERO, noon())
+    }
+
+    #[test]
+    fn each_phase_has_its_words() {
+        let told = |reason: &str, ahead| Told { reason: reason.to_owned(), message: "why".to_owned(), ahead };
+        for (phase, told, title, is_coming) in [
+            (Phase::Pending, told("Queued", Some(3)), "Waiting: 3 sessions are ahead", true),
+            (Phase::Pending, told("Queued", Some(1)), "Waiting: 1 session is ahead", true),
+            (Phase::Pending, told("Unschedulable", Some(0)), "Waiting: next in line", true),
+            (Phase::Pending, told("HomeInUse", None), "Waiting for a place", true),
+            (Phase::Pending, told("Suspended", None), "Suspended", false),
+            (Phase::Creating, told("Starting", None), "Starting", true),
+            (Phase::Terminating, told("Expired", None), "This session has ended", false),
+            (Phase::Failed, told("CrashLoop", None), "This session has failed", false),
+        ] {
+            let view = view(&Session { phase, told, desktop: None, ..session() });
+            assert_eq!((&*view.title, &*view.text, view.is_coming), (title, "why", is_coming));
+            assert!(!view.is_running);
+        }
+        assert!(view(&session()).is_running);
+        let without = view(&Session { desktop: None, ..session() });
+        assert!(!without.is_running && without.is_coming, "its pod is seen in a moment");
+    }
+
+    #[test]
+    fn the_time_that_is_left_is_told_while_it_runs() {
+        let session = Session { ends: Some(noon() + SignedDuration::from_mins(10)), ..session() };
+        assert_eq!(view(&session).ends_in, Some(600));
+        assert_eq!(view(&Session { phase: Phase::Creating, ..session }).ends_in, None);
+    }
+
+    #[test]
+    fn who_has_been_idle_for_long_is_asked_for_in_time() {
+        let asked = |timeout: &str, minutes: u64| {
+            let session = Session { idle_timeout: timeout.parse().ok(), ..session() };
+            View::of(&session, Duration::from_secs(minutes * 60), noon()).idle_ends_in
+        };
+        assert_eq!((asked("30m", 24), asked("30m", 25), asked("30m", 31)), (None, Some(300), Some(0)));
+        assert_eq!((asked("4m", 1), asked("4m", 2)), (None, Some(120)));
+        assert_eq!(View::of(&session(), Duration::from_secs(1 << 30), noon()).idle_ends_in, None);
+    }
+}

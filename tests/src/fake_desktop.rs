@@ -1,0 +1,47 @@
+//! A desktop without a screen, for pods of simulated nodes: their addresses are this machine's, so what listens on all of
+//! those answers for every pod.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, StatusCode, header::HOST},
+    response::IntoResponse,
+    routing::any,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+/// Starts one, and returns its port. A GET is answered with what was asked, and a websocket says everything twice, in bytes
+/// rather than frames.
+pub async fn start() -> Result<u16> {
+    let router = Router::new().route("/websockify", any(twice)).fallback(tell);
+    let listener = TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], 0))).await?;
+    let port = listener.local_addr()?.port();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    Ok(port)
+}
+
+async fn tell(request: Request<Body>) -> String {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
+    let lines = ["cookie", "authorization", "x-forwarded-for", "x-forwarded-proto"]
+        .map(|name| format!("{name}: {}", header(name)));
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("-");
+    format!("a desktop was asked for {} at {host}\n{}\n", request.uri(), lines.join("\n"))
+}
+
+async fn twice(mut request: Request<Body>) -> impl IntoResponse {
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let mut io = TokioIo::new(upgraded);
+        let mut byte = [0];
+        while io.read_exact(&mut byte).await.is_ok() && io.write_all(&[byte[0]; 2]).await.is_ok() {}
+    });
+    (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "websocket")])
+}

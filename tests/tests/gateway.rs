@@ -1,0 +1,533 @@
+//! The gateway in front of a real cluster: two replicas, a controller, and desktops on simulated nodes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use hyper::Method;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use vdi_api::{Phase, VDISession};
+use vdi_cluster::{SimulatedNodes, User};
+use vdi_tests::{
+    fake_desktop,
+    gateway::{DOMAIN, Gateway, GatewayLaunch, Visitor, free_port},
+    objects::{Space, create, delete, session, wait_gone},
+    shared::{Shared, directory},
+    stack::{Settings, Stack, alice, bob, carol},
+};
+
+struct Site {
+    // The gateways go first.
+    first: Gateway,
+    second: Gateway,
+    desktop_port: u16,
+    _nodes: SimulatedNodes,
+    stack: Stack,
+}
+
+/// Runs a test on the site that the tests of this binary share.
+fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> {
+    static SITE: Shared<Site> = Shared::new();
+    SITE.with(start, test)
+}
+
+async fn start() -> Result<Site> {
+    let public_port = free_port()?;
+    let urls = format!("https://{{user}}.{{domain}}:{public_port}");
+    let controller = ["--domain", DOMAIN, "--url-template", &urls].map(str::to_owned).into();
+    let stack = Stack::start(&directory(), Settings { controller, ..Settings::default() }).await?;
+    let nodes = SimulatedNodes::start(&stack.cluster, 2, 16).await?;
+    let launch = |name, port| GatewayLaunch { name, port, public_port, flags: simulated() };
+    let first = Gateway::start(&stack, launch("gateway-1", public_port)).await?;
+    let second = Gateway::start(&stack, launch("gateway-2", free_port()?)).await?;
+    Ok(Site { first, second, desktop_port: fake_desktop::start().await?, _nodes: nodes, stack })
+}
+
+/// The pods of simulated nodes have addresses of this machine, which a gateway otherwise sends nothing to.
+fn simulated() -> Vec<String> {
+    ["--pod-cidr", "127.64.0.0/16"].map(str::to_owned).into()
+}
+
+/// A namespace with a running session of alice's.
+async fn running(site: &Site, name: &str) -> Result<Space> {
+    let space = Space::new(&site.stack, name).await?;
+    space.template(json!({ "port": site.desktop_port, "path": "/vnc.html" })).await?;
+    space.session("desktop").await?;
+    space.wait_running("desktop").await?;
+    Ok(space)
+}
+
+/// Somebody's session `desktop`, of a template.
+fn of(user: &str, template: &str) -> VDISession {
+    let mut session = session("desktop", template);
+    session.spec.user = user.to_owned();
+    session
+}
+
+#[test]
+fn the_owner_gets_in_by_a_link_and_the_desktop_sees_nothing_of_how() -> Result<()> {
+    with_site(async |site| {
+        running(site, "owner").await?;
+        let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "owner", "desktop").await?;
+        let page = visitor.open(&site.first, &host, "/").await?;
+        ensure!(page.status == 200 && page.body.contains(r#"src="/vnc.html""#), "{page:?}");
+        for gateway in [&site.first, &site.second] {
+            let answer = visitor.get(gateway, &host, "/vnc.html?a=b").await?;
+            ensure!(answer.body.starts_with("a desktop was asked for /vnc.html?a=b at alice"), "{answer:?}");
+            ensure!(
+                answer
+                    .body
+                    .contains("cookie: -\nauthorization: -\nx-forwarded-for: 127.0.0.1\nx-forwarded-proto: https\n")
+            );
+            ensure!(answer.header("x-frame-options") == "SAMEORIGIN", "{answer:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn nobody_else_gets_in() -> Result<()> {
+    with_site(async |site| {
+        let space = running(site, "strangers").await?;
+        let mut bobs = of("bob@example.com", "strangers");
+        bobs.metadata.name = Some("bobs".to_owned());
+        create(&space.sessions, &bobs).await?;
+        space.wait_running("bobs").await?;
+        let (alices, host) = Visitor::enter(&site.first, &site.stack, &alice(), "strangers", "desktop").await?;
+        let (bobs, bobs_host) = Visitor::enter(&site.first, &site.stack, &bob(), "strangers", "bobs").await?;
+
+        let answer = Visitor::default().get(&site.first, &host, "/").await?;
+        ensure!(answer.status == 401 && !answer.body.contains("alice"), "{answer:?}");
+        // Each with the other's cookie, at either host.
+        for (visitor, own, other) in [(&alices, &host, &bobs_host), (&bobs, &bobs_host, &host)] {
+            let mut thief = visitor.clone();
+            thief.cookies.insert(other.clone(), visitor.cookies[own].clone());
+            let answer = thief.get(&site.second, other, "/").await?;
+            ensure!(answer.status == 401 && !answer.body.contains("a desktop was asked"), "{answer:?}");
+        }
+        // Bob asks for a link to alice's desktop, and to one that isn't there: he can't tell which is which.
+        for name in ["desktop", "nothing"] {
+            let answer = site.first.launch(&site.stack, &bob(), "strangers", name).await?;
+            ensure!(
+                answer.status == 404 && answer.body == "there is no session of that name that you may open\n",
+                "{answer:?}"
+            );
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn whom_rbac_lets_connect_gets_a_link_to_the_owners_desktop() -> Result<()> {
+    with_site(async |site| {
+        running(site, "support").await?;
+        ensure!(site.first.launch(&site.stack, &bob(), "support", "desktop").await?.status == 404);
+        let binding =
+            ["create", "rolebinding", "bob", "-n", "support", "--clusterrole=vdi-supporter", "--user=bob@example.com"];
+        site.stack.kubectl_ok(&User::admin(), binding).await?;
+        // The API server takes up a new role a moment after it was written.
+        let mut answer = site.first.launch(&site.stack, &bob(), "support", "desktop").await?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while answer.status == 404 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            answer = site.first.launch(&site.stack, &bob(), "support", "desktop").await?;
+        }
+        let (host, code) = answer.link()?;
+        let mut visitor = Visitor::default();
+        ensure!(visitor.post(&site.first, &host, "/.vdi/enter", &code).await?.status == 200);
+        ensure!(visitor.get(&site.first, &host, "/").await?.body.starts_with("a desktop was asked"));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_link_works_once_at_whichever_replica() -> Result<()> {
+    with_site(async |site| {
+        running(site, "once").await?;
+        let (host, code) = site.first.launch(&site.stack, &alice(), "once", "desktop").await?.link()?;
+        // At the same moment, at both: one of them lets somebody in.
+        let mut visitors: Vec<Visitor> = vec![Visitor::default(); 8];
+        let gateways = [&site.first, &site.second];
+        let tries = visitors
+            .iter_mut()
+            .enumerate()
+            .map(|(n, visitor)| visitor.post(gateways[n % 2], &host, "/.vdi/enter", &code));
+        let answers = futures::future::try_join_all(tries).await?;
+        let entered = answers.iter().filter(|answer| answer.status == 200).count();
+        ensure!(entered == 1, "{entered} got in: {answers:#?}");
+        ensure!(visitors.iter().filter(|visitor| !visitor.cookies.is_empty()).count() == 1);
+        let late = Visitor::default().post(&site.second, &host, "/.vdi/enter", &code).await?;
+        ensure!(late.status == 401 && late.header("set-cookie").is_empty(), "{late:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_link_is_asked_for_with_a_token_that_is_for_the_gateway() -> Result<()> {
+    with_site(async |site| {
+        running(site, "tokens").await?;
+        let body = json!({ "namespace": "tokens", "name": "desktop" }).to_string();
+        let ask = async |authorization: Option<String>, body: &str| {
+            let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+            Visitor::default().ask(&site.first, DOMAIN, Method::POST, "/launch", &headers, body.to_owned()).await
+        };
+        // Of a service account: for the API server, and then for the gateway.
+        let create = ["create", "serviceaccount", "visitor", "-n", "tokens"];
+        site.stack.kubectl_ok(&User::admin(), create).await?;
+        let token = async |audience: &str| {
+            let audience = format!("--audience={audience}");
+            site.stack.kubectl_ok(&User::admin(), ["create", "token", "visitor", "-n", "tokens", &audience]).await
+        };
+        let for_the_api_server = format!("Bearer {}", token("https://kubernetes.default.svc").await?.trim());
+        let for_the_gateway = format!("Bearer {}", token("vdi-gateway").await?.trim());
+        for (authorization, body, status) in [
+            (None, &*body, 401),
+            (Some("Bearer nonsense".to_owned()), &body, 401),
+            (Some("Basic YTpi".to_owned()), &body, 401),
+            (Some(for_the_api_server), &body, 401),
+            // It is good, and yet no owner's.
+            (Some(for_the_gateway.clone()), &body, 404),
+            (Some(for_the_gateway), "{}", 400),
+        ] {
+            let answer = ask(authorization, body).await?;
+            ensure!(answer.status.as_u16() == status, "{body}: {answer:?}");
+        }
+        Ok(())
+    })
+}
+
+/// Opens a websocket as a page at the host does.
+async fn websocket(gateway: &Gateway, visitor: &mut Visitor, host: &str) -> Result<TokioIo<hyper::upgrade::Upgraded>> {
+    let headers = [
+        ("connection", "upgrade".to_owned()),
+        ("upgrade", "websocket".to_owned()),
+        ("origin", format!("https://{}", gateway.authority(host))),
+    ];
+    let response = visitor.send(gateway, host, Method::GET, "/websockify", &headers, String::new()).await?;
+    ensure!(response.status() == 101, "{response:?}");
+    Ok(TokioIo::new(hyper::upgrade::on(response).await?))
+}
+
+/// Says something and hears it twice.
+async fn speaks(socket: &mut TokioIo<hyper::upgrade::Upgraded>) -> Result<()> {
+    socket.write_all(b"hi").await?;
+    let mut heard = [0; 4];
+    tokio::time::timeout(Duration::from_secs(10), socket.read_exact(&mut heard)).await.context("silence")??;
+    ensure!(&heard == b"hhii", "{heard:?}");
+    Ok(())
+}
+
+/// Waits for the other side to end it: how long that took.
+async fn ended(socket: &mut TokioIo<hyper::upgrade::Upgraded>) -> Result<Duration> {
+    let start = Instant::now();
+    let read =
+        tokio::time::timeout(Duration::from_secs(30), socket.read(&mut [0])).await.context("it is still open")?;
+    ensure!(matches!(read, Ok(0) | Err(_)), "something was said");
+    Ok(start.elapsed())
+}
+
+#[test]
+fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result<()> {
+    with_site(async |site| {
+        let space = running(site, "cut").await?;
+        let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "cut", "desktop").await?;
+        for change in ["suspend", "delete"] {
+            let mut sockets = Vec::new();
+            for gateway in [&site.first, &site.second] {
+                let mut socket = websocket(gateway, &mut visitor, &host).await?;
+                speaks(&mut socket).await?;
+                sockets.push(socket);
+            }
+            let start = Instant::now();
+            match change {
+                "suspend" => drop(space.change("desktop", json!({ "suspend": true })).await?),
+                _ => drop(space.sessions.delete("desktop", &Default::default()).await?),
+            }
+            for socket in &mut sockets {
+                ended(socket).await?;
+            }
+            ensure!(start.elapsed() < Duration::from_secs(2), "{change} took {:?}", start.elapsed());
+            if change == "suspend" {
+                space.wait("desktop", Phase::Pending, "Suspended").await?;
+                let page = visitor.open(&site.first, &host, "/").await?;
+                ensure!(page.status == 200 && page.body.contains("Suspended"), "{page:?}");
+                space.change("desktop", json!({ "suspend": false })).await?;
+                space.wait_running("desktop").await?;
+            }
+        }
+        let page = visitor.open(&site.first, &host, "/").await?;
+        ensure!(page.status == 410 && page.body.contains("This session has ended"), "{page:?}");
+        ensure!(Visitor::default().open(&site.first, &host, "/").await?.status == 401, "a stranger is not told");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_websocket_of_another_sites_page_is_refused() -> Result<()> {
+    with_site(async |site| {
+        running(site, "hijack").await?;
+        let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "hijack", "desktop").await?;
+        let foreign =
+            [None, Some("https://evil.com".to_owned()), Some(format!("https://bob.{DOMAIN}")), Some("null".to_owned())];
+        for origin in foreign {
+            let mut headers = vec![("connection", "upgrade".to_owned()), ("upgrade", "websocket".to_owned())];
+            headers.extend(origin.clone().map(|origin| ("origin", origin)));
+            let answer = visitor.ask(&site.first, &host, Method::GET, "/websockify", &headers, String::new()).await?;
+            ensure!(answer.status == 403, "{origin:?}: {answer:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_waiting_page_is_told_what_becomes_of_the_session() -> Result<()> {
+    with_site(async |site| {
+        let space = Space::new(&site.stack, "waiting").await?;
+        space.template(json!({ "port": site.desktop_port, "gpu": { "resourceName": "example.com/none" } })).await?;
+        space.session("desktop").await?;
+        space.wait("desktop", Phase::Pending, "Unschedulable").await?;
+        let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "waiting", "desktop").await?;
+        let page = visitor.open(&site.first, &host, "/").await?;
+        ensure!(page.status == 200 && page.body.contains("next in line for example.com/none"), "{page:?}");
+        ensure!(
+            page.header("cache-control") == "no-store"
+                && page.header("content-security-policy").contains("default-src 'none'")
+        );
+        ensure!(visitor.get(&site.first, &host, "/.vdi/waiting.js").await?.status == 200);
+
+        let response = visitor.send(&site.first, &host, Method::GET, "/.vdi/events", &[], String::new()).await?;
+        ensure!(response.status() == 200, "{response:?}");
+        let mut events = Events(response.into_body(), String::new());
+        let first = events.next().await?;
+        ensure!(first["isComing"] == true && first["isRunning"] == false, "{first}");
+        space.change("desktop", json!({ "suspend": true })).await?;
+        let mut now = first;
+        while now["title"] != "Suspended" {
+            now = events.next().await?;
+        }
+        delete(&space.sessions, "desktop").await?;
+        while now != json!("gone") {
+            now = events.next().await?;
+        }
+        Ok(())
+    })
+}
+
+/// Server-sent events, as they come.
+struct Events(hyper::body::Incoming, String);
+
+impl Events {
+    /// The data of the next, or `"gone"`.
+    async fn next(&mut self) -> Result<Value> {
+        use http_body_util::BodyExt;
+        loop {
+            if let Some((event, rest)) = self.1.split_once("\n\n") {
+                let data = event.lines().find_map(|line| line.strip_prefix("data: ").or(line.strip_prefix("data:")));
+                let data = data.map(str::to_owned);
+                let is_gone = event.contains("event: gone");
+                self.1 = rest.to_owned();
+                match data {
+                    _ if is_gone => return Ok(json!("gone")),
+                    Some(data) => return Ok(serde_json::from_str(&data)?),
+                    None => continue,
+                }
+            }
+            let frame =
+                tokio::time::timeout(Duration::from_secs(60), self.0.frame()).await.context("nothing is told")?;
+            let frame = frame.context("the events have ended")??;
+            self.1 += &String::from_utf8_lossy(frame.data_ref().map_or(&[][..], |data| data));
+        }
+    }
+}
+
+#[test]
+fn keys_are_the_same_at_both_replicas_and_verify_each_others_tokens() -> Result<()> {
+    with_site(async |site| {
+        let mut keys = Vec::new();
+        for gateway in [&site.first, &site.second] {
+            let answer = Visitor::default().get(gateway, DOMAIN, "/.well-known/jwks.json").await?;
+            keys.push(serde_json::from_str::<Value>(&answer.body)?);
+        }
+        ensure!(keys[0] == keys[1] && keys[0]["keys"][0]["alg"] == "ES256", "{keys:?}");
+        ensure!(!keys[0].to_string().contains("\"d\""), "the private half is not for everybody");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_new_key_is_known_everywhere_and_what_was_signed_with_the_old_one_stays_good() -> Result<()> {
+    with_site(async |site| {
+        running(site, "rotation").await?;
+        let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "rotation", "desktop").await?;
+        let keys = async || {
+            let answer = Visitor::default().get(&site.first, DOMAIN, "/.well-known/jwks.json").await?;
+            let keys: Value = serde_json::from_str(&answer.body)?;
+            anyhow::Ok(keys["keys"].as_array().map_or(0, Vec::len))
+        };
+        let before = keys().await?;
+        let flags = [simulated(), vec!["--key-rotation".to_owned(), "1s".to_owned()]].concat();
+        let port = free_port()?;
+        let hasty = GatewayLaunch { name: "gateway-rotating", port, public_port: port, flags };
+        let _hasty = Gateway::start(&site.stack, hasty).await?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while keys().await? == before {
+            ensure!(Instant::now() < deadline, "there is no new key");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for gateway in [&site.first, &site.second] {
+            ensure!(visitor.get(gateway, &host, "/").await?.status == 200);
+            ensure!(visitor.post(gateway, &host, "/.vdi/renew", "").await?.status == 200);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_gateway_that_starts_tidies_up_after_those_that_were_stopped() -> Result<()> {
+    with_site(async |site| {
+        let lease = |name: &str, used: &str| {
+            serde_json::from_value::<Lease>(json!({
+                "metadata": { "name": name, "labels": { "vdi.kasm.io/used-code": "true" } },
+                "spec": { "acquireTime": used },
+            }))
+        };
+        let leases = Api::<Lease>::namespaced(site.stack.cluster.admin(), "vdiwarden-system");
+        create(&leases, &lease("over", "2026-01-01T12:00:00.000000Z")?).await?;
+        create(&leases, &lease("fresh", "2126-01-01T12:00:00.000000Z")?).await?;
+        let port = free_port()?;
+        let launch = GatewayLaunch { name: "gateway-tidy", port, public_port: port, flags: simulated() };
+        let _gateway = Gateway::start(&site.stack, launch).await?;
+        wait_gone(&leases, "over").await?;
+        ensure!(leases.get_opt("fresh").await?.is_some());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_host_that_is_not_ours_is_answered_by_nobody() -> Result<()> {
+    with_site(async |site| {
+        let space = running(site, "hosts").await?;
+        let (visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "hosts", "desktop").await?;
+        let pod = space.pods.get("vdi-desktop").await?.status.and_then(|status| status.pod_ip).context("no address")?;
+        for name in ["evil.com".to_owned(), format!("a.{host}"), format!("{host}."), pod] {
+            let (authority, cookie) = (site.first.authority(&name), &visitor.cookies[&host]);
+            let request =
+                format!("GET / HTTP/1.1\r\nHost: {authority}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
+            let answer = raw(site.first.connect(&host).await?, &request).await?;
+            ensure!(answer.starts_with("HTTP/1.1 421 "), "{authority}: {answer}");
+        }
+        Ok(())
+    })
+}
+
+/// Sends exactly this, and returns all that comes back.
+async fn raw(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str) -> Result<String> {
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer))
+        .await
+        .context("it stays open")?;
+    // A connection that is dropped without TLS' own goodbye has said what it had to say.
+    let _ = read;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[test]
+fn a_request_that_could_be_read_in_two_ways_reaches_no_desktop() -> Result<()> {
+    with_site(async |site| {
+        running(site, "smuggling").await?;
+        let (visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "smuggling", "desktop").await?;
+        let head = format!("Host: {}\r\nCookie: {}\r\n", site.first.authority(&host), visitor.cookies[&host]);
+        for (what, request) in [
+            ("two lengths", format!("POST / HTTP/1.1\r\n{head}Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde")),
+            ("a folded header", format!("POST / HTTP/1.1\r\n{head}Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n")),
+            (
+                "a coding that is no coding",
+                format!("POST / HTTP/1.1\r\n{head}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+            ),
+            (
+                "a space before the colon",
+                format!("POST / HTTP/1.1\r\n{head}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
+            ),
+            ("two hosts", format!("GET / HTTP/1.1\r\n{head}Host: evil.com\r\n\r\n")),
+            ("a tunnel", format!("CONNECT 127.0.0.1:22 HTTP/1.1\r\n{head}\r\n")),
+            ("another site's address", format!("GET https://evil.com/ HTTP/1.1\r\n{head}\r\n")),
+        ] {
+            let answer =
+                raw(site.first.connect(&host).await?, &request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"))
+                    .await?;
+            ensure!(!answer.contains("a desktop was asked"), "{what}: {answer}");
+            ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{what}: {answer}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn who_does_not_send_a_whole_request_is_cut_off() -> Result<()> {
+    with_site(async |site| {
+        let mut stream = site.first.connect(DOMAIN).await?;
+        let start = Instant::now();
+        // A byte a second keeps nothing open.
+        let drip = async {
+            for byte in format!("GET / HTTP/1.1\r\nHost: {DOMAIN}\r\nX-Slow: {}", "a".repeat(60)).bytes() {
+                if stream.write_all(&[byte]).await.is_err() || stream.flush().await.is_err() {
+                    return Ok(());
+                }
+                let read = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut [0; 1024])).await;
+                if let Ok(Ok(0) | Err(_)) = read {
+                    return Ok(());
+                }
+            }
+            anyhow::bail!("it was read to the end")
+        };
+        drip.await?;
+        ensure!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_session_that_was_made_again_is_not_opened_by_what_was_good_for_the_first() -> Result<()> {
+    with_site(async |site| {
+        // The only one of carol's here, so its host is always hers alone.
+        let carols = of("carol@example.com", "again");
+        let space = Space::new(&site.stack, "again").await?;
+        space.template(json!({ "port": site.desktop_port })).await?;
+        create(&space.sessions, &carols).await?;
+        space.wait_running("desktop").await?;
+        let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &carol(), "again", "desktop").await?;
+        let (_, code) = site.first.launch(&site.stack, &carol(), "again", "desktop").await?.link()?;
+        delete(&space.sessions, "desktop").await?;
+        create(&space.sessions, &carols).await?;
+        space.wait_running("desktop").await?;
+        let (mut new, new_host) = Visitor::enter(&site.first, &site.stack, &carol(), "again", "desktop").await?;
+        ensure!(new_host == host, "{new_host} was {host}");
+        ensure!(new.get(&site.first, &host, "/").await?.status == 200);
+        ensure!(visitor.get(&site.first, &host, "/").await?.status == 401, "its cookie was for the first");
+        let answer = Visitor::default().post(&site.first, &host, "/.vdi/enter", &code).await?;
+        ensure!(answer.status == 401, "its link was for the first: {answer:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_controllers_token_opens_what_is_known_about_activity_and_nothing_else_does() -> Result<()> {
+    with_site(async |site| {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), "secret\n")?;
+        let flags = [simulated(), vec!["--activity-token-file".to_owned(), file.path().display().to_string()]].concat();
+        let launch = GatewayLaunch { name: "gateway-activity", port: free_port()?, public_port: 8443, flags };
+        let mut gateway = Gateway::start(&site.stack, launch).await?;
+        let address = gateway.replica.address().await?;
+        let (status, _) = vdi_tests::http::get(address, "/activity").await?;
+        ensure!(status == 401);
+        let (status, body) = vdi_tests::http::get_with_token(address, "/activity", "secret").await?;
+        ensure!(status == 200 && body.contains("watchingFor"), "{body}");
+        ensure!(vdi_tests::http::get_with_token(address, "/activity", "secre").await?.0 == 401);
+        Ok(())
+    })
+}

@@ -1,0 +1,128 @@
+//! What alice and bob would do, done by a program in headless Chromium.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::Api;
+use serde_json::json;
+use vdi_api::{Phase, VDISession};
+use vdi_cluster::User;
+use vdi_tests::{
+    browser::Browser,
+    desktop,
+    objects::{create, delete, session, wait_for},
+    stack::{DESKTOPS, bob},
+    step, target,
+};
+
+use super::{Demo, SESSION, link};
+
+const COOKIE: &str = "__Host-vdi-session";
+
+pub(super) async fn run(demo: &Demo) -> Result<()> {
+    let alice = Browser::start(&demo.stack.cluster.logs()).await?;
+    let used = step("Alice follows her link, and waits for her desktop", wait_for_desktop(demo, &alice)).await?;
+    step("Alice types into her desktop", type_and_read_back(demo, &alice)).await?;
+    step("Bob tries to open it", refuse_bob(demo, &alice, &used)).await?;
+    step("Alice ends her session", end(demo, &alice)).await
+}
+
+/// Returns the link, which is used by then.
+async fn wait_for_desktop(demo: &Demo, alice: &Browser) -> Result<String> {
+    let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
+    let has_address = |session: &VDISession| session.status.as_ref().is_some_and(|status| status.url.is_some());
+    wait_for(&sessions, SESSION, "given an address", has_address).await?;
+    let link = link(demo).await?;
+    alice.open(&link).await?;
+    alice.wait_for_frame().await?;
+    let picture = target().join("demo.png");
+    desktop::wait_until_shown(alice, &picture).await?;
+    println!("A desktop is drawn: {}", picture.display());
+    Ok(link)
+}
+
+/// Types a command into the desktop's terminal, and reads what it has written to a file in the home.
+async fn type_and_read_back(demo: &Demo, alice: &Browser) -> Result<()> {
+    alice.click_middle().await?;
+    alice.type_text("echo hello-$((40+2)) > hello.txt; cat hello.txt\u{e007}").await?;
+    let pod = format!("vdi-{SESSION}");
+    let read = ["exec", "-n", DESKTOPS, &pod, "--", "sh", "-c", "cat ~/hello.txt"];
+    for _ in 0..100 {
+        let output = demo.stack.kubectl(&User::admin(), read).await?;
+        if String::from_utf8_lossy(&output.stdout) == "hello-42\n" {
+            let picture = target().join("demo-typed.png");
+            std::fs::write(&picture, alice.screenshot().await?)?;
+            println!("What she typed is in her home: hello-42");
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    anyhow::bail!("what was typed did not arrive; see target/demo.png")
+}
+
+async fn refuse_bob(demo: &Demo, alice: &Browser, used: &str) -> Result<()> {
+    let address = used.split("/.vdi/").next().context("no address")?;
+    let thief = Browser::start(&demo.stack.cluster.logs()).await?;
+    thief.open(address).await?;
+    thief.wait_for_text("Sign in first").await?;
+    std::fs::write(target().join("demo-refused.png"), thief.screenshot().await?)?;
+
+    thief.open(used).await?;
+    thief.wait_for_text("This link does not work any more").await?;
+    thief.open(address).await?;
+    thief.wait_for_text("Sign in first").await?;
+
+    // A session of his own: it waits for the GPU that alice has.
+    let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.client(&bob()).await?, DESKTOPS);
+    let mut bobs = session("bob-desktop", "ubuntu-desktop");
+    bobs.spec.user = bob().name;
+    create(&sessions, &bobs).await?;
+    let waits = |session: &VDISession| {
+        session.status.as_ref().is_some_and(|status| status.phase == Phase::Pending && status.url.is_some())
+    };
+    wait_for(&sessions, "bob-desktop", "waiting, with an address", waits).await?;
+    let bobs_link = demo.gateway.launch(&demo.stack, &bob(), DESKTOPS, "bob-desktop").await?.link()?;
+    let bobs_address = format!("https://{}", demo.gateway.authority(&bobs_link.0));
+
+    // Her cookie, at his host.
+    thief.open(&bobs_address).await?;
+    thief.wait_for_text("Sign in first").await?;
+    thief.set_cookie(COOKIE, &alice.cookie(COOKIE).await?).await?;
+    thief.open(&bobs_address).await?;
+    thief.wait_for_text("Sign in first").await?;
+
+    // His own cookie, which is good, and not for hers.
+    thief.open(&format!("{bobs_address}/.vdi/enter#{}", bobs_link.1)).await?;
+    thief.wait_for_text("bob-desktop").await?;
+    let waiting = thief.wait_for_text("next in line for nvidia.com/gpu").await?;
+    std::fs::write(target().join("demo-waiting.png"), thief.screenshot().await?)?;
+    ensure!(waiting.contains("This page opens the desktop as soon as it is up."), "{waiting}");
+    let his = thief.cookie(COOKIE).await?;
+    thief.open(address).await?;
+    thief.set_cookie(COOKIE, &his).await?;
+    thief.open(address).await?;
+    thief.wait_for_text("Sign in first").await?;
+    println!("Bob is refused: at her address, with her link, with her cookie at his, and with his cookie at hers");
+
+    // Her GPU is free: his page opens his desktop by itself.
+    thief.open(&bobs_address).await?;
+    thief.wait_for_text("bob-desktop").await?;
+    let patch = json!({ "spec": { "suspend": true } }).to_string();
+    demo.stack
+        .kubectl_ok(&User::admin(), ["patch", "vdi", SESSION, "-n", DESKTOPS, "--type=merge", "-p", &patch])
+        .await?;
+    thief.wait_for_frame().await?;
+    desktop::wait_until_shown(&thief, &target().join("demo-bob.png")).await?;
+    alice.wait_for_text("Suspended").await?;
+    println!("Alice suspends: her page says so, and bob's moves on to his desktop by itself");
+    Ok(())
+}
+
+async fn end(demo: &Demo, alice: &Browser) -> Result<()> {
+    let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
+    delete(&sessions, SESSION).await?;
+    alice.wait_for_text("This session has ended").await?;
+    std::fs::write(target().join("demo-ended.png"), alice.screenshot().await?)?;
+    println!("Her page says that it has ended");
+    Ok(())
+}
