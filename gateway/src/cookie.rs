@@ -5,6 +5,10 @@
 ///
 /// [`__Host-`]: https://httpwg.org/http-extensions/draft-ietf-httpbis-rfc6265bis.html#name-the-__host-prefix
 pub const SESSION: &str = "__Host-vdi-session";
+/// The cookie that shows at the portal who has signed in.
+pub const LOGIN: &str = "__Host-vdi-login";
+/// The cookie of a sign-in that has begun.
+pub const ATTEMPT: &str = "__Host-vdi-attempt";
 
 /// The value of a cookie, from all `Cookie` headers of a request. `None` when it isn't there, and also when it is there twice:
 /// which of them was meant nobody can know.

@@ -45,6 +45,8 @@ pub enum Why {
     CrossOrigin,
     /// A launch code, shown once more.
     UsedCode,
+    /// A sign-in that is finished by another browser than began it.
+    NotBegun,
 }
 
 /// `session` is the one that has the host now, if there is one.

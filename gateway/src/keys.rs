@@ -58,7 +58,8 @@ impl Keeper {
     /// Never returns.
     pub async fn run(self) {
         let mut changes = std::pin::pin!(watch_object(self.secrets.clone(), &self.name));
-        let (mut clock, mut secret) = (interval(LOOK.min(self.schedule.rotation / 10)), None);
+        let look = (self.schedule.rotation / 10).clamp(Duration::from_millis(100), LOOK);
+        let (mut clock, mut secret) = (interval(look), None);
         loop {
             tokio::select! {
                 change = changes.next() => match change {

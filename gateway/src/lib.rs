@@ -9,6 +9,7 @@ mod fixture;
 pub mod keys;
 pub mod launch;
 pub mod metrics;
+pub mod oidc;
 mod origin;
 pub mod proxy;
 pub mod serve;

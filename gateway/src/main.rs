@@ -43,6 +43,7 @@ async fn run(settings: Settings) -> Result<()> {
         Some(files) => Some(files.follow().await?),
         None => None,
     };
+    let provider = settings.provider()?;
     let listener = listen_at(settings.listen)?;
     let operations_listener = listen_at(settings.operations_listen)?;
     let (client, namespace) = (client().await?, settings.namespace());
@@ -61,6 +62,7 @@ async fn run(settings: Settings) -> Result<()> {
         keys,
         proxy: Proxy::new(activity.clone(), metrics.tunnels.clone())?,
         activity,
+        provider,
         doorman: Doorman::new(client.clone(), &settings.token_audience),
         once: once.clone(),
         visitors: Visitors::default(),

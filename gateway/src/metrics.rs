@@ -79,7 +79,9 @@ impl Metrics {
         for from in ["browser", "desktop"] {
             drop(self.tunnels.bytes.get_or_create(&Direction { from }));
         }
-        drop(self.sign_ins.get_or_create(&By { by: "launch" }));
+        for by in ["launch", "oidc"] {
+            drop(self.sign_ins.get_or_create(&By { by }));
+        }
     }
 
     pub fn answered(&self, status: StatusCode, took: Duration) {
@@ -118,6 +120,7 @@ fn reason(why: Why) -> &'static str {
         Why::NotTheOwner => "not_the_owner",
         Why::CrossOrigin => "cross_origin",
         Why::UsedCode => "used_code",
+        Why::NotBegun => "not_begun",
         Why::Token(refused) => match refused {
             Refused::TooLong => "token_too_long",
             Refused::Malformed => "token_malformed",

@@ -7,6 +7,7 @@ use clap::Parser;
 use ipnet::IpNet;
 use vdi_api::Timeout;
 use vdi_gateway::{
+    oidc::{Client, HttpClient, IssuerUrl, Provider, RedirectUrl},
     serve::certificate::Files,
     site::{PublicUrl, Scheme},
 };
@@ -75,6 +76,22 @@ pub struct Settings {
     #[arg(long, env = "VDI_TOKEN_AUDIENCE", value_name = "AUDIENCE", default_value = "vdi-gateway")]
     pub token_audience: String,
 
+    /// The OpenID provider at which people sign in. Without, there are links from /launch alone
+    #[arg(long, env = "VDI_OIDC_ISSUER", value_name = "URL", requires = "oidc_client_id", value_parser = parse_issuer)]
+    pub oidc_issuer: Option<IssuerUrl>,
+
+    /// This gateway's client ID there. Its redirect URI is the public URL with /.vdi/callback behind it
+    #[arg(long, env = "VDI_OIDC_CLIENT_ID", value_name = "ID", requires = "oidc_issuer")]
+    pub oidc_client_id: Option<String>,
+
+    /// A file with the client's secret. Without, this is a public client, which PKCE protects
+    #[arg(long, env = "VDI_OIDC_CLIENT_SECRET_FILE", value_name = "FILE", requires = "oidc_issuer")]
+    pub oidc_client_secret_file: Option<PathBuf>,
+
+    /// A PEM file with the authority of the provider's certificate, where this machine doesn't trust it anyway
+    #[arg(long, env = "VDI_OIDC_CA", value_name = "FILE", requires = "oidc_issuer")]
+    pub oidc_ca: Option<PathBuf>,
+
     /// For how long new requests are still let in by what was known when the API server was lost
     #[arg(long, env = "VDI_CACHE_LIMIT", value_name = "DURATION", default_value = "2m")]
     pub cache_limit: Timeout,
@@ -111,7 +128,76 @@ impl Settings {
         Ok(None)
     }
 
+    /// `None` where people don't sign in.
+    pub fn provider(&self) -> Result<Option<Provider>> {
+        let (Some(issuer), Some(id)) = (self.oidc_issuer.clone(), self.oidc_client_id.clone()) else { return Ok(None) };
+        let redirect = RedirectUrl::new(format!("{}/.vdi/callback", self.public_url))?;
+        let client = Client { issuer, id, secret: self.oidc_client_secret_file.clone(), redirect };
+        Ok(Some(Provider::new(client, HttpClient::new(self.oidc_ca.as_deref())?)))
+    }
+
     pub fn namespace(&self) -> String {
         self.namespace.clone().unwrap_or_else(settings::own_namespace)
+    }
+}
+
+/// What comes from the provider decides who somebody is, so it has to come over TLS, or from this very machine.
+fn parse_issuer(text: &str) -> Result<IssuerUrl, String> {
+    let issuer = IssuerUrl::new(text.to_owned()).map_err(|error| error.to_string())?;
+    let url = issuer.url();
+    let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    match url.scheme() == "https" || url.scheme() == "http" && is_local {
+        true => Ok(issuer),
+        false => Err("the address of an OpenID provider is expected, such as https://login.example.com".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn load(flags: &[&str]) -> Result<Settings, String> {
+        let arguments = ["vdi-gateway"].iter().chain(flags).map(Into::into).collect();
+        settings::load(arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_tls_only_this_machine_is_served_unless_somebody_says_so() {
+        let certificate = |flags: &[&str]| load(flags).unwrap().certificate().map(|files| files.is_some());
+        assert!(certificate(&[]).is_err());
+        assert!(!certificate(&["--listen=127.0.0.1:8443"]).unwrap());
+        assert!(!certificate(&["--insecure-http"]).unwrap());
+        assert!(certificate(&["--tls-cert=a", "--tls-key=b"]).unwrap());
+        assert!(certificate(&["--tls-cert=a", "--tls-key=b", "--public-url=http://vdi.example.com"]).is_err());
+        assert!(load(&["--tls-cert=a"]).is_err());
+    }
+
+    #[test]
+    fn a_provider_is_asked_over_tls_or_on_this_machine() {
+        let issuer = |url: &str| load(&["--oidc-client-id=vdi", &format!("--oidc-issuer={url}")]);
+        for url in ["https://login.example.com", "http://127.0.0.1:3000", "http://localhost:3000"] {
+            assert!(issuer(url).is_ok(), "{url}");
+        }
+        for url in ["http://login.example.com", "http://localhost.example.com", "ftp://localhost", "login"] {
+            assert!(issuer(url).is_err(), "{url}");
+        }
+        assert!(load(&["--oidc-issuer=https://login.example.com"]).is_err(), "which client?");
+    }
+
+    #[test]
+    fn every_setting_is_in_the_docs() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/gateway.md");
+        let docs = std::fs::read_to_string(path).unwrap();
+        let (before, rest) = docs.split_once("| flag |").unwrap();
+        let (_, after) = rest.split_once("\n\n").unwrap();
+        let table = settings::table(&Settings::command());
+        let wanted = format!("{before}{table}\n{after}");
+        if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+            std::fs::write(path, &wanted).unwrap();
+            return;
+        }
+        assert!(docs == wanted, "docs/gateway.md differs; run with UPDATE_SNAPSHOTS=1:\n{table}");
     }
 }

@@ -71,6 +71,11 @@ impl PublicUrl {
         self.scheme
     }
 
+    /// The portal's host.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
     /// The site that a `Host` header, or HTTP/2's `:authority`, names. `None` for everything that isn't exactly one of
     /// ours: that is answered with 421, and never passed on.
     pub fn site(&self, authority: &str) -> Option<Site> {

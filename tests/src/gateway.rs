@@ -1,22 +1,12 @@
-//! A running gateway, and somebody at a browser in front of it.
+//! A running gateway.
 
 use std::{
-    collections::HashMap,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use axum::body::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-    header::{COOKIE, HOST, SET_COOKIE},
-};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -25,6 +15,7 @@ use vdi_cluster::{Launch, Server, User};
 use crate::{
     replica::Replica,
     stack::{Stack, gateway, program},
+    visitor::{Answer, Visitor},
 };
 
 /// Desktops in tests and in the demo are one label below. Browsers look names of this kind up nowhere: they are this machine.
@@ -87,12 +78,6 @@ impl Gateway {
         Ok(tls.connect(host.to_owned().try_into()?, stream).await?)
     }
 
-    async fn sender(&self, host: &str) -> Result<SendRequest<Full<Bytes>>> {
-        let (sender, connection) = http1::handshake(TokioIo::new(self.connect(host).await?)).await?;
-        tokio::spawn(connection.with_upgrades());
-        Ok(sender)
-    }
-
     /// Asks for a link to a session, as a user of the cluster.
     pub async fn launch(&self, stack: &Stack, user: &User, namespace: &str, name: &str) -> Result<Answer> {
         let token = stack.cluster.token(user)?;
@@ -107,14 +92,6 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// What came back.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: String,
-}
-
 impl Answer {
     /// The link of an answer of /launch: its host, and the code behind its `#`.
     pub fn link(&self) -> Result<(String, String)> {
@@ -124,92 +101,5 @@ impl Answer {
         let (address, code) = url.split_once('#').context("no code")?;
         let host = address.strip_prefix("https://").and_then(|rest| rest.split(':').next()).context("no host")?;
         Ok((host.to_owned(), code.to_owned()))
-    }
-
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-}
-
-/// Somebody at a browser: it keeps cookies, by host, and says of which page a request is.
-#[derive(Clone, Debug, Default)]
-pub struct Visitor {
-    pub cookies: HashMap<String, String>,
-}
-
-impl Visitor {
-    /// Opens a page at a host, in a tab.
-    pub async fn open(&mut self, gateway: &Gateway, host: &str, path: &str) -> Result<Answer> {
-        let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("sec-fetch-site", "none")];
-        let headers = navigation.map(|(name, value)| (name, value.to_owned()));
-        self.ask(gateway, host, Method::GET, path, &headers, String::new()).await
-    }
-
-    /// What a page at the host asks for.
-    pub async fn get(&mut self, gateway: &Gateway, host: &str, path: &str) -> Result<Answer> {
-        self.ask(gateway, host, Method::GET, path, &[], String::new()).await
-    }
-
-    pub async fn post(&mut self, gateway: &Gateway, host: &str, path: &str, body: &str) -> Result<Answer> {
-        let headers = [("origin", format!("https://{}", gateway.authority(host)))];
-        self.ask(gateway, host, Method::POST, path, &headers, body.to_owned()).await
-    }
-
-    /// Follows a link that was asked for by a user of the cluster: from then on, the visitor is signed in at the host.
-    pub async fn enter(
-        gateway: &Gateway,
-        stack: &Stack,
-        user: &User,
-        namespace: &str,
-        name: &str,
-    ) -> Result<(Self, String)> {
-        let (host, code) = gateway.launch(stack, user, namespace, name).await?.link()?;
-        let mut visitor = Self::default();
-        let answer = visitor.post(gateway, &host, "/.vdi/enter", &code).await?;
-        ensure!(answer.status == 200, "{}: {}", answer.status, answer.body);
-        Ok((visitor, host))
-    }
-
-    pub async fn ask(
-        &mut self,
-        gateway: &Gateway,
-        host: &str,
-        method: Method,
-        path: &str,
-        headers: &[(&str, String)],
-        body: String,
-    ) -> Result<Answer> {
-        let response = self.send(gateway, host, method, path, headers, body).await?;
-        let (head, body) = response.into_parts();
-        let body =
-            tokio::time::timeout(Duration::from_secs(30), body.collect()).await.context("no end of an answer")??;
-        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        Ok(Answer { status: head.status, headers: head.headers, body })
-    }
-
-    /// The answer once it has begun.
-    pub async fn send(
-        &mut self,
-        gateway: &Gateway,
-        host: &str,
-        method: Method,
-        path: &str,
-        headers: &[(&str, String)],
-        body: String,
-    ) -> Result<Response<Incoming>> {
-        let mut request = Request::builder().method(method).uri(path).header(HOST, gateway.authority(host));
-        if let Some(cookie) = self.cookies.get(host) {
-            request = request.header(COOKIE, cookie);
-        }
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        let request = request.body(Full::new(Bytes::from(body)))?;
-        let response = gateway.sender(host).await?.send_request(request).await?;
-        if let Some(cookie) = response.headers().get(SET_COOKIE) {
-            let pair = cookie.to_str()?.split(';').next().unwrap_or_default();
-            self.cookies.insert(host.to_owned(), pair.to_owned());
-        }
-        Ok(response)
     }
 }

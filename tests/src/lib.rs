@@ -9,13 +9,16 @@ pub mod faults;
 pub mod gateway;
 pub mod http;
 pub mod objects;
+pub mod oidc;
 pub mod policy;
 pub mod process;
 pub mod rbac;
 pub mod replica;
 pub mod setup;
 pub mod shared;
+pub mod site;
 pub mod stack;
+pub mod visitor;
 pub mod webhook;
 
 use std::path::{Path, PathBuf};

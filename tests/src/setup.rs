@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use vdi_cluster::{Program, packages, progress};
 
-use crate::workspace;
+use crate::{process, workspace};
 
 /// The standard library for the policy's target, by rustup.
 pub fn wasm_target() -> Result<()> {
@@ -40,6 +40,7 @@ pub async fn everything() -> Result<()> {
     for program in Program::ALL {
         program.ensure().await?;
     }
+    oidc_provider().await?;
     match why_no_real_node() {
         Some(why) => eprintln!("No desktop image, no browser, no registry and no false clock: {why}"),
         None => {
@@ -60,6 +61,45 @@ pub async fn browser() -> Result<()> {
 /// An OCI registry, `/usr/bin/docker-registry`.
 pub async fn registry() -> Result<()> {
     Ok(packages::ensure(&["docker-registry"]).await?)
+}
+
+/// Node.js: the one that is there, or Debian's.
+pub fn node() -> Result<PathBuf> {
+    let directories = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&directories).map(|directory| directory.join("node"));
+    found.find(|path| path.exists()).context("node is not installed")
+}
+
+/// A folder with the OpenID provider of tests/oidc-provider, and what it needs from npm.
+pub async fn oidc_provider() -> Result<PathBuf> {
+    if node().is_err() {
+        packages::ensure(&["nodejs", "npm"]).await?;
+    }
+    let definition = workspace().join("tests/oidc-provider");
+    let folder = vdi_cluster::cache_directory()?.join(format!("oidc-provider-{:016x}", fingerprint(&definition)?));
+    if folder.exists() {
+        return Ok(folder);
+    }
+    let install = progress::step("Installing the OpenID provider from npm (first time only)", async {
+        let cache = vdi_cluster::cache_directory()?;
+        std::fs::create_dir_all(&cache)?;
+        // Elsewhere first, so that what is half done is never taken for done.
+        let unfinished = tempfile::tempdir_in(&cache)?;
+        for file in ["package.json", "package-lock.json", "server.mjs"] {
+            std::fs::copy(definition.join(file), unfinished.path().join(file))?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(unfinished.path());
+        process::blocking(move || process::run(&mut npm)).await?;
+        Ok::<_, anyhow::Error>(unfinished)
+    });
+    let unfinished = install.await?.keep();
+    match std::fs::rename(&unfinished, &folder) {
+        // Another test was faster.
+        Err(_) if folder.exists() => Ok(std::fs::remove_dir_all(&unfinished)?),
+        result => result.context("keeping the OpenID provider"),
+    }?;
+    Ok(folder)
 }
 
 /// libfaketime, for a clock that jumps.

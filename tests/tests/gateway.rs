@@ -10,22 +10,29 @@ use kube::Api;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use vdi_api::{Phase, VDISession};
-use vdi_cluster::{SimulatedNodes, User};
+use vdi_cluster::User;
 use vdi_tests::{
-    fake_desktop,
-    gateway::{DOMAIN, Gateway, GatewayLaunch, Visitor, free_port},
+    gateway::{DOMAIN, Gateway, free_port},
     objects::{Space, create, delete, session, wait_gone},
     shared::{Shared, directory},
-    stack::{Settings, Stack, alice, bob, carol},
+    site::Ground,
+    stack::{alice, bob, carol},
+    visitor::Visitor,
 };
 
 struct Site {
     // The gateways go first.
     first: Gateway,
     second: Gateway,
-    desktop_port: u16,
-    _nodes: SimulatedNodes,
-    stack: Stack,
+    ground: Ground,
+}
+
+impl std::ops::Deref for Site {
+    type Target = Ground;
+
+    fn deref(&self) -> &Ground {
+        &self.ground
+    }
 }
 
 /// Runs a test on the site that the tests of this binary share.
@@ -35,29 +42,10 @@ fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> 
 }
 
 async fn start() -> Result<Site> {
-    let public_port = free_port()?;
-    let urls = format!("https://{{user}}.{{domain}}:{public_port}");
-    let controller = ["--domain", DOMAIN, "--url-template", &urls].map(str::to_owned).into();
-    let stack = Stack::start(&directory(), Settings { controller, ..Settings::default() }).await?;
-    let nodes = SimulatedNodes::start(&stack.cluster, 2, 16).await?;
-    let launch = |name, port| GatewayLaunch { name, port, public_port, flags: simulated() };
-    let first = Gateway::start(&stack, launch("gateway-1", public_port)).await?;
-    let second = Gateway::start(&stack, launch("gateway-2", free_port()?)).await?;
-    Ok(Site { first, second, desktop_port: fake_desktop::start().await?, _nodes: nodes, stack })
-}
-
-/// The pods of simulated nodes have addresses of this machine, which a gateway otherwise sends nothing to.
-fn simulated() -> Vec<String> {
-    ["--pod-cidr", "127.64.0.0/16"].map(str::to_owned).into()
-}
-
-/// A namespace with a running session of alice's.
-async fn running(site: &Site, name: &str) -> Result<Space> {
-    let space = Space::new(&site.stack, name).await?;
-    space.template(json!({ "port": site.desktop_port, "path": "/vnc.html" })).await?;
-    space.session("desktop").await?;
-    space.wait_running("desktop").await?;
-    Ok(space)
+    let ground = Ground::start(&directory()).await?;
+    let first = ground.gateway("gateway-1", ground.public_port, &[]).await?;
+    let second = ground.gateway("gateway-2", free_port()?, &[]).await?;
+    Ok(Site { first, second, ground })
 }
 
 /// Somebody's session `desktop`, of a template.
@@ -70,7 +58,7 @@ fn of(user: &str, template: &str) -> VDISession {
 #[test]
 fn the_owner_gets_in_by_a_link_and_the_desktop_sees_nothing_of_how() -> Result<()> {
     with_site(async |site| {
-        running(site, "owner").await?;
+        site.running("owner").await?;
         let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "owner", "desktop").await?;
         let page = visitor.open(&site.first, &host, "/").await?;
         ensure!(page.status == 200 && page.body.contains(r#"src="/vnc.html""#), "{page:?}");
@@ -91,7 +79,7 @@ fn the_owner_gets_in_by_a_link_and_the_desktop_sees_nothing_of_how() -> Result<(
 #[test]
 fn nobody_else_gets_in() -> Result<()> {
     with_site(async |site| {
-        let space = running(site, "strangers").await?;
+        let space = site.running("strangers").await?;
         let mut bobs = of("bob@example.com", "strangers");
         bobs.metadata.name = Some("bobs".to_owned());
         create(&space.sessions, &bobs).await?;
@@ -104,7 +92,7 @@ fn nobody_else_gets_in() -> Result<()> {
         // Each with the other's cookie, at either host.
         for (visitor, own, other) in [(&alices, &host, &bobs_host), (&bobs, &bobs_host, &host)] {
             let mut thief = visitor.clone();
-            thief.cookies.insert(other.clone(), visitor.cookies[own].clone());
+            thief.steal(visitor, own, other);
             let answer = thief.get(&site.second, other, "/").await?;
             ensure!(answer.status == 401 && !answer.body.contains("a desktop was asked"), "{answer:?}");
         }
@@ -123,7 +111,7 @@ fn nobody_else_gets_in() -> Result<()> {
 #[test]
 fn whom_rbac_lets_connect_gets_a_link_to_the_owners_desktop() -> Result<()> {
     with_site(async |site| {
-        running(site, "support").await?;
+        site.running("support").await?;
         ensure!(site.first.launch(&site.stack, &bob(), "support", "desktop").await?.status == 404);
         let binding =
             ["create", "rolebinding", "bob", "-n", "support", "--clusterrole=vdi-supporter", "--user=bob@example.com"];
@@ -146,7 +134,7 @@ fn whom_rbac_lets_connect_gets_a_link_to_the_owners_desktop() -> Result<()> {
 #[test]
 fn a_link_works_once_at_whichever_replica() -> Result<()> {
     with_site(async |site| {
-        running(site, "once").await?;
+        site.running("once").await?;
         let (host, code) = site.first.launch(&site.stack, &alice(), "once", "desktop").await?.link()?;
         // At the same moment, at both: one of them lets somebody in.
         let mut visitors: Vec<Visitor> = vec![Visitor::default(); 8];
@@ -158,7 +146,7 @@ fn a_link_works_once_at_whichever_replica() -> Result<()> {
         let answers = futures::future::try_join_all(tries).await?;
         let entered = answers.iter().filter(|answer| answer.status == 200).count();
         ensure!(entered == 1, "{entered} got in: {answers:#?}");
-        ensure!(visitors.iter().filter(|visitor| !visitor.cookies.is_empty()).count() == 1);
+        ensure!(visitors.iter().filter(|visitor| visitor.cookies(&host).is_some()).count() == 1);
         let late = Visitor::default().post(&site.second, &host, "/.vdi/enter", &code).await?;
         ensure!(late.status == 401 && late.header("set-cookie").is_empty(), "{late:?}");
         Ok(())
@@ -168,7 +156,7 @@ fn a_link_works_once_at_whichever_replica() -> Result<()> {
 #[test]
 fn a_link_is_asked_for_with_a_token_that_is_for_the_gateway() -> Result<()> {
     with_site(async |site| {
-        running(site, "tokens").await?;
+        site.running("tokens").await?;
         let body = json!({ "namespace": "tokens", "name": "desktop" }).to_string();
         let ask = async |authorization: Option<String>, body: &str| {
             let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
@@ -232,7 +220,7 @@ async fn ended(socket: &mut TokioIo<hyper::upgrade::Upgraded>) -> Result<Duratio
 #[test]
 fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result<()> {
     with_site(async |site| {
-        let space = running(site, "cut").await?;
+        let space = site.running("cut").await?;
         let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "cut", "desktop").await?;
         for change in ["suspend", "delete"] {
             let mut sockets = Vec::new();
@@ -268,7 +256,7 @@ fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result
 #[test]
 fn a_websocket_of_another_sites_page_is_refused() -> Result<()> {
     with_site(async |site| {
-        running(site, "hijack").await?;
+        site.running("hijack").await?;
         let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "hijack", "desktop").await?;
         let foreign =
             [None, Some("https://evil.com".to_owned()), Some(format!("https://bob.{DOMAIN}")), Some("null".to_owned())];
@@ -360,7 +348,7 @@ fn keys_are_the_same_at_both_replicas_and_verify_each_others_tokens() -> Result<
 #[test]
 fn a_new_key_is_known_everywhere_and_what_was_signed_with_the_old_one_stays_good() -> Result<()> {
     with_site(async |site| {
-        running(site, "rotation").await?;
+        site.running("rotation").await?;
         let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "rotation", "desktop").await?;
         let keys = async || {
             let answer = Visitor::default().get(&site.first, DOMAIN, "/.well-known/jwks.json").await?;
@@ -368,10 +356,7 @@ fn a_new_key_is_known_everywhere_and_what_was_signed_with_the_old_one_stays_good
             anyhow::Ok(keys["keys"].as_array().map_or(0, Vec::len))
         };
         let before = keys().await?;
-        let flags = [simulated(), vec!["--key-rotation".to_owned(), "1s".to_owned()]].concat();
-        let port = free_port()?;
-        let hasty = GatewayLaunch { name: "gateway-rotating", port, public_port: port, flags };
-        let _hasty = Gateway::start(&site.stack, hasty).await?;
+        let _hasty = site.gateway("gateway-rotating", free_port()?, &["--key-rotation", "1s"]).await?;
         let deadline = Instant::now() + Duration::from_secs(30);
         while keys().await? == before {
             ensure!(Instant::now() < deadline, "there is no new key");
@@ -397,9 +382,7 @@ fn a_gateway_that_starts_tidies_up_after_those_that_were_stopped() -> Result<()>
         let leases = Api::<Lease>::namespaced(site.stack.cluster.admin(), "vdiwarden-system");
         create(&leases, &lease("over", "2026-01-01T12:00:00.000000Z")?).await?;
         create(&leases, &lease("fresh", "2126-01-01T12:00:00.000000Z")?).await?;
-        let port = free_port()?;
-        let launch = GatewayLaunch { name: "gateway-tidy", port, public_port: port, flags: simulated() };
-        let _gateway = Gateway::start(&site.stack, launch).await?;
+        let _gateway = site.gateway("gateway-tidy", free_port()?, &[]).await?;
         wait_gone(&leases, "over").await?;
         ensure!(leases.get_opt("fresh").await?.is_some());
         Ok(())
@@ -409,11 +392,11 @@ fn a_gateway_that_starts_tidies_up_after_those_that_were_stopped() -> Result<()>
 #[test]
 fn a_host_that_is_not_ours_is_answered_by_nobody() -> Result<()> {
     with_site(async |site| {
-        let space = running(site, "hosts").await?;
+        let space = site.running("hosts").await?;
         let (visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "hosts", "desktop").await?;
         let pod = space.pods.get("vdi-desktop").await?.status.and_then(|status| status.pod_ip).context("no address")?;
         for name in ["evil.com".to_owned(), format!("a.{host}"), format!("{host}."), pod] {
-            let (authority, cookie) = (site.first.authority(&name), &visitor.cookies[&host]);
+            let (authority, cookie) = (site.first.authority(&name), visitor.cookies(&host).unwrap_or_default());
             let request =
                 format!("GET / HTTP/1.1\r\nHost: {authority}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
             let answer = raw(site.first.connect(&host).await?, &request).await?;
@@ -438,9 +421,13 @@ async fn raw(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &st
 #[test]
 fn a_request_that_could_be_read_in_two_ways_reaches_no_desktop() -> Result<()> {
     with_site(async |site| {
-        running(site, "smuggling").await?;
+        site.running("smuggling").await?;
         let (visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "smuggling", "desktop").await?;
-        let head = format!("Host: {}\r\nCookie: {}\r\n", site.first.authority(&host), visitor.cookies[&host]);
+        let head = format!(
+            "Host: {}\r\nCookie: {}\r\n",
+            site.first.authority(&host),
+            visitor.cookies(&host).unwrap_or_default()
+        );
         for (what, request) in [
             ("two lengths", format!("POST / HTTP/1.1\r\n{head}Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde")),
             ("a folded header", format!("POST / HTTP/1.1\r\n{head}Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n")),
@@ -519,9 +506,8 @@ fn the_controllers_token_opens_what_is_known_about_activity_and_nothing_else_doe
     with_site(async |site| {
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), "secret\n")?;
-        let flags = [simulated(), vec!["--activity-token-file".to_owned(), file.path().display().to_string()]].concat();
-        let launch = GatewayLaunch { name: "gateway-activity", port: free_port()?, public_port: 8443, flags };
-        let mut gateway = Gateway::start(&site.stack, launch).await?;
+        let flags = ["--activity-token-file", &file.path().display().to_string()];
+        let mut gateway = site.gateway("gateway-activity", free_port()?, &flags).await?;
         let address = gateway.replica.address().await?;
         let (status, _) = vdi_tests::http::get(address, "/activity").await?;
         ensure!(status == 401);

@@ -13,8 +13,10 @@ use super::{
     enter, events,
     pages::{self, Frame, Link, Message, Waiting, page, text},
     refusal::Refusal,
+    sign_in::{open_address, redirect},
 };
 use crate::{
+    decide::Why,
     directory::Changes,
     origin::{asks_to_upgrade, is_navigation},
     proxy::{Client, ProxyError, Visit},
@@ -39,7 +41,16 @@ pub async fn answer(
         return own(gateway, host, &name, request).await;
     }
     let (head, body) = request.into_parts();
-    let decided = gateway.decide(host, &head)?;
+    let decided = match gateway.decide(host, &head) {
+        // Somebody who opens the address is signed in first, where that can be done here, and comes back.
+        Err(Refusal::Why(Why::NoToken | Why::NoSession | Why::Token(_)))
+            if gateway.provider.is_some() && head.method == Method::GET && is_navigation(&head.headers) =>
+        {
+            let portal = gateway.public.origin_of(gateway.public.domain());
+            return Ok(redirect(&format!("{portal}{}", open_address(host))));
+        }
+        decided => decided?,
+    };
     let request = Request::from_parts(head, body);
     Ok(match decided {
         Decided::Pass { desktop, claims, changes } => {

@@ -6,11 +6,13 @@ mod check;
 mod desktop;
 mod enter;
 mod events;
+mod launch;
 pub mod listen;
 pub mod operations;
 mod pages;
 mod portal;
 mod refusal;
+mod sign_in;
 
 use std::{
     net::IpAddr,
@@ -35,6 +37,7 @@ use crate::{
     keys::Keys,
     launch::{Doorman, Once},
     metrics::Metrics,
+    oidc::Provider,
     origin::is_from_elsewhere,
     proxy::Proxy,
     session::Desktop,
@@ -52,6 +55,8 @@ pub struct Gateway {
     pub keys: Keys,
     pub activity: Arc<Activity>,
     pub proxy: Proxy,
+    /// Where people sign in; without, there are links alone.
+    pub provider: Option<Provider>,
     pub doorman: Doorman,
     pub once: Once,
     pub visitors: Visitors,
@@ -82,7 +87,7 @@ impl Gateway {
         answer
     }
 
-    async fn route(&self, address: IpAddr, request: Request<Body>) -> Response {
+    async fn route(self: &Arc<Self>, address: IpAddr, request: Request<Body>) -> Response {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "this method is not for you");
         }
@@ -91,7 +96,7 @@ impl Gateway {
         };
         let asking = Asking { address, authority: &authority };
         let answered = match self.public.site(&authority) {
-            Some(Site::Portal) => portal::answer(self, request).await,
+            Some(Site::Portal) => portal::answer(self.clone(), request).await,
             Some(Site::Desktop(host)) => desktop::answer(self, &host, asking, request).await,
             None => Err(Refusal::said(StatusCode::MISDIRECTED_REQUEST, "there is no such host here")),
         };

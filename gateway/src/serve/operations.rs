@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
-use super::{Gateway, check, portal::bearer};
+use super::{Gateway, check, launch::bearer};
 use crate::metrics::Metrics;
 
 #[derive(Clone)]

@@ -51,6 +51,45 @@ pub struct Frame<'a> {
 #[template(path = "enter.html")]
 pub struct Enter;
 
+/// The desktops of who has signed in.
+#[derive(Template)]
+#[template(path = "portal.html")]
+pub struct Portal<'a> {
+    pub email: &'a str,
+    /// [`Sessions`], as HTML.
+    pub list: String,
+}
+
+#[derive(Template)]
+#[template(path = "sessions.html")]
+pub struct Sessions<'a> {
+    pub rows: Vec<Row<'a>>,
+}
+
+pub struct Row<'a> {
+    session: &'a Session,
+    view: View,
+    left: String,
+}
+
+impl<'a> Row<'a> {
+    pub fn of(session: &'a Session, view: View) -> Self {
+        let left = view.ends_in.map(|seconds| match seconds / 60 {
+            minutes @ ..60 => format!("{} min", minutes.max(0)),
+            minutes => format!("{} h {} min", minutes / 60, minutes % 60),
+        });
+        Self { session, view, left: left.unwrap_or_default() }
+    }
+}
+
+/// A piece of a page.
+pub fn html(template: &impl Template) -> String {
+    template.render().unwrap_or_else(|error| {
+        tracing::error!(%error, "a part of a page can't be made");
+        String::new()
+    })
+}
+
 /// A page, which no other site may frame, and nobody keeps.
 pub fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
@@ -100,6 +139,7 @@ pub fn asset(name: &str) -> Option<Response> {
         "icon.svg" => ("image/svg+xml", include_str!("../../assets/icon.svg")),
         "enter.js" => (SCRIPT, include_str!("../../assets/enter.js")),
         "frame.js" => (SCRIPT, include_str!("../../assets/frame.js")),
+        "portal.js" => (SCRIPT, include_str!("../../assets/portal.js")),
         "waiting.js" => (SCRIPT, include_str!("../../assets/waiting.js")),
         _ => return None,
     };
@@ -122,7 +162,9 @@ mod tests {
         let frame = Frame { session: &session, path: "/\"><script>" }.render().unwrap();
         let view = View::of(&session, std::time::Duration::ZERO, noon());
         let waiting = Waiting { session: &session, view }.render().unwrap();
-        for html in [frame, waiting] {
+        let view = View::of(&session, std::time::Duration::ZERO, noon());
+        let list = html(&Sessions { rows: vec![Row::of(&session, view)] });
+        for html in [frame, waiting, list] {
             assert!(!html.contains("<script>"), "{html}");
         }
     }
@@ -136,10 +178,12 @@ mod tests {
             Frame { session: &session, path: "/" }.render(),
             Waiting { session: &session, view }.render(),
             Message { title: "", text: "", link: None }.render(),
+            Portal { email: "", list: String::new() }.render(),
         ];
         for html in pages.map(Result::unwrap) {
-            for part in html.split("\"/.vdi/").skip(1) {
-                let name = part.split('"').next().unwrap();
+            let names = ["src=\"/.vdi/", "<link rel=\"stylesheet\" href=\"/.vdi/", "<link rel=\"icon\" href=\"/.vdi/"];
+            let parts = names.iter().flat_map(|name| html.split(*name).skip(1));
+            for name in parts.filter_map(|part| part.split('"').next()) {
                 assert!(asset(name).is_some(), "{name}");
             }
         }

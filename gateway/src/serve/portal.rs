@@ -1,37 +1,74 @@
-//! The gateway's own site: where links are made, and keys are published.
+//! The gateway's own site: signing in, and the desktops of who has signed in.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{body::Body, response::Response};
-use http::{HeaderMap, Method, Request, StatusCode, header::AUTHORIZATION};
-use http_body_util::{BodyExt, Limited};
-use serde::Deserialize;
-use serde_json::json;
+use axum::{
+    body::Body,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, Sse},
+    },
+};
+use futures::{Stream, stream};
+use http::{Method, Request, StatusCode, request::Parts};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use vdi_api::Email;
 
 use super::{
     Gateway,
-    access::About,
     desktop::not_found,
-    pages::{self, Message, json, page},
+    launch,
+    pages::{self, Link, Message, Portal, Row, Sessions, json, page},
     refusal::Refusal,
+    sign_in,
 };
 use crate::{
-    launch::{Denied, Person},
-    session::Session,
-    token::{Grant, Purpose},
+    cookie,
+    token::{Claims, Expected, Purpose, verify},
 };
 
-pub async fn answer(gateway: &Gateway, request: Request<Body>) -> Result<Response, Refusal> {
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, "/") => Ok(page(StatusCode::OK, &WELCOME)),
+pub async fn answer(gateway: Arc<Gateway>, request: Request<Body>) -> Result<Response, Refusal> {
+    let (head, body) = request.into_parts();
+    match (&head.method, head.uri.path()) {
+        (&Method::GET, "/") => home(&gateway, &head),
+        (&Method::GET, "/.vdi/sessions") => follow(gateway, &head),
+        (&Method::GET, "/.vdi/sign-in") => sign_in::begin(&gateway, "").await,
+        (&Method::GET, "/.vdi/callback") => sign_in::end(&gateway, &head).await,
+        (&Method::GET, "/.vdi/open") => sign_in::open(&gateway, &head).await,
+        (&Method::POST, "/.vdi/sign-out") => sign_in::sign_out(&gateway, &head),
+        (&Method::POST, "/launch") => launch::launch(&gateway, &head, body).await,
         (&Method::GET, "/.well-known/jwks.json") => {
             let keys = gateway.keys.ring().ok_or(Refusal::OutOfTouch)?;
             Ok(json(StatusCode::OK, &keys.public()))
         }
-        (&Method::POST, "/launch") => launch(gateway, request).await,
         (&Method::GET, path) => path.strip_prefix("/.vdi/").and_then(pages::asset).ok_or_else(not_found),
         _ => Err(not_found()),
     }
+}
+
+/// What a token at the portal is for, where one at a desktop names a session.
+pub const AUDIENCE: &str = "portal";
+
+impl Gateway {
+    /// Who has signed in, if anybody has.
+    pub(super) fn signed_in(&self, head: &Parts) -> Result<Option<Claims>, Refusal> {
+        let keys = self.ring()?;
+        let cookies = head.headers.get_all(http::header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let Some(token) = cookie::value(cookies, cookie::LOGIN) else { return Ok(None) };
+        let (issuer, host) = (self.issuer(), self.public.domain());
+        let expected = Expected { purpose: Purpose::Login, issuer: &issuer, session_uid: Some(AUDIENCE), host };
+        Ok(verify(token, &keys, &expected, Timestamp::now()).ok())
+    }
+}
+
+fn home(gateway: &Gateway, head: &Parts) -> Result<Response, Refusal> {
+    if gateway.provider.is_none() {
+        return Ok(page(StatusCode::OK, &WELCOME));
+    }
+    let Some(claims) = gateway.signed_in(head)? else { return Ok(page(StatusCode::OK, &SIGN_IN)) };
+    let Ok(email) = claims.email.parse::<Email>() else { return Ok(page(StatusCode::OK, &SIGN_IN)) };
+    Ok(page(StatusCode::OK, &Portal { email: email.as_str(), list: list(gateway, &email) }))
 }
 
 const WELCOME: Message = Message {
@@ -41,74 +78,65 @@ const WELCOME: Message = Message {
     link: None,
 };
 
-/// Which session is to be opened.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Launch {
-    namespace: String,
-    name: String,
+const SIGN_IN: Message = Message {
+    title: "GPU desktops",
+    text: "Your desktops open for you alone.",
+    link: Some(Link { href: "/.vdi/sign-in", label: "Sign in" }),
+};
+
+/// The list of somebody's sessions, as HTML.
+fn list(gateway: &Gateway, email: &Email) -> String {
+    let sessions = gateway.directory.of(email);
+    let rows = sessions.iter().map(|session| Row::of(session, gateway.view(session))).collect();
+    pages::html(&Sessions { rows })
 }
 
-/// More than any name and namespace.
-const LONGEST: usize = 2048;
+/// So often the list is told in any case: what time is left.
+const EVERY: Duration = Duration::from_secs(30);
+/// Changes come in bursts, and a list is made of all of one.
+const BURST: Duration = Duration::from_millis(200);
 
-/// Makes a link that signs in whoever follows it first, for who shows a Kubernetes token and may open the session.
-async fn launch(gateway: &Gateway, request: Request<Body>) -> Result<Response, Refusal> {
-    let (head, body) = request.into_parts();
-    let keys = gateway.ring()?;
-    // A browser never sends this header by itself, so another site's page can't make it ask.
-    let token = bearer(&head.headers)
-        .ok_or_else(|| Refusal::said(StatusCode::UNAUTHORIZED, "show a Kubernetes token: Authorization: Bearer ..."))?;
-    let body = Limited::new(body, LONGEST).collect().await.map(|body| body.to_bytes());
-    let launch: Option<Launch> = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
-    let launch = launch.ok_or_else(|| {
-        let line = r#"say which session: {"namespace": "desktops", "name": "alice-desktop"}"#;
-        Refusal::said(StatusCode::BAD_REQUEST, line)
-    })?;
-    let (person, session) = admit(gateway, token, &launch).await?;
-    let issuer = gateway.issuer();
-    let grant = Grant {
-        purpose: Purpose::Launch,
-        issuer: &issuer,
-        session_uid: &session.uid,
-        subject: &person.name,
-        email: &session.owner,
-        host: &session.host,
-        session_ends: None,
-    };
-    let code = gateway.sign(&grant, &keys)?;
-    let url = format!("{}/.vdi/enter#{code}", gateway.public.origin_of(&session.host));
-    let about = About {
-        session: Some(format!("{}/{}", session.namespace, session.name)),
-        user: Some(person.name.clone()),
-        refused: None,
-    };
-    Ok(about.put(json(StatusCode::OK, &json!({ "url": url, "expiresIn": Purpose::Launch.longest().as_secs() }))))
+/// The list, each time that it changes, until the sign-in is over.
+fn follow(gateway: Arc<Gateway>, head: &Parts) -> Result<Response, Refusal> {
+    let claims = gateway.signed_in(head)?.ok_or_else(|| Refusal::said(StatusCode::UNAUTHORIZED, "sign in first"))?;
+    let email = claims.email.parse().map_err(|_| Refusal::said(StatusCode::UNAUTHORIZED, "sign in first"))?;
+    let (changes, stopping) = (gateway.directory.changes(), gateway.stopping.clone());
+    let follower = Follower { gateway, email, until: claims.exp, changes, stopping, last: String::new() };
+    Ok(Sse::new(follower.events()).into_response())
 }
 
-async fn admit(gateway: &Gateway, token: &str, launch: &Launch) -> Result<(Person, Arc<Session>), Denied> {
-    let person = gateway.doorman.person(token).await?;
-    let session = gateway.directory.named(&launch.namespace, &launch.name).ok_or(Denied::Session)?;
-    gateway.doorman.admit(&person, &session).await?;
-    Ok((person, session))
+struct Follower {
+    gateway: Arc<Gateway>,
+    email: Email,
+    until: i64,
+    changes: watch::Receiver<()>,
+    stopping: watch::Receiver<bool>,
+    last: String,
 }
 
-impl From<Denied> for Refusal {
-    fn from(denied: Denied) -> Self {
-        let status = match denied {
-            Denied::Token(_) => StatusCode::UNAUTHORIZED,
-            Denied::Session => StatusCode::NOT_FOUND,
-            Denied::Api(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Self::said(status, denied.to_string())
+impl Follower {
+    fn events(self) -> impl Stream<Item = Result<Event, Infallible>> {
+        stream::unfold(self, |mut follower| async move { Some((Ok(follower.next().await?), follower)) })
     }
-}
 
-/// The token of a [bearer authorization].
-///
-/// [bearer authorization]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
-pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            self.changes.mark_unchanged();
+            let list = list(&self.gateway, &self.email);
+            if list != self.last {
+                self.last.clone_from(&list);
+                return Some(Event::default().event("sessions").data(list));
+            }
+            tokio::select! {
+                changed = self.changes.changed() => changed.ok()?,
+                () = tokio::time::sleep(EVERY) => {}
+                // The browser asks again by itself, and reaches another replica.
+                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+            }
+            if Timestamp::now().as_second() >= self.until {
+                return None;
+            }
+            tokio::time::sleep(BURST).await;
+        }
+    }
 }

@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use super::{
     access::About,
-    pages::{Message, page, text},
+    pages::{Link, Message, page, text},
 };
 use crate::{decide::Why, token::SignError};
 
@@ -18,6 +18,8 @@ pub enum Refusal {
     /// What is known is too old to tell who may.
     OutOfTouch,
     Sign(SignError),
+    /// Somebody could not be signed in, for reasons that are in the log.
+    SignInFailed,
     /// What is said, as it is.
     Said(StatusCode, String),
 }
@@ -56,6 +58,7 @@ impl Refusal {
                 tracing::error!(%error, "a token can't be made");
                 text(StatusCode::INTERNAL_SERVER_ERROR, "a token can't be made")
             }
+            Self::SignInFailed => page(StatusCode::BAD_GATEWAY, &SIGN_IN_FAILED),
             Self::Said(status, line) => text(status, &line),
         })
     }
@@ -69,6 +72,12 @@ const SIGN_IN: Message = Message {
 
 const NOT_YOURS: Message =
     Message { title: "This is not your desktop", text: "Only its owner may open it.", link: None };
+
+const SIGN_IN_FAILED: Message = Message {
+    title: "You could not be signed in",
+    text: "The sign-in service did not answer as it should have, or you have not agreed there. The gateway's log says more.",
+    link: Some(Link { href: "/.vdi/sign-in", label: "Try again" }),
+};
 
 const NOT_NOW: Message = Message {
     title: "Not now",

@@ -35,6 +35,8 @@ pub enum Purpose {
     Session,
     /// To be exchanged for one of the above, once.
     Launch,
+    /// To show at the portal who has signed in, for as long as they are not asked again.
+    Login,
 }
 
 impl Purpose {
@@ -43,18 +45,23 @@ impl Purpose {
         match self {
             Self::Session => Duration::from_secs(60 * 60),
             Self::Launch => Duration::from_secs(60),
+            Self::Login => Duration::from_secs(12 * 60 * 60),
         }
     }
+
+    /// How long any token is good at most.
+    pub const LONGEST: Duration = Self::Login.longest();
 
     const fn prefix(self) -> &'static str {
         match self {
             Self::Session => "vdi-session:",
             Self::Launch => "vdi-launch:",
+            Self::Login => "vdi-login:",
         }
     }
 }
 
-/// A purpose and one session, which no other session of that name or host can pass for.
+/// A purpose, and one session where it is about one, which no other session of that name or host can pass for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Audience(String);

@@ -20,7 +20,7 @@ pub use sign::{SignError, sign};
 pub use verify::{Expected, Refused, verify};
 
 /// Base64url without padding, as JOSE has it.
-fn base64url(bytes: &[u8]) -> String {
+pub fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 

@@ -40,7 +40,7 @@ impl Schedule {
         // Made in time for it to be everywhere when the one before it is to sign no more.
         let needs_new = newest.is_none_or(|id| now >= after(id.made(), self.rotation));
         // Its successor signs from its own `spread` on, and the last token before that lives for the longest that one may.
-        let last_token = Purpose::Session.longest() + self.spread + SKEW;
+        let last_token = Purpose::LONGEST + self.spread + SKEW;
         let is_over = |id: &&KeyId| {
             let successor = keys.iter().filter(|other| other > id).min();
             successor.is_some_and(|successor| now >= after(successor.made(), last_token))
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn an_old_key_goes_once_no_token_of_it_can_be_good() {
         let keys = [id(0), id(24 * 3600)];
-        let last_use = 24 * 3600 + 120 + 3600 + 30;
+        let last_use = 24 * 3600 + 120 + 12 * 3600 + 30;
         assert_eq!(SCHEDULE.changes(&keys, at(last_use - 1)).to_remove, []);
         assert_eq!(SCHEDULE.changes(&keys, at(last_use)).to_remove, keys[..1]);
     }

@@ -1,0 +1,15 @@
+//! Signing in at the company's own [OpenID provider], by the code flow with PKCE.
+//!
+//! [OpenID provider]: https://openid.net/specs/openid-connect-core-1_0.html
+
+mod attempt;
+mod http;
+mod provider;
+
+pub use openidconnect::{IssuerUrl, RedirectUrl};
+
+pub use self::{
+    attempt::Attempt,
+    http::{CertificateError, HttpClient},
+    provider::{Account, Client, Provider, SignInError},
+};

@@ -1,0 +1,92 @@
+//! Links that sign somebody in at a desktop, once.
+
+use std::sync::Arc;
+
+use axum::{body::Body, response::Response};
+use http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts};
+use http_body_util::{BodyExt, Limited};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Gateway, access::About, pages::json, refusal::Refusal};
+use crate::{
+    launch::{Denied, Person},
+    session::Session,
+    token::{Grant, KeyRing, Purpose, SignError},
+};
+
+/// Which session is to be opened.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Launch {
+    namespace: String,
+    name: String,
+}
+
+/// More than any name and namespace.
+const LONGEST: usize = 2048;
+
+/// Makes a link that signs in whoever follows it first, for who shows a Kubernetes token and may open the session.
+pub async fn launch(gateway: &Gateway, head: &Parts, body: Body) -> Result<Response, Refusal> {
+    let keys = gateway.ring()?;
+    // A browser never sends this header by itself, so another site's page can't make it ask.
+    let token = bearer(&head.headers)
+        .ok_or_else(|| Refusal::said(StatusCode::UNAUTHORIZED, "show a Kubernetes token: Authorization: Bearer ..."))?;
+    let body = Limited::new(body, LONGEST).collect().await.map(|body| body.to_bytes());
+    let launch: Option<Launch> = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
+    let launch = launch.ok_or_else(|| {
+        let line = r#"say which session: {"namespace": "desktops", "name": "alice-desktop"}"#;
+        Refusal::said(StatusCode::BAD_REQUEST, line)
+    })?;
+    let (person, session) = admit(gateway, token, &launch).await?;
+    let url = link(gateway, &person.name, &session, &keys)?;
+    let about = About {
+        session: Some(format!("{}/{}", session.namespace, session.name)),
+        user: Some(person.name.clone()),
+        refused: None,
+    };
+    Ok(about.put(json(StatusCode::OK, &json!({ "url": url, "expiresIn": Purpose::Launch.longest().as_secs() }))))
+}
+
+/// A link by which `subject` enters the session. The code stands behind its `#`, which browsers send to nobody.
+pub fn link(gateway: &Gateway, subject: &str, session: &Session, keys: &KeyRing) -> Result<String, SignError> {
+    let issuer = gateway.issuer();
+    let grant = Grant {
+        purpose: Purpose::Launch,
+        issuer: &issuer,
+        session_uid: &session.uid,
+        subject,
+        email: &session.owner,
+        host: &session.host,
+        session_ends: None,
+    };
+    let code = gateway.sign(&grant, keys)?;
+    Ok(format!("{}/.vdi/enter#{code}", gateway.public.origin_of(&session.host)))
+}
+
+async fn admit(gateway: &Gateway, token: &str, launch: &Launch) -> Result<(Person, Arc<Session>), Denied> {
+    let person = gateway.doorman.person(token).await?;
+    let session = gateway.directory.named(&launch.namespace, &launch.name).ok_or(Denied::Session)?;
+    gateway.doorman.admit(&person, &session).await?;
+    Ok((person, session))
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        let status = match denied {
+            Denied::Token(_) => StatusCode::UNAUTHORIZED,
+            Denied::Session => StatusCode::NOT_FOUND,
+            Denied::Api(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::said(status, denied.to_string())
+    }
+}
+
+/// The token of a [bearer authorization].
+///
+/// [bearer authorization]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}

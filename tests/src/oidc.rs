@@ -1,0 +1,81 @@
+//! A real OpenID provider on loopback: oidc-provider from npm, which is certified. Its login form lets in whoever says who they
+//! are.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use tokio::time::{Instant, sleep};
+use vdi_cluster::{Launch, Server};
+
+use crate::{
+    gateway::Gateway,
+    http, setup,
+    visitor::{Answer, Visitor},
+};
+
+const CLIENT: &str = "vdi-gateway";
+const SECRET: &str = "a secret of tests";
+
+/// A running provider. Dropping it stops it.
+pub struct OidcProvider {
+    _server: Server,
+    port: u16,
+    secret: PathBuf,
+}
+
+impl OidcProvider {
+    /// Starts one that sends browsers back to a gateway of this public URL. Each that is started has keys of its own, and
+    /// knows nobody yet.
+    pub async fn start(logs: &Path, port: u16, public_url: &str) -> Result<Self> {
+        let folder = setup::oidc_provider().await?;
+        let environment = vec![
+            ("PORT", port.to_string().into()),
+            ("REDIRECT_URI", format!("{public_url}/.vdi/callback").into()),
+            ("CLIENT_ID", CLIENT.into()),
+            ("CLIENT_SECRET", SECRET.into()),
+        ];
+        let arguments = vec![folder.join("server.mjs").into()];
+        let node = setup::node()?;
+        let launch = Launch { arguments, environment, ..Launch::new("oidc-provider", &node) };
+        let mut server = Server::start(logs, launch)?;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while http::get(([127, 0, 0, 1], port).into(), "/.well-known/openid-configuration").await.is_err() {
+            server.check()?;
+            ensure!(Instant::now() < deadline, "the OpenID provider does not answer; see oidc-provider.log");
+            sleep(Duration::from_millis(50)).await;
+        }
+        let secret = logs.join("oidc-provider.secret");
+        std::fs::write(&secret, format!("{SECRET}\n"))?;
+        Ok(Self { _server: server, port, secret })
+    }
+
+    /// The gateway's flags for it.
+    pub fn flags(&self) -> Vec<String> {
+        let issuer = format!("http://127.0.0.1:{}", self.port);
+        let secret = self.secret.display().to_string();
+        let flags = ["--oidc-issuer", &issuer, "--oidc-client-id", CLIENT, "--oidc-client-secret-file", &secret];
+        flags.map(str::to_owned).into()
+    }
+}
+
+/// Opens an address as somebody who is to sign in first, and does that. Returns the address at the end, and what is there.
+pub async fn sign_in(visitor: &mut Visitor, gateway: &Gateway, url: &str, account: &str) -> Result<(url::Url, Answer)> {
+    let (url, page) = visitor.follow(gateway, url).await?;
+    let login = [("prompt", "login"), ("login", account), ("password", "any")];
+    let (url, page) = visitor.submit(gateway, &form(&url, &page)?, &login).await?;
+    // Asked for the first time only.
+    match page.body.contains("value=\"consent\"") {
+        true => visitor.submit(gateway, &form(&url, &page)?, &[("prompt", "consent")]).await,
+        false => Ok((url, page)),
+    }
+}
+
+/// Where the page's form is sent.
+fn form(url: &url::Url, page: &Answer) -> Result<String> {
+    let action = page.body.split("action=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let action = action.with_context(|| format!("no form at {url}: {} {}", page.status, page.body))?;
+    Ok(url.join(action)?.into())
+}

@@ -1,0 +1,56 @@
+//! Everything that gateways stand on in tests: a cluster with a controller, and desktops on simulated nodes.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+use vdi_cluster::SimulatedNodes;
+
+use crate::{
+    fake_desktop,
+    gateway::{DOMAIN, Gateway, GatewayLaunch, free_port},
+    objects::Space,
+    stack::{Settings, Stack},
+};
+
+pub struct Ground {
+    /// Where browsers are sent to.
+    pub public_port: u16,
+    pub desktop_port: u16,
+    _nodes: SimulatedNodes,
+    pub stack: Stack,
+}
+
+impl Ground {
+    /// With its state in `directory`. There are two nodes with 16 GPUs each.
+    pub async fn start(directory: &Path) -> Result<Self> {
+        let public_port = free_port()?;
+        let urls = format!("https://{{user}}.{{domain}}:{public_port}");
+        let controller = ["--domain", DOMAIN, "--url-template", &urls].map(str::to_owned).into();
+        let stack = Stack::start(directory, Settings { controller, ..Settings::default() }).await?;
+        let nodes = SimulatedNodes::start(&stack.cluster, 2, 16).await?;
+        Ok(Self { public_port, desktop_port: fake_desktop::start().await?, _nodes: nodes, stack })
+    }
+
+    /// As browsers have it in the address.
+    pub fn public_url(&self) -> String {
+        format!("https://{DOMAIN}:{}", self.public_port)
+    }
+
+    /// Starts a gateway at a port, with these flags besides. Its log is `<name>.log`.
+    pub async fn gateway(&self, name: &'static str, port: u16, flags: &[&str]) -> Result<Gateway> {
+        // The pods of simulated nodes have addresses of this machine, which a gateway otherwise sends nothing to.
+        let simulated = ["--pod-cidr", "127.64.0.0/16"];
+        let flags = simulated.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
+        Gateway::start(&self.stack, GatewayLaunch { name, port, public_port: self.public_port, flags }).await
+    }
+
+    /// A namespace with a running session of alice's.
+    pub async fn running(&self, name: &str) -> Result<Space> {
+        let space = Space::new(&self.stack, name).await?;
+        space.template(json!({ "port": self.desktop_port, "path": "/vnc.html" })).await?;
+        space.session("desktop").await?;
+        space.wait_running("desktop").await?;
+        Ok(space)
+    }
+}

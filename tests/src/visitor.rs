@@ -1,0 +1,215 @@
+//! Somebody at a browser, who goes to the gateway and to whom it sends them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use axum::body::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::Incoming,
+    client::conn::http1,
+    header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE},
+};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use url::Url;
+use vdi_cluster::User;
+
+use crate::{
+    gateway::{DOMAIN, Gateway},
+    stack::Stack,
+};
+
+/// Keeps cookies by host, and says of which page a request is.
+#[derive(Clone, Debug, Default)]
+pub struct Visitor {
+    cookies: HashMap<String, BTreeMap<String, String>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    async fn of(response: Response<Incoming>) -> Result<Self> {
+        let (head, body) = response.into_parts();
+        let body =
+            tokio::time::timeout(Duration::from_secs(30), body.collect()).await.context("no end of an answer")??;
+        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        Ok(Self { status: head.status, headers: head.headers, body })
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+const NAVIGATION: [(&str, &str); 3] =
+    [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("sec-fetch-site", "none")];
+
+impl Visitor {
+    /// Opens a page at a host, in a tab.
+    pub async fn open(&mut self, gateway: &Gateway, host: &str, path: &str) -> Result<Answer> {
+        let headers = NAVIGATION.map(|(name, value)| (name, value.to_owned()));
+        self.ask(gateway, host, Method::GET, path, &headers, String::new()).await
+    }
+
+    /// What a page at the host asks for.
+    pub async fn get(&mut self, gateway: &Gateway, host: &str, path: &str) -> Result<Answer> {
+        self.ask(gateway, host, Method::GET, path, &[], String::new()).await
+    }
+
+    pub async fn post(&mut self, gateway: &Gateway, host: &str, path: &str, body: &str) -> Result<Answer> {
+        let headers = [("origin", format!("https://{}", gateway.authority(host)))];
+        self.ask(gateway, host, Method::POST, path, &headers, body.to_owned()).await
+    }
+
+    /// Follows a link that was asked for by a user of the cluster: from then on, the visitor is signed in at the host.
+    pub async fn enter(
+        gateway: &Gateway,
+        stack: &Stack,
+        user: &User,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(Self, String)> {
+        let (host, code) = gateway.launch(stack, user, namespace, name).await?.link()?;
+        let mut visitor = Self::default();
+        let answer = visitor.post(gateway, &host, "/.vdi/enter", &code).await?;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.body);
+        Ok((visitor, host))
+    }
+
+    pub async fn ask(
+        &mut self,
+        gateway: &Gateway,
+        host: &str,
+        method: Method,
+        path: &str,
+        headers: &[(&str, String)],
+        body: String,
+    ) -> Result<Answer> {
+        Answer::of(self.send(gateway, host, method, path, headers, body).await?).await
+    }
+
+    /// The answer once it has begun.
+    pub async fn send(
+        &mut self,
+        gateway: &Gateway,
+        host: &str,
+        method: Method,
+        path: &str,
+        headers: &[(&str, String)],
+        body: String,
+    ) -> Result<Response<Incoming>> {
+        let request = Request::builder().method(method).uri(path).header(HOST, gateway.authority(host));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        self.exchange(Some(gateway), host, request.body(Full::new(Bytes::from(body)))?).await
+    }
+
+    /// Opens an address and goes wherever it is sent from there: the page at the end, and its address. What a page's script
+    /// would do isn't done.
+    pub async fn follow(&mut self, gateway: &Gateway, url: &str) -> Result<(Url, Answer)> {
+        self.go(gateway, Method::GET, Url::parse(url)?, String::new()).await
+    }
+
+    /// Sends a form, and goes wherever that leads.
+    pub async fn submit(&mut self, gateway: &Gateway, url: &str, form: &[(&str, &str)]) -> Result<(Url, Answer)> {
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        self.go(gateway, Method::POST, Url::parse(url)?, form).await
+    }
+
+    async fn go(
+        &mut self,
+        gateway: &Gateway,
+        mut method: Method,
+        mut url: Url,
+        mut body: String,
+    ) -> Result<(Url, Answer)> {
+        const MOST: usize = 20;
+        for _ in 0..MOST {
+            let host = url.host_str().context("no host")?.to_owned();
+            let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
+            let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+            let mut request = Request::builder().method(method.clone()).uri(path).header(HOST, authority);
+            for (name, value) in NAVIGATION {
+                request = request.header(name, value);
+            }
+            if method == Method::POST {
+                request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+                request = request.header(ORIGIN, url.origin().ascii_serialization());
+            }
+            let request = request.body(Full::new(Bytes::from(body)))?;
+            let is_ours = host == DOMAIN || host.ends_with(&format!(".{DOMAIN}"));
+            let gateway = is_ours.then_some(gateway);
+            let at = if is_ours { host } else { authority.to_owned() };
+            let answer = Answer::of(self.exchange(gateway, &at, request).await?).await?;
+            let Some(to) = answer.headers.get(LOCATION) else { return Ok((url, answer)) };
+            url = url.join(to.to_str()?)?;
+            (method, body) = (Method::GET, String::new());
+        }
+        bail!("sent from one page to the next, more than {MOST} times")
+    }
+
+    /// One request, to the gateway or, without one, to the address `at`, over plain HTTP.
+    async fn exchange(
+        &mut self,
+        gateway: Option<&Gateway>,
+        at: &str,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>> {
+        if let Some(cookies) = self.cookies(at) {
+            request.headers_mut().insert(COOKIE, cookies.parse()?);
+        }
+        let response = match gateway {
+            Some(gateway) => {
+                let (mut sender, connection) = http1::handshake(TokioIo::new(gateway.connect(at).await?)).await?;
+                tokio::spawn(connection.with_upgrades());
+                sender.send_request(request).await?
+            }
+            None => {
+                let stream = TcpStream::connect(at).await.with_context(|| format!("connecting to {at}"))?;
+                let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(connection);
+                sender.send_request(request).await?
+            }
+        };
+        for cookie in response.headers().get_all(SET_COOKIE) {
+            self.keep(at, cookie.to_str()?);
+        }
+        Ok(response)
+    }
+
+    fn keep(&mut self, host: &str, cookie: &str) {
+        let pair = cookie.split(';').next().and_then(|pair| pair.split_once('='));
+        let Some((name, value)) = pair else { return };
+        let jar = self.cookies.entry(host.to_owned()).or_default();
+        match value.is_empty() || cookie.contains("Max-Age=0") || cookie.contains("expires=Thu, 01 Jan 1970") {
+            true => jar.remove(name),
+            false => jar.insert(name.to_owned(), value.to_owned()),
+        };
+    }
+
+    /// What is sent to a host, as in the header `Cookie`.
+    pub fn cookies(&self, host: &str) -> Option<String> {
+        let jar = self.cookies.get(host).filter(|jar| !jar.is_empty())?;
+        Some(jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; "))
+    }
+
+    /// Throws away the cookies of a host.
+    pub fn forget(&mut self, host: &str) {
+        self.cookies.remove(host);
+    }
+
+    /// Sends what another visitor has at a host of theirs to a host as well, as somebody who has stolen it would.
+    pub fn steal(&mut self, from: &Self, theirs: &str, host: &str) {
+        self.cookies.insert(host.to_owned(), from.cookies.get(theirs).cloned().unwrap_or_default());
+    }
+}

@@ -1,0 +1,205 @@
+//! Signing in at a real OpenID provider, and from there to a desktop.
+
+use anyhow::{Context, Result, ensure};
+use hyper::Method;
+use tokio::sync::Mutex;
+use vdi_tests::{
+    gateway::{DOMAIN, Gateway, free_port},
+    objects::{Space, create, session},
+    oidc::{self, OidcProvider},
+    shared::{Shared, directory},
+    site::Ground,
+    visitor::{Answer, Visitor},
+};
+
+struct Site {
+    gateway: Gateway,
+    provider: Mutex<Option<OidcProvider>>,
+    provider_port: u16,
+    ground: Ground,
+}
+
+/// Runs a test on the site that the tests of this binary share.
+fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> {
+    static SITE: Shared<Site> = Shared::new();
+    SITE.with(start, test)
+}
+
+async fn start() -> Result<Site> {
+    let ground = Ground::start(&directory()).await?;
+    let provider_port = free_port()?;
+    let provider = OidcProvider::start(&ground.stack.cluster.logs(), provider_port, &ground.public_url()).await?;
+    let flags = provider.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let gateway = ground.gateway("gateway", ground.public_port, &flags).await?;
+    Ok(Site { gateway, provider: Mutex::new(Some(provider)), provider_port, ground })
+}
+
+impl Site {
+    /// A running session of somebody's, and its host.
+    async fn desktop_of(&self, user: &str) -> Result<String> {
+        let name = user.split('@').next().unwrap_or_default();
+        let space = Space::new(&self.ground.stack, name).await?;
+        space.template(serde_json::json!({ "port": self.ground.desktop_port })).await?;
+        let mut session = session("desktop", name);
+        session.spec.user = user.to_owned();
+        create(&space.sessions, &session).await?;
+        let status = space.wait_running("desktop").await?;
+        let url: url::Url = status.url.context("no url")?.parse()?;
+        Ok(url.host_str().context("no host")?.to_owned())
+    }
+
+    fn url(&self, host: &str) -> String {
+        format!("https://{}/", self.gateway.authority(host))
+    }
+
+    /// Opens an address, and signs in on the way.
+    async fn sign_in(&self, visitor: &mut Visitor, host: &str, account: &str) -> Result<(url::Url, Answer)> {
+        let _there = self.provider.lock().await;
+        oidc::sign_in(visitor, &self.gateway, &self.url(host), account).await
+    }
+}
+
+/// Does what the script of the page that a link leads to does.
+async fn enter(site: &Site, visitor: &mut Visitor, url: &url::Url) -> Result<Answer> {
+    ensure!(url.path() == "/.vdi/enter", "{url}");
+    let (host, code) = (url.host_str().context("no host")?, url.fragment().context("no code")?);
+    visitor.post(&site.gateway, host, "/.vdi/enter", code).await
+}
+
+#[test]
+fn who_opens_their_desktop_is_signed_in_on_the_way_and_only_once() -> Result<()> {
+    with_site(async |site| {
+        let host = site.desktop_of("dora@example.com").await?;
+        let mut visitor = Visitor::default();
+        let (url, _) = site.sign_in(&mut visitor, &host, "dora@example.com").await?;
+        ensure!(enter(site, &mut visitor, &url).await?.status == 200);
+        ensure!(visitor.get(&site.gateway, &host, "/").await?.body.starts_with("a desktop was asked"));
+
+        // At another time: her token for the desktop is gone, and she is still signed in.
+        let signed_in_at_the_portal = visitor.cookies(DOMAIN).context("no cookie at the portal")?;
+        ensure!(signed_in_at_the_portal.starts_with("__Host-vdi-login="), "{signed_in_at_the_portal}");
+        visitor.forget(&host);
+        let (url, _) = visitor.follow(&site.gateway, &site.url(&host)).await?;
+        ensure!(enter(site, &mut visitor, &url).await?.status == 200, "she was asked again: {url}");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_portal_lists_the_desktops_of_who_has_signed_in_and_no_others() -> Result<()> {
+    with_site(async |site| {
+        let (host, others) = (site.desktop_of("emil@example.com").await?, site.desktop_of("frida@example.com").await?);
+        let mut visitor = Visitor::default();
+        let before = visitor.open(&site.gateway, DOMAIN, "/").await?;
+        ensure!(before.status == 200 && before.body.contains("Sign in") && !before.body.contains("emil"), "{before:?}");
+        ensure!(visitor.get(&site.gateway, DOMAIN, "/.vdi/sessions").await?.status == 401);
+
+        let portal = format!("https://{}/.vdi/sign-in", site.gateway.authority(DOMAIN));
+        let _there = site.provider.lock().await;
+        let (url, page) = oidc::sign_in(&mut visitor, &site.gateway, &portal, "emil@example.com").await?;
+        ensure!(url.path() == "/" && page.body.contains("Signed in as emil@example.com"), "{url}: {page:?}");
+        ensure!(page.body.contains(&format!("/.vdi/open?host={host}")) && !page.body.contains(&others), "{page:?}");
+
+        // His sign-in opens his desktop, and not hers.
+        let (url, _) = visitor.follow(&site.gateway, &site.url(&host)).await?;
+        ensure!(enter(site, &mut visitor, &url).await?.status == 200);
+        let (url, page) = visitor.follow(&site.gateway, &site.url(&others)).await?;
+        ensure!(page.status == 403 && page.body.contains("This is not your desktop"), "{url}: {page:?}");
+
+        let out = visitor.post(&site.gateway, DOMAIN, "/.vdi/sign-out", "").await?;
+        ensure!(out.status == 303, "{out:?}");
+        ensure!(visitor.open(&site.gateway, DOMAIN, "/").await?.body.contains("Sign in"));
+        Ok(())
+    })
+}
+
+#[test]
+fn an_address_that_the_provider_has_not_verified_opens_nothing() -> Result<()> {
+    with_site(async |site| {
+        let host = site.desktop_of("gina@example.com").await?;
+        let mut visitor = Visitor::default();
+        let (url, page) = site.sign_in(&mut visitor, &host, "unverified+gina@example.com").await?;
+        ensure!(page.status == 403 && page.body.contains("Your address is not verified"), "{url}: {page:?}");
+        ensure!(visitor.get(&site.gateway, &host, "/").await?.status == 401);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_sign_in_that_somebody_else_began_signs_nobody_in() -> Result<()> {
+    with_site(async |site| {
+        let host = site.desktop_of("hugo@example.com").await?;
+        let _there = site.provider.lock().await;
+        // The attacker signs in as himself, up to the moment at which he would be sent back with a code.
+        let mut attacker = Visitor::default();
+        let begun = attacker.open(&site.gateway, DOMAIN, "/.vdi/sign-in").await?;
+        ensure!(begun.status == 303 && begun.header("location").contains("code_challenge_method=S256"), "{begun:?}");
+        let state = begun.header("location").split("state=").nth(1).and_then(|rest| rest.split('&').next());
+        let callback = format!("/.vdi/callback?code=anything&state={}", state.context("no state")?);
+
+        // Sent to somebody who has begun nothing, and to one who has begun something else.
+        let mut victims = [Visitor::default(), Visitor::default()];
+        victims[1].open(&site.gateway, DOMAIN, "/.vdi/sign-in").await?;
+        for victim in &mut victims {
+            let answer = victim.open(&site.gateway, DOMAIN, &callback).await?;
+            ensure!(answer.status == 400 && answer.body.contains("This sign-in did not begin here"), "{answer:?}");
+            ensure!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
+        }
+        // The one who began it, with a code that is none.
+        let answer = attacker.open(&site.gateway, DOMAIN, &callback).await?;
+        ensure!(answer.status == 502, "{answer:?}");
+        ensure!(attacker.get(&site.gateway, &host, "/").await?.status == 401);
+        Ok(())
+    })
+}
+
+#[test]
+fn nobody_is_sent_anywhere_but_to_a_desktop_after_signing_in() -> Result<()> {
+    with_site(async |site| {
+        for host in [
+            "evil.com",
+            "//evil.com",
+            "alice.vdi.localhost.evil.com",
+            "evil.com%23.vdi.localhost",
+            "",
+            "a.b.vdi.localhost",
+        ] {
+            let answer = Visitor::default().open(&site.gateway, DOMAIN, &format!("/.vdi/open?host={host}")).await?;
+            ensure!(answer.status == 404 && !answer.headers.contains_key("location"), "{host}: {answer:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn another_sites_page_signs_nobody_out() -> Result<()> {
+    with_site(async |site| {
+        let headers = [("origin", "https://evil.com".to_owned())];
+        let mut visitor = Visitor::default();
+        let answer =
+            visitor.ask(&site.gateway, DOMAIN, Method::POST, "/.vdi/sign-out", &headers, String::new()).await?;
+        ensure!(answer.status == 403, "{answer:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn who_signs_in_after_the_provider_has_new_keys_gets_in() -> Result<()> {
+    with_site(async |site| {
+        let host = site.desktop_of("ines@example.com").await?;
+        let (url, _) = site.sign_in(&mut Visitor::default(), &host, "ines@example.com").await?;
+        ensure!(url.path() == "/.vdi/enter", "{url}");
+        {
+            let mut provider = site.provider.lock().await;
+            drop(provider.take());
+            let logs = site.ground.stack.cluster.logs();
+            *provider = Some(OidcProvider::start(&logs, site.provider_port, &site.ground.public_url()).await?);
+        }
+        let mut visitor = Visitor::default();
+        let (url, page) = site.sign_in(&mut visitor, &host, "ines@example.com").await?;
+        ensure!(url.path() == "/.vdi/enter", "{url}: {page:?}");
+        ensure!(enter(site, &mut visitor, &url).await?.status == 200);
+        Ok(())
+    })
+}
