@@ -78,6 +78,21 @@ impl Browser {
         Ok(())
     }
 
+    /// Writes into the page's input of this name.
+    pub async fn fill(&self, name: &str, value: &str) -> Result<()> {
+        let selector = format!("input[name={name}]");
+        let wait = self.client.wait().at_most(Duration::from_secs(60));
+        let input =
+            wait.for_element(Locator::Css(&selector)).await.with_context(|| format!("there is no input {name}"))?;
+        input.send_keys(value).await.with_context(|| format!("filling in {name}"))
+    }
+
+    /// Presses the button of the page's form.
+    pub async fn submit(&self) -> Result<()> {
+        let button = self.client.find(Locator::Css("form button[type=submit]")).await.context("there is no button")?;
+        button.click().await.context("pressing the button")
+    }
+
     /// Presses the keys of a text, one after the other, in whatever has the focus.
     pub async fn type_text(&self, text: &str) -> Result<()> {
         let keys = text.chars().flat_map(|value| [KeyAction::Down { value }, KeyAction::Up { value }]);

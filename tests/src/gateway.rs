@@ -66,6 +66,11 @@ impl Gateway {
         Ok(Self { replica, address, public_port })
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// With its port, as browsers have it in the address.
     pub fn authority(&self, host: &str) -> String {
         format!("{host}:{}", self.public_port)

@@ -14,6 +14,7 @@ use vdi_api::VDISession;
 use vdi_cluster::{RealNode, RealNodeOptions, SimulatedNodes, User};
 use vdi_tests::{
     gateway::{DOMAIN, Gateway, GatewayLaunch, free_port},
+    oidc::OidcProvider,
     setup,
     stack::{DESKTOPS, Settings, Stack, alice},
     step, target, workspace,
@@ -27,6 +28,10 @@ pub struct Options {
     #[arg(long)]
     check: bool,
 
+    /// Sign in through the login form of a real OpenID provider. --check does that too
+    #[arg(long)]
+    oidc: bool,
+
     /// Simulate the nodes: needs neither root nor a browser, and there is no desktop to see
     #[arg(long)]
     simulated: bool,
@@ -37,9 +42,16 @@ const SESSION: &str = "alice-desktop";
 /// What is up while the demo is. Dropping it takes everything down.
 struct Demo {
     // The gateway goes first, then the nodes: their pods are processes on this machine.
-    gateway: Gateway,
+    gateway: Option<Gateway>,
+    provider: Option<OidcProvider>,
     _nodes: Box<dyn Send>,
     stack: Stack,
+}
+
+impl Demo {
+    fn gateway(&self) -> Result<&Gateway> {
+        self.gateway.as_ref().context("the gateway is stopped")
+    }
 }
 
 pub async fn run(options: &Options) -> Result<()> {
@@ -49,12 +61,12 @@ pub async fn run(options: &Options) -> Result<()> {
     let directory = target().join("clusters/demo");
     let where_to_look = || format!("the demo failed; logs are in {}", directory.join("logs").display());
     let mut stop = Stop::new()?;
-    let demo = tokio::select! {
+    let mut demo = tokio::select! {
         demo = start(options, &directory) => demo.with_context(where_to_look)?,
         () = stop.asked() => bail!("interrupted; everything that was started is gone again"),
     };
     let result = tokio::select! {
-        result = show(options, &demo) => result.with_context(where_to_look),
+        result = show(options, &mut demo) => result.with_context(where_to_look),
         () = stop.asked() => Ok(()),
     };
     eprintln!("\nTaking everything down ...");
@@ -74,10 +86,22 @@ async fn start(options: &Options, directory: &Path) -> Result<Demo> {
     let controller = ["--domain", DOMAIN, "--url-template", &urls].map(String::from).into();
     let stack = Stack::start(directory, Settings { controller, ..Settings::default() }).await?;
     let nodes = start_nodes(options, &stack, images).await?;
-    let launch = GatewayLaunch { name: "vdi-gateway", port, public_port: port, flags: Vec::new() };
-    let gateway = step("Starting the gateway", Gateway::start(&stack, launch)).await?;
+    let provider = if options.oidc { Some(start_provider(&stack, port).await?) } else { None };
+    let gateway = start_gateway(&stack, port, provider.as_ref()).await?;
     stack.kubectl_ok(&User::admin(), apply("ubuntu-desktop")).await?;
-    Ok(Demo { gateway, _nodes: nodes, stack })
+    Ok(Demo { gateway: Some(gateway), provider, _nodes: nodes, stack })
+}
+
+async fn start_gateway(stack: &Stack, port: u16, provider: Option<&OidcProvider>) -> Result<Gateway> {
+    let flags = provider.map(OidcProvider::flags).unwrap_or_default();
+    let launch = GatewayLaunch { name: "vdi-gateway", port, public_port: port, flags };
+    step("Starting the gateway", Gateway::start(stack, launch)).await
+}
+
+async fn start_provider(stack: &Stack, gateway_port: u16) -> Result<OidcProvider> {
+    let public_url = format!("https://{DOMAIN}:{gateway_port}");
+    let logs = stack.cluster.logs();
+    step("Starting an OpenID provider", OidcProvider::start(&logs, free_port()?, &public_url)).await
 }
 
 /// The usual one, so that addresses are the same each time, unless something has it.
@@ -101,13 +125,12 @@ fn apply(sample: &str) -> [String; 3] {
     ["apply".to_owned(), "-f".to_owned(), path.display().to_string()]
 }
 
-async fn show(options: &Options, demo: &Demo) -> Result<()> {
-    let Demo { stack, .. } = demo;
-    println!("\n$ kubectl apply -f deploy/samples/alice-desktop.yaml    # as {}", alice().name);
-    print!("{}", stack.kubectl_ok(&alice(), apply(SESSION)).await?);
+async fn show(options: &Options, demo: &mut Demo) -> Result<()> {
+    apply_session(&demo.stack).await?;
     if options.check && !options.simulated {
         return check::run(demo).await;
     }
+    let stack = &demo.stack;
     let sessions: Api<VDISession> = Api::namespaced(stack.cluster.client(&alice()).await?, DESKTOPS);
     step("Following the session to Running", follow(&sessions, SESSION)).await?;
     println!("\n$ kubectl get vdi -n {DESKTOPS}");
@@ -124,7 +147,20 @@ async fn show(options: &Options, demo: &Demo) -> Result<()> {
     }
     println!("  {} get vdi -n {DESKTOPS}", stack.cluster.kubectl_path().display());
     println!("\nCtrl-C takes everything down again.");
+    println!("\nYour browser will ask about the certificate, as it doesn't know this cluster's authority.");
+    if demo.provider.is_some() {
+        println!("\nAlice's desktop. Sign in as {}, with any password:\n", alice().name);
+        println!("  https://{}/\n", demo.gateway()?.authority(&format!("alice.{DOMAIN}")));
+        println!("All of her desktops:\n\n  https://{}/", demo.gateway()?.authority(DOMAIN));
+        return std::future::pending().await;
+    }
     links(demo).await
+}
+
+async fn apply_session(stack: &Stack) -> Result<()> {
+    println!("\n$ kubectl apply -f deploy/samples/alice-desktop.yaml    # as {}", alice().name);
+    print!("{}", stack.kubectl_ok(&alice(), apply(SESSION)).await?);
+    Ok(())
 }
 
 /// A link that signs alice in, and another one each time that Enter is pressed. Never returns.
@@ -132,8 +168,7 @@ async fn links(demo: &Demo) -> Result<()> {
     let mut lines = lines();
     loop {
         println!("\nAlice's desktop. The link works once, for a minute; press Enter for another one.");
-        println!("Your browser will ask about the certificate, as it doesn't know this cluster's authority.\n");
-        println!("  {}", link(demo).await?);
+        println!("\n  {}", link(demo).await?);
         if lines.recv().await.is_none() {
             return std::future::pending().await;
         }
@@ -142,9 +177,9 @@ async fn links(demo: &Demo) -> Result<()> {
 
 /// As `curl` and a Kubernetes token would get it.
 async fn link(demo: &Demo) -> Result<String> {
-    let answer = demo.gateway.launch(&demo.stack, &alice(), DESKTOPS, SESSION).await?;
+    let answer = demo.gateway()?.launch(&demo.stack, &alice(), DESKTOPS, SESSION).await?;
     let (host, code) = answer.link()?;
-    Ok(format!("https://{}/.vdi/enter#{code}", demo.gateway.authority(&host)))
+    Ok(format!("https://{}/.vdi/enter#{code}", demo.gateway()?.authority(&host)))
 }
 
 /// What is typed, for as long as somebody may. The thread ends with the process.

@@ -10,28 +10,71 @@ use vdi_cluster::User;
 use vdi_tests::{
     browser::Browser,
     desktop,
+    gateway::DOMAIN,
     objects::{create, delete, session, wait_for},
-    stack::{DESKTOPS, bob},
+    stack::{DESKTOPS, alice, bob},
     step, target,
 };
 
-use super::{Demo, SESSION, link};
+use super::{Demo, SESSION, apply_session, link, start_gateway, start_provider};
 
 const COOKIE: &str = "__Host-vdi-session";
 
-pub(super) async fn run(demo: &Demo) -> Result<()> {
-    let alice = Browser::start(&demo.stack.cluster.logs()).await?;
-    let used = step("Alice follows her link, and waits for her desktop", wait_for_desktop(demo, &alice)).await?;
-    step("Alice types into her desktop", type_and_read_back(demo, &alice)).await?;
-    step("Bob tries to open it", refuse_bob(demo, &alice, &used)).await?;
-    step("Alice ends her session", end(demo, &alice)).await
+pub(super) async fn run(demo: &mut Demo) -> Result<()> {
+    if demo.provider.is_none() {
+        let alice = Browser::start(&demo.stack.cluster.logs()).await?;
+        let used = step("Alice follows her link, and waits for her desktop", wait_for_desktop(demo, &alice)).await?;
+        step("Alice types into her desktop", type_and_read_back(demo, &alice)).await?;
+        step("Bob tries to open it", refuse_bob(demo, &alice, &used)).await?;
+        step("Alice ends her session", end(demo, &alice)).await?;
+        add_provider(demo).await?;
+    }
+    step("Alice signs in at the OpenID provider, and waits for her desktop", sign_in(demo)).await
+}
+
+/// From here on, people sign in at an OpenID provider. The gateway is another one, at the same address.
+async fn add_provider(demo: &mut Demo) -> Result<()> {
+    let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
+    delete(&sessions, "bob-desktop").await?;
+    let port = demo.gateway()?.address().port();
+    let provider = start_provider(&demo.stack, port).await?;
+    drop(demo.gateway.take());
+    demo.gateway = Some(start_gateway(&demo.stack, port, Some(&provider)).await?);
+    demo.provider = Some(provider);
+    apply_session(&demo.stack).await
+}
+
+async fn sign_in(demo: &Demo) -> Result<()> {
+    let address = address_of_session(demo).await?;
+    let alices = Browser::start(&demo.stack.cluster.logs()).await?;
+    alices.open(&address).await?;
+    sign_in_as(&alices, &alice().name).await?;
+    alices.wait_for_frame().await?;
+    desktop::wait_until_shown(&alices, &target().join("demo-oidc.png")).await?;
+    alices.open(&format!("https://{}/", demo.gateway()?.authority(DOMAIN))).await?;
+    alices.wait_for_text(SESSION).await?;
+    std::fs::write(target().join("demo-portal.png"), alices.screenshot().await?)?;
+
+    let bobs = Browser::start(&demo.stack.cluster.logs()).await?;
+    bobs.open(&address).await?;
+    sign_in_as(&bobs, &bob().name).await?;
+    bobs.wait_for_text("This is not your desktop").await?;
+    println!("Alice is signed in and sees her desktop; bob is signed in, and refused");
+    Ok(())
+}
+
+async fn sign_in_as(browser: &Browser, account: &str) -> Result<()> {
+    browser.fill("login", account).await?;
+    browser.fill("password", "any").await?;
+    browser.submit().await?;
+    // The provider asks once whether the gateway may know.
+    browser.wait_for_text("Continue").await?;
+    browser.submit().await
 }
 
 /// Returns the link, which is used by then.
 async fn wait_for_desktop(demo: &Demo, alice: &Browser) -> Result<String> {
-    let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
-    let has_address = |session: &VDISession| session.status.as_ref().is_some_and(|status| status.url.is_some());
-    wait_for(&sessions, SESSION, "given an address", has_address).await?;
+    address_of_session(demo).await?;
     let link = link(demo).await?;
     alice.open(&link).await?;
     alice.wait_for_frame().await?;
@@ -39,6 +82,13 @@ async fn wait_for_desktop(demo: &Demo, alice: &Browser) -> Result<String> {
     desktop::wait_until_shown(alice, &picture).await?;
     println!("A desktop is drawn: {}", picture.display());
     Ok(link)
+}
+
+async fn address_of_session(demo: &Demo) -> Result<String> {
+    let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
+    let url = |session: &VDISession| session.status.as_ref().and_then(|status| status.url.clone());
+    let session = wait_for(&sessions, SESSION, "given an address", |session| url(session).is_some()).await?;
+    url(&session).context("no address")
 }
 
 /// Types a command into the desktop's terminal, and reads what it has written to a file in the home.
@@ -81,8 +131,8 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, used: &str) -> Result<()> {
         session.status.as_ref().is_some_and(|status| status.phase == Phase::Pending && status.url.is_some())
     };
     wait_for(&sessions, "bob-desktop", "waiting, with an address", waits).await?;
-    let bobs_link = demo.gateway.launch(&demo.stack, &bob(), DESKTOPS, "bob-desktop").await?.link()?;
-    let bobs_address = format!("https://{}", demo.gateway.authority(&bobs_link.0));
+    let bobs_link = demo.gateway()?.launch(&demo.stack, &bob(), DESKTOPS, "bob-desktop").await?.link()?;
+    let bobs_address = format!("https://{}", demo.gateway()?.authority(&bobs_link.0));
 
     // Her cookie, at his host.
     thief.open(&bobs_address).await?;
