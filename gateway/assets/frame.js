@@ -38,10 +38,13 @@ const events = new EventSource("/.vdi/events");
 
 events.addEventListener("session", ({ data }) => {
   const view = JSON.parse(data);
-  if (!view.isRunning) {
+  clearTimeout(interrupted);
+  if (!view.stays) {
     return location.reload();
   }
-  clearTimeout(interrupted);
+  if (!view.isRunning) {
+    return say(view.text);
+  }
   say(view.endsIn !== null && view.endsIn < LAST_MINUTES ? `This desktop ends ${inWords(view.endsIn)}.` : "");
   if (view.idleEndsIn === null) {
     dialog.close();

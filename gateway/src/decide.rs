@@ -4,7 +4,7 @@
 //! session at a host nor whose it is.
 
 use jiff::Timestamp;
-use vdi_api::{Email, Phase};
+use vdi_api::Email;
 
 use crate::{
     session::{Desktop, Session},
@@ -70,15 +70,16 @@ pub fn decide(knock: &Knock, session: Option<&Session>, issuer: &str, keys: &Key
     if !is_owner {
         return Decision::Forbid(Why::NotTheOwner);
     }
-    match (session.phase, &session.desktop) {
-        (Phase::Running, Some(desktop)) => Decision::Pass { desktop: desktop.clone(), claims },
-        _ => Decision::Wait { claims },
+    match session.running() {
+        Some(desktop) => Decision::Pass { desktop: desktop.clone(), claims },
+        None => Decision::Wait { claims },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
+    use vdi_api::Phase;
 
     use super::*;
     use crate::{

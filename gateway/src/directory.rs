@@ -89,11 +89,12 @@ impl Directory {
     }
 }
 
-/// Returns once what was opened to a session as it was then must not stay open: the session is gone or no longer running, its
-/// desktop is another one, or its host or its owner is.
+/// Returns once what was opened to a session as it was then must not stay open: the session is gone, or suspended, or has ended;
+/// its desktop is another one, or its owner is.
 pub async fn ends(opened: Arc<Session>, mut changes: Changes) {
+    let address = |session: &Session| session.desktop.as_ref().map(|desktop| desktop.address);
     let stays = |now: &Session| {
-        (&now.uid, &now.owner, now.phase, &now.desktop) == (&opened.uid, &opened.owner, opened.phase, &opened.desktop)
+        now.stays() && (&now.uid, &now.owner, address(now)) == (&opened.uid, &opened.owner, address(&opened))
     };
     // An error means that it is gone.
     let _ = changes.wait_for(|now| !stays(now)).await;
@@ -105,7 +106,7 @@ mod tests {
     use vdi_api::Phase;
 
     use super::*;
-    use crate::fixture::session;
+    use crate::{fixture::session, session::Desktop};
 
     #[test]
     fn a_session_is_found_at_its_host_until_it_is_gone() {
@@ -131,10 +132,15 @@ mod tests {
         let (directory, ends) = open();
         directory.put(session());
         directory.put(Session { ends: Some(jiff::Timestamp::UNIX_EPOCH), ..session() });
-        assert!(ends.now_or_never().is_none(), "its time was raised");
+        let busy = Desktop { is_ready: false, ..session().desktop.unwrap() };
+        directory.put(Session { phase: Phase::Creating, desktop: Some(busy), ..session() });
+        assert!(ends.now_or_never().is_none(), "its time was raised, and its node was not heard of");
+        let desktop = session().desktop.unwrap();
         for changed in [
             Session { phase: Phase::Terminating, ..session() },
-            Session { phase: Phase::Pending, desktop: None, ..session() },
+            Session { phase: Phase::Pending, ..session() },
+            Session { desktop: None, ..session() },
+            Session { desktop: Some(Desktop { address: "10.1.2.4:6080".parse().unwrap(), ..desktop }), ..session() },
             Session { uid: "another".to_owned(), ..session() },
             Session { owner: "bob@example.com".parse().unwrap(), ..session() },
         ] {

@@ -22,6 +22,11 @@ pub fn session() -> Session {
         told: Told::default(),
         ends: None,
         idle_timeout: None,
-        desktop: Some(Desktop { address: "10.1.2.3:6080".parse().unwrap(), tls: false, path: "/".to_owned() }),
+        desktop: Some(Desktop {
+            address: "10.1.2.3:6080".parse().unwrap(),
+            is_ready: true,
+            tls: false,
+            path: "/".to_owned(),
+        }),
     }
 }

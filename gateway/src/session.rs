@@ -28,7 +28,7 @@ pub struct Session {
     pub ends: Option<Timestamp>,
     /// Without input for so long, it ends too.
     pub idle_timeout: Option<Timeout>,
-    /// Where its desktop answers, once there is one.
+    /// Where its desktop is, once it has a pod with an address, until that is deleted.
     pub desktop: Option<Desktop>,
 }
 
@@ -40,10 +40,11 @@ pub struct Told {
     pub ahead: Option<i64>,
 }
 
-/// A pod that belongs to the session, and is ready.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desktop {
     pub address: SocketAddr,
+    /// Whether it answers, as its node sees it.
+    pub is_ready: bool,
     /// Whether it speaks TLS, with a certificate of its own.
     pub tls: bool,
     /// Where its page is; the gateway's own page at `/` shows that one.
@@ -51,6 +52,17 @@ pub struct Desktop {
 }
 
 impl Session {
+    /// The desktop, when it can be opened.
+    pub fn running(&self) -> Option<&Desktop> {
+        self.desktop.as_ref().filter(|desktop| self.phase == Phase::Running && desktop.is_ready)
+    }
+
+    /// Whether what is open to the desktop may stay open, as far as the session goes. A pod whose node hasn't been heard of for a
+    /// while counts as not ready, and yet it may be doing well.
+    pub fn stays(&self) -> bool {
+        self.desktop.is_some() && matches!(self.phase, Phase::Running | Phase::Creating)
+    }
+
     /// `None` while it has no host of ours, and where its user is none.
     pub fn of(session: &VDISession, pod: Option<&DesktopPod>, public: &PublicUrl) -> Option<Self> {
         let status = session.status.as_ref()?;
@@ -92,7 +104,7 @@ pub struct DesktopPod {
     /// The uids of the sessions that own it: one, unless somebody has meddled with it.
     pub owners: Vec<String>,
     pub idle_timeout: Option<Timeout>,
-    /// `None` while it isn't ready, and where it is nothing that a request may be sent to.
+    /// `None` while it has no address, once it is deleted, and where it is nothing that a request may be sent to.
     pub desktop: Option<Desktop>,
 }
 
@@ -116,7 +128,7 @@ fn desktop(pod: &Pod, reach: &Reach) -> Option<Desktop> {
     let mut conditions = status.conditions.iter().flatten();
     let is_ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
     // Its address would be the node's, where other things listen.
-    if !is_ready || pod.metadata.deletion_timestamp.is_some() || spec.host_network == Some(true) {
+    if pod.metadata.deletion_timestamp.is_some() || spec.host_network == Some(true) {
         return None;
     }
     let ip: IpAddr = status.pod_ip.as_ref()?.parse().ok()?;
@@ -124,7 +136,7 @@ fn desktop(pod: &Pod, reach: &Reach) -> Option<Desktop> {
     let protocol = Protocol::named(pod.annotations().get(PROTOCOL)?)?;
     let address = SocketAddr::new(ip, port);
     let path = pod.annotations().get(PATH).filter(|path| path.starts_with('/')).map_or("/", |path| path);
-    reach.includes(ip).then(|| Desktop { address, tls: protocol == Protocol::Https, path: path.to_owned() })
+    reach.includes(ip).then(|| Desktop { address, is_ready, tls: protocol == Protocol::Https, path: path.to_owned() })
 }
 
 /// The addresses that pods may have. A request is never sent anywhere else, whatever a pod's status says.
@@ -209,7 +221,7 @@ mod tests {
         let session = Session::of(&object(|_| {}), Some(&pod(|_| {})), &public()).unwrap();
         assert_eq!((&*session.host, session.owner.as_str()), ("alice.vdi.example.com", "alice@example.com"));
         let address = "10.1.2.3:6901".parse().unwrap();
-        assert_eq!(session.desktop, Some(Desktop { address, tls: true, path: "/vnc.html".to_owned() }));
+        assert_eq!(session.desktop, Some(Desktop { address, is_ready: true, tls: true, path: "/vnc.html".to_owned() }));
         assert_eq!(session.idle_timeout, "30m".parse().ok());
         assert_eq!(session.ends, "2026-01-01T20:00:00Z".parse().ok());
         assert_eq!((&*session.told.reason, session.told.ahead), ("Running", Some(2)));
@@ -252,9 +264,8 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_is_not_ready_or_leads_elsewhere_is_no_desktop() {
+    fn a_pod_that_is_deleted_or_leads_elsewhere_is_no_desktop() {
         for spoil in [
-            |pod: &mut Value| pod["status"]["conditions"][0]["status"] = json!("False"),
             |pod: &mut Value| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T20:00:00Z"),
             |pod: &mut Value| pod["spec"]["hostNetwork"] = json!(true),
             |pod: &mut Value| pod["metadata"]["annotations"]["vdi.kasm.io/port"] = json!("65536"),
@@ -271,6 +282,15 @@ mod tests {
             assert_eq!(pod(spoil).desktop, None);
         }
         assert!(pod(|pod| pod["status"]["podIP"] = json!("fd00::1")).desktop.is_some());
+    }
+
+    #[test]
+    fn a_pod_that_is_not_ready_is_not_opened_and_what_is_open_to_it_stays() {
+        let not_ready = pod(|pod| pod["status"]["conditions"][0]["status"] = json!("False"));
+        let session = Session::of(&object(|_| {}), Some(&not_ready), &public()).unwrap();
+        assert!(session.running().is_none() && session.stays());
+        let suspended = Session { phase: Phase::Pending, ..session };
+        assert!(!suspended.stays());
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::session::Session;
 pub struct View {
     /// Whether the desktop can be opened.
     pub is_running: bool,
+    /// Whether what is open to it stays open.
+    pub stays: bool,
     /// Whether it is on its way.
     pub is_coming: bool,
     pub title: String,
@@ -31,7 +33,7 @@ const ASKED_FOR: Duration = Duration::from_secs(5 * 60);
 impl View {
     /// `idle` is for how long nobody has done anything at the desktop.
     pub fn of(session: &Session, idle: Duration, now: Timestamp) -> Self {
-        let is_running = session.phase == Phase::Running && session.desktop.is_some();
+        let is_running = session.running().is_some();
         let is_coming = match session.phase {
             Phase::Pending => session.told.reason != "Suspended",
             Phase::Creating | Phase::Running => true,
@@ -39,6 +41,7 @@ impl View {
         };
         Self {
             is_running,
+            stays: session.stays(),
             is_coming,
             title: title(session),
             text: session.told.message.clone(),

@@ -20,6 +20,7 @@ pub mod site;
 pub mod stack;
 pub mod visitor;
 pub mod webhook;
+pub mod websocket;
 
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
-use hyper_util::rt::TokioIo;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use serde_json::{Value, json};
@@ -18,6 +17,7 @@ use vdi_tests::{
     site::Ground,
     stack::{alice, bob, carol},
     visitor::Visitor,
+    websocket::Websocket,
 };
 
 struct Site {
@@ -187,36 +187,6 @@ fn a_link_is_asked_for_with_a_token_that_is_for_the_gateway() -> Result<()> {
     })
 }
 
-/// Opens a websocket as a page at the host does.
-async fn websocket(gateway: &Gateway, visitor: &mut Visitor, host: &str) -> Result<TokioIo<hyper::upgrade::Upgraded>> {
-    let headers = [
-        ("connection", "upgrade".to_owned()),
-        ("upgrade", "websocket".to_owned()),
-        ("origin", format!("https://{}", gateway.authority(host))),
-    ];
-    let response = visitor.send(gateway, host, Method::GET, "/websockify", &headers, String::new()).await?;
-    ensure!(response.status() == 101, "{response:?}");
-    Ok(TokioIo::new(hyper::upgrade::on(response).await?))
-}
-
-/// Says something and hears it twice.
-async fn speaks(socket: &mut TokioIo<hyper::upgrade::Upgraded>) -> Result<()> {
-    socket.write_all(b"hi").await?;
-    let mut heard = [0; 4];
-    tokio::time::timeout(Duration::from_secs(10), socket.read_exact(&mut heard)).await.context("silence")??;
-    ensure!(&heard == b"hhii", "{heard:?}");
-    Ok(())
-}
-
-/// Waits for the other side to end it: how long that took.
-async fn ended(socket: &mut TokioIo<hyper::upgrade::Upgraded>) -> Result<Duration> {
-    let start = Instant::now();
-    let read =
-        tokio::time::timeout(Duration::from_secs(30), socket.read(&mut [0])).await.context("it is still open")?;
-    ensure!(matches!(read, Ok(0) | Err(_)), "something was said");
-    Ok(start.elapsed())
-}
-
 #[test]
 fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result<()> {
     with_site(async |site| {
@@ -225,8 +195,8 @@ fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result
         for change in ["suspend", "delete"] {
             let mut sockets = Vec::new();
             for gateway in [&site.first, &site.second] {
-                let mut socket = websocket(gateway, &mut visitor, &host).await?;
-                speaks(&mut socket).await?;
+                let mut socket = Websocket::open(gateway, &mut visitor, &host).await?;
+                socket.speaks().await?;
                 sockets.push(socket);
             }
             let start = Instant::now();
@@ -235,7 +205,7 @@ fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result
                 _ => drop(space.sessions.delete("desktop", &Default::default()).await?),
             }
             for socket in &mut sockets {
-                ended(socket).await?;
+                socket.ended().await?;
             }
             ensure!(start.elapsed() < Duration::from_secs(2), "{change} took {:?}", start.elapsed());
             if change == "suspend" {

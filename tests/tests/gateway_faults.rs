@@ -1,0 +1,134 @@
+//! What is open, and what is decided, while parts of the cluster and gateways are gone. One fault at a time, on one cluster.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use kube::api::DeleteParams;
+use tokio::{sync::Mutex, time::sleep};
+use vdi_tests::{
+    gateway::{DOMAIN, Gateway, free_port},
+    shared::{Shared, directory},
+    site::Ground,
+    stack::alice,
+    visitor::{Answer, Visitor},
+    websocket::Websocket,
+};
+
+/// Runs a test on the cluster of this binary, alone.
+fn with_ground(test: impl AsyncFnOnce(&'static Ground) -> Result<()>) -> Result<()> {
+    static GROUND: Shared<Ground> = Shared::new();
+    static ONE: Mutex<()> = Mutex::const_new(());
+    GROUND.with(
+        async || Ground::start(&directory()).await,
+        async |ground| {
+            let _one = ONE.lock().await;
+            test(ground).await
+        },
+    )
+}
+
+/// Asks again and again until the answer is as wanted.
+async fn until(
+    gateway: &Gateway,
+    visitor: &mut Visitor,
+    host: &str,
+    wanted: impl Fn(&Answer) -> bool,
+) -> Result<Answer> {
+    let start = Instant::now();
+    loop {
+        let answer = visitor.get(gateway, host, "/").await?;
+        if wanted(&answer) {
+            return Ok(answer);
+        }
+        ensure!(start.elapsed() < Duration::from_secs(60), "{answer:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[test]
+fn a_pod_that_dies_takes_its_websocket_along_and_its_successor_is_found_by_itself() -> Result<()> {
+    with_ground(async |ground| {
+        let space = ground.running("pod").await?;
+        let gateway = ground.gateway("gateway-pod", ground.public_port, &[]).await?;
+        let (mut visitor, host) = Visitor::enter(&gateway, &ground.stack, &alice(), "pod", "desktop").await?;
+        let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
+        socket.speaks().await?;
+        space.pods.delete("vdi-desktop", &DeleteParams::default().grace_period(0)).await?;
+        socket.ended().await?;
+        until(&gateway, &mut visitor, &host, |answer| answer.body.starts_with("a desktop was asked")).await?;
+        Websocket::open(&gateway, &mut visitor, &host).await?.speaks().await
+    })
+}
+
+#[test]
+fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a_while() -> Result<()> {
+    with_ground(async |ground| {
+        ground.running("away").await?;
+        let flags = ["--cache-limit", "8s"];
+        let mut gateway = ground.gateway("gateway-away", ground.public_port, &flags).await?;
+        let (mut visitor, host) = Visitor::enter(&gateway, &ground.stack, &alice(), "away", "desktop").await?;
+        let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
+        let [_, api_server, ..] = ground.stack.cluster.servers();
+        api_server.crash(40)?;
+        let gone = Instant::now();
+        until_lost(&mut gateway).await?;
+        ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "by what was known");
+        let refused = until(&gateway, &mut visitor, &host, |answer| answer.status == 503).await?;
+        ensure!(gone.elapsed() >= Duration::from_secs(8), "refused after {:?}", gone.elapsed());
+        ensure!(refused.body.contains("lost touch with the cluster"), "{refused:?}");
+        let (host_of_nobody, mut stranger) = (format!("nobody.{DOMAIN}"), Visitor::default());
+        ensure!(stranger.get(&gateway, &host_of_nobody, "/").await?.status == 503);
+        socket.speaks().await.context("what was open goes on")?;
+        until(&gateway, &mut visitor, &host, |answer| answer.status == 200).await?;
+        ensure!(gone.elapsed() >= Duration::from_secs(40), "back after {:?}", gone.elapsed());
+        socket.speaks().await
+    })
+}
+
+/// Waits until the gateway has noticed that the API server is gone.
+async fn until_lost(gateway: &mut Gateway) -> Result<()> {
+    let is_lost = |page: &str| {
+        let age = page.lines().find_map(|line| line.strip_prefix("vdi_gateway_cache_age_seconds "));
+        age.and_then(|age| age.parse::<f64>().ok()).is_some_and(|age| age > 0.0)
+    };
+    while !is_lost(&gateway.replica.metrics().await?) {
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+#[test]
+fn when_a_gateway_is_killed_another_takes_its_visitors_without_asking_who_they_are() -> Result<()> {
+    with_ground(async |ground| {
+        ground.running("killed").await?;
+        let first = ground.gateway("gateway-killed", ground.public_port, &[]).await?;
+        let second = ground.gateway("gateway-left", free_port()?, &[]).await?;
+        let (mut visitor, host) = Visitor::enter(&first, &ground.stack, &alice(), "killed", "desktop").await?;
+        let mut socket = Websocket::open(&first, &mut visitor, &host).await?;
+        socket.speaks().await?;
+        first.replica.kill()?;
+        socket.ended().await?;
+        Websocket::open(&second, &mut visitor, &host).await?.speaks().await?;
+        ensure!(visitor.post(&second, &host, "/.vdi/renew", "").await?.status == 200);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_gateway_that_is_told_to_stop_lets_what_is_open_go_on_for_a_while_and_takes_nothing_new() -> Result<()> {
+    with_ground(async |ground| {
+        ground.running("drained").await?;
+        let gateway = ground.gateway("gateway-drained", ground.public_port, &["--drain", "3s"]).await?;
+        let (mut visitor, host) = Visitor::enter(&gateway, &ground.stack, &alice(), "drained", "desktop").await?;
+        let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
+        let address = gateway.address();
+        let stopping = tokio::task::spawn_blocking(move || gateway.replica.stop());
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+        socket.speaks().await.context("it was cut at once")?;
+        socket.ended().await?;
+        ensure!(stopping.await??.success());
+        Ok(())
+    })
+}
