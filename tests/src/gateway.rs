@@ -46,7 +46,6 @@ impl Gateway {
         let public = format!("https://{DOMAIN}:{public_port}");
         let settings = [
             ("--listen", address.to_string()),
-            ("--operations-listen", "127.0.0.1:0".to_owned()),
             ("--public-url", public),
             ("--tls-cert", certificate.display().to_string()),
             ("--tls-key", key.display().to_string()),
@@ -56,7 +55,11 @@ impl Gateway {
         let program = program("vdi-gateway");
         let launch = Launch {
             arguments: settings.chain(flags).map(Into::into).collect(),
-            environment: vec![("KUBECONFIG", stack.cluster.kubeconfig(&gateway())?.into())],
+            // A variable, so that a flag wins over it.
+            environment: vec![
+                ("VDI_OPERATIONS_LISTEN", "127.0.0.1:0".into()),
+                ("KUBECONFIG", stack.cluster.kubeconfig(&gateway())?.into()),
+            ],
             ..Launch::new(name, &program)
         };
         let server = Server::start(&stack.cluster.logs(), launch)?;

@@ -24,9 +24,15 @@ pub struct Ground {
 impl Ground {
     /// With its state in `directory`. There are two nodes with 16 GPUs each.
     pub async fn start(directory: &Path) -> Result<Self> {
+        Self::with_controller(directory, &[]).await
+    }
+
+    /// The same with flags for the controller.
+    pub async fn with_controller(directory: &Path, flags: &[&str]) -> Result<Self> {
         let public_port = free_port()?;
         let urls = format!("https://{{user}}.{{domain}}:{public_port}");
-        let controller = ["--domain", DOMAIN, "--url-template", &urls].map(str::to_owned).into();
+        let controller = ["--domain", DOMAIN, "--url-template", &urls];
+        let controller = controller.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
         let stack = Stack::start(directory, Settings { controller, ..Settings::default() }).await?;
         let nodes = SimulatedNodes::start(&stack.cluster, 2, 16).await?;
         Ok(Self { public_port, desktop_port: fake_desktop::start().await?, _nodes: nodes, stack })

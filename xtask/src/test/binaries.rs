@@ -13,12 +13,14 @@ use tokio::process::Command;
 use vdi_tests::{process, workspace};
 
 /// Those that take minutes, the longest first: begun last, each would be waited for alone.
-const LONG: [&str; 7] = [
+const LONG: [&str; 9] = [
     "tests/faults",
     "tests/lifecycle",
     "tests/desktop",
     "tests/admission",
     "tests/controller",
+    "tests/gateway_faults",
+    "tests/activity",
     "tests/replicas",
     "tests/failures",
 ];
