@@ -58,12 +58,12 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(claims) = verify(&signed(&KEYS.header, bytes), &KEYS.ring, &EXPECTED, now()) else { return };
     let found: Map<String, Value> = serde_json::from_slice(bytes).unwrap();
     let names: Vec<&str> = found.keys().map(String::as_str).collect();
-    assert_eq!(names, ["aud", "email", "exp", "host", "iat", "iss", "jti", "nbf", "sub"]);
+    assert_eq!(names, ["aud", "auth_time", "email", "exp", "host", "iat", "iss", "jti", "nbf", "sub"]);
     // As many members as names: none is there twice.
     assert_eq!(serde_json::to_value(&claims).unwrap(), Value::Object(found));
     assert_eq!((&*claims.iss, &*claims.host), (EXPECTED.issuer, EXPECTED.host));
     assert!(claims.iat <= NOW + 30 && claims.nbf <= NOW + 30 && claims.exp > NOW - 30);
-    assert!(claims.exp.saturating_sub(claims.iat) <= 3600);
+    assert!(claims.exp.saturating_sub(claims.iat) <= 3600 && claims.exp.saturating_sub(claims.auth_time) <= 12 * 3600);
 });
 
-const CLAIMS: &[u8] = br#"{"iss":"https://vdi.example.com","aud":"vdi-session:7f3a9c1e","sub":"a","email":"a@b.c","host":"alice.vdi.example.com","iat":1767268800,"nbf":1767268800,"exp":1767272400,"jti":"x"}"#;
+const CLAIMS: &[u8] = br#"{"iss":"https://vdi.example.com","aud":"vdi-session:7f3a9c1e","sub":"a","email":"a@b.c","host":"alice.vdi.example.com","iat":1767268800,"nbf":1767268800,"exp":1767272400,"auth_time":1767268800,"jti":"x"}"#;

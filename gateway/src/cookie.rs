@@ -1,5 +1,9 @@
 //! Cookies, as this gateway sets and reads them.
 
+use std::borrow::Cow;
+
+use http::{HeaderMap, header::COOKIE};
+
 /// The cookie that carries a session token. A browser takes a [`__Host-`] cookie only from the very host that it is for,
 /// over TLS: a sibling host, which runs another user's desktop, can't set it.
 ///
@@ -9,6 +13,17 @@ pub const SESSION: &str = "__Host-vdi-session";
 pub const LOGIN: &str = "__Host-vdi-login";
 /// The cookie of a sign-in that has begun.
 pub const ATTEMPT: &str = "__Host-vdi-attempt";
+
+/// The value of a cookie of a request.
+pub fn of(headers: &HeaderMap, name: &str) -> Option<String> {
+    let headers = all(headers);
+    value(headers.iter().map(Cow::as_ref), name).map(str::to_owned)
+}
+
+/// All `Cookie` headers. Another site can give a browser a cookie that isn't text, which must not hide the others.
+pub fn all(headers: &HeaderMap) -> Vec<Cow<'_, str>> {
+    headers.get_all(COOKIE).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
+}
 
 /// The value of a cookie, from all `Cookie` headers of a request. `None` when it isn't there, and also when it is there twice:
 /// which of them was meant nobody can know.
@@ -43,7 +58,8 @@ pub fn without_ours<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<St
 
 /// Whether a cookie with its value, or a `Set-Cookie` header, is about one of ours.
 pub fn is_ours(pair: &str) -> bool {
-    let name = pair.split('=').next().unwrap_or_default();
+    // Without a name, its value is what it would be called by a browser that takes one for the other.
+    let name = pair.trim_start_matches(['=', ' ', '\t']).split('=').next().unwrap_or_default();
     name.trim().get(..11).is_some_and(|start| start.eq_ignore_ascii_case("__Host-vdi-"))
 }
 
@@ -79,6 +95,15 @@ mod tests {
         let headers = ["a=b; __Host-vdi-session=secret;c=d", "__host-vdi-login=secret; __HOST-VDI-=1"];
         assert_eq!(without_ours(headers), Some("a=b; c=d".to_owned()));
         assert_eq!(without_ours(["__Host-vdi-session=secret"]), None);
+    }
+
+    #[test]
+    fn a_cookie_that_is_no_text_hides_no_other_and_one_without_a_name_is_what_its_value_says() {
+        let mut headers = HeaderMap::new();
+        let bytes = b"a=\xff\xe4; __Host-vdi-session=x.y.z";
+        headers.insert(COOKIE, http::HeaderValue::from_bytes(bytes).unwrap());
+        assert_eq!(of(&headers, SESSION).as_deref(), Some("x.y.z"));
+        assert!(is_ours("=__Host-vdi-session=stolen; Domain=vdi.example.com"));
     }
 
     #[test]

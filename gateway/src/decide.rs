@@ -104,6 +104,7 @@ mod tests {
             email: &email,
             host: &session.host,
             session_ends: session.ends,
+            signed_in: None,
         };
         let schedule = Schedule { rotation: std::time::Duration::MAX, spread: std::time::Duration::ZERO };
         sign(&grant, keys, &schedule, noon()).unwrap()

@@ -1,6 +1,6 @@
 //! The sessions there are, by host. What is open to one learns of each change of it.
 
-mod freshness;
+pub mod freshness;
 
 use std::{
     collections::HashMap,

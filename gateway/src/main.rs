@@ -4,14 +4,14 @@ mod settings;
 
 use std::{net::TcpListener, sync::Arc, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use kube::{Client, Config};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use vdi_gateway::{
     activity::Activity,
-    directory::Directory,
+    directory::{Directory, freshness},
     keys::Keeper,
     launch::{Doorman, Once},
     metrics::Metrics,
@@ -63,7 +63,7 @@ async fn run(settings: Settings) -> Result<()> {
         proxy: Proxy::new(activity.clone(), metrics.tunnels.clone())?,
         activity,
         provider,
-        doorman: Doorman::new(client.clone(), &settings.token_audience),
+        doorman: Doorman::new(client.clone(), &settings.token_audience, &settings.username_prefix),
         once: once.clone(),
         visitors: Visitors::default(),
         metrics,
@@ -79,8 +79,11 @@ async fn run(settings: Settings) -> Result<()> {
         pid = std::process::id(),
         "serving browsers, and /healthz, /readyz, /metrics, /activity and /check"
     );
-    tokio::spawn(watcher.run(client));
-    tokio::spawn(keeper.run());
+    let asked = gateway.directory.clone();
+    let mut working = JoinSet::new();
+    working.spawn(freshness::follow(client.clone(), asked));
+    working.spawn(watcher.run(client));
+    working.spawn(keeper.run());
     tokio::spawn(async move {
         if let Err(error) = once.tidy().await {
             tracing::warn!(%error, "used codes of gateways that were stopped stay until the next one starts");
@@ -94,7 +97,11 @@ async fn run(settings: Settings) -> Result<()> {
         tracing::info!("stopping");
         stopping.send_replace(true);
     });
-    listen::serve(gateway, listener, certificate, settings.drain.duration()).await?;
+    tokio::select! {
+        served = listen::serve(gateway, listener, certificate, settings.drain.duration()) => served?,
+        // Without them, what is known stays as it is for ever.
+        ended = working.join_next() => bail!("a watch has ended: {ended:?}"),
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -109,5 +116,7 @@ async fn client() -> Result<Client> {
     let mut config = Config::infer().await.context("no cluster to talk to: set KUBECONFIG, or run in a pod")?;
     config.connect_timeout = Some(std::time::Duration::from_secs(5));
     config.read_timeout = Some(WATCH_PATIENCE);
+    // What fails is to be known, and is tried again where that makes sense.
+    config.default_retry = false;
     Ok(Client::try_from(config)?)
 }

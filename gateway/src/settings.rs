@@ -76,6 +76,10 @@ pub struct Settings {
     #[arg(long, env = "VDI_TOKEN_AUDIENCE", value_name = "AUDIENCE", default_value = "vdi-gateway")]
     pub token_audience: String,
 
+    /// What stands before the e-mail address in the names of the cluster's users, as in the policy's identity.usernamePrefix
+    #[arg(long, env = "VDI_USERNAME_PREFIX", value_name = "PREFIX", default_value = "")]
+    pub username_prefix: String,
+
     /// The OpenID provider at which people sign in. Without, there are links from /launch alone
     #[arg(long, env = "VDI_OIDC_ISSUER", value_name = "URL", requires = "oidc_client_id", value_parser = parse_issuer)]
     pub oidc_issuer: Option<IssuerUrl>,

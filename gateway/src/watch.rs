@@ -2,12 +2,7 @@
 
 mod known;
 
-use std::{
-    collections::HashMap,
-    fmt::Debug,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, fmt::Debug, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, future::Either, stream};
 use k8s_openapi::{api::core::v1::Pod, serde::de::DeserializeOwned};
@@ -67,7 +62,6 @@ impl Watcher {
                 Either::Left(Ok(event)) => self.session_event(event),
                 Either::Right(Ok(event)) => self.pod_event(event),
                 Either::Left(Err(error)) | Either::Right(Err(error)) => {
-                    self.directory.freshness.failed(Instant::now());
                     tracing::warn!(%error, "a watch was interrupted and goes on");
                 }
             }
@@ -154,6 +148,8 @@ impl Backoff for Pause {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use serde_json::json;
 
     use super::*;

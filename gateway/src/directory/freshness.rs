@@ -1,12 +1,19 @@
-//! How long ago the API server last told what there is.
+//! How long ago the API server was last heard. A watch doesn't tell: it says nothing while there is nothing to say, and nothing
+//! while it is broken.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// A broken watch is begun again and again, so it says that it is broken at least this often; silence means that it works.
-const AT_LEAST_EVERY: Duration = Duration::from_secs(15);
+use kube::Client;
+use tokio::time::{sleep, timeout};
+
+use super::Directory;
+
+/// How often the API server is asked for a sign of life, and how long it may take. Until the next one, it counts as there.
+const EVERY: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub struct Freshness(Mutex<State>);
@@ -14,13 +21,7 @@ pub struct Freshness(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     is_complete: bool,
-    broken: Option<Broken>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Broken {
-    since: Instant,
-    last_heard: Instant,
+    last_heard: Option<Instant>,
 }
 
 impl Freshness {
@@ -33,27 +34,32 @@ impl Freshness {
         self.lock().is_complete
     }
 
-    /// A watch has failed, or failed to begin again.
-    pub fn failed(&self, now: Instant) {
-        let mut state = self.lock();
-        let since = state.broken.filter(|broken| broken.lasts(now)).map_or(now, |broken| broken.since);
-        state.broken = Some(Broken { since, last_heard: now });
+    /// The API server has answered what it was asked at this moment.
+    pub fn heard(&self, asked: Instant) {
+        self.lock().last_heard = Some(asked);
     }
 
     /// For how long what is known may have been wrong: zero while all is well.
     pub fn age(&self, now: Instant) -> Duration {
-        let broken = self.lock().broken.filter(|broken| broken.lasts(now));
-        broken.map_or(Duration::ZERO, |broken| now.duration_since(broken.since))
+        let silence = self.lock().last_heard.map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
+        if silence <= EVERY + PATIENCE { Duration::ZERO } else { silence }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Broken {
-    fn lasts(&self, now: Instant) -> bool {
-        now.duration_since(self.last_heard) < AT_LEAST_EVERY
+/// Asks again and again. Never returns.
+pub async fn follow(client: Client, directory: Arc<Directory>) {
+    loop {
+        let asked = Instant::now();
+        match timeout(PATIENCE, client.apiserver_version()).await {
+            Ok(Ok(_)) => directory.freshness.heard(asked),
+            Ok(Err(error)) => tracing::warn!(%error, "the API server does not answer"),
+            Err(_) => tracing::warn!("the API server does not answer within {PATIENCE:?}"),
+        }
+        sleep(EVERY).await;
     }
 }
 
@@ -62,17 +68,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_ages_from_the_first_failure_until_there_is_no_other() {
+    fn what_is_known_ages_from_the_last_sign_of_life() {
         let freshness = Freshness::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(freshness.age(at(100)), Duration::ZERO);
-        for seconds in [100, 101, 105, 112] {
-            freshness.failed(at(seconds));
-        }
-        assert_eq!(freshness.age(at(126)), Duration::from_secs(26));
-        assert_eq!(freshness.age(at(127)), Duration::ZERO, "it works again");
-        freshness.failed(at(200));
-        assert_eq!(freshness.age(at(201)), Duration::from_secs(1), "that is another failure");
+        assert_eq!(freshness.age(at(100)), Duration::ZERO, "nothing is known yet");
+        freshness.heard(at(100));
+        assert_eq!(freshness.age(at(110)), Duration::ZERO);
+        assert_eq!(freshness.age(at(111)), Duration::from_secs(11));
+        freshness.heard(at(120));
+        assert_eq!(freshness.age(at(121)), Duration::ZERO, "it is back");
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
 };
 use kube::{Api, Client, api::PostParams};
-use vdi_api::{Email, GROUP, VERSION};
+use vdi_api::{GROUP, VERSION};
 
 use super::Denied;
 use crate::session::Session;
@@ -19,13 +19,6 @@ pub struct Person {
     uid: Option<String>,
     groups: Vec<String>,
     extra: BTreeMap<String, Vec<String>>,
-}
-
-impl Person {
-    /// Where users of the cluster are named by their addresses.
-    pub fn email(&self) -> Option<Email> {
-        self.name.parse().ok()
-    }
 }
 
 /// A [TokenReview], which fails unless the token is good for this audience: a token that somebody was given for another

@@ -4,6 +4,7 @@ mod identity;
 mod once;
 
 use kube::Client;
+use vdi_api::Email;
 
 pub use identity::Person;
 use identity::{may_connect, review};
@@ -16,6 +17,8 @@ use crate::session::Session;
 pub struct Doorman {
     client: Client,
     audience: String,
+    /// Stands before the e-mail address in a user's name.
+    username_prefix: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -26,23 +29,28 @@ pub enum Denied {
     /// Whether there is such a session is not for everybody to know.
     #[error("there is no session of that name that you may open")]
     Session,
-    #[error("the API server can't be asked: {0}")]
+    #[error("the API server can't be asked; try again")]
     Api(#[from] kube::Error),
 }
 
 impl Doorman {
-    pub fn new(client: Client, audience: &str) -> Self {
-        Self { client, audience: audience.to_owned() }
+    pub fn new(client: Client, audience: &str, username_prefix: &str) -> Self {
+        Self { client, audience: audience.to_owned(), username_prefix: username_prefix.to_owned() }
     }
 
     /// Who shows this token.
     pub async fn person(&self, token: &str) -> Result<Person, Denied> {
-        review(&self.client, token, &self.audience).await
+        review(&self.client, token, &self.audience).await.inspect_err(|denied| {
+            if let Denied::Api(error) = denied {
+                tracing::warn!(%error, "a token could not be reviewed");
+            }
+        })
     }
 
     /// Whether this person may open the session: its owner may, and whom RBAC grants the verb `connect` on it.
     pub async fn admit(&self, person: &Person, session: &Session) -> Result<(), Denied> {
-        let is_owner = person.email().is_some_and(|email| email.is_same_person(&session.owner));
+        let email = person.name.strip_prefix(&self.username_prefix).and_then(|name| name.parse::<Email>().ok());
+        let is_owner = email.is_some_and(|email| email.is_same_person(&session.owner));
         match is_owner || may_connect(&self.client, person, session).await? {
             true => Ok(()),
             false => Err(Denied::Session),

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_SECURITY_POLICY, COOKIE, FORWARDED, REFERRER_POLICY, SET_COOKIE,
-        STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
+        AUTHORIZATION, CONNECTION, CONTENT_SECURITY_POLICY, COOKIE, FORWARDED, REFERRER_POLICY,
+        SEC_WEBSOCKET_EXTENSIONS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
         X_FRAME_OPTIONS,
     },
 };
@@ -45,15 +45,17 @@ pub struct Client<'a> {
 pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderValue> {
     let upgrade = protocol_asked_for(headers);
     remove_hop_by_hop(headers);
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let cookies = cookie::without_ours(cookies);
+    let cookies = cookie::all(headers);
+    let cookies = cookie::without_ours(cookies.iter().map(|header| header.as_ref()));
     let is_forwarded = |name: &HeaderName| name.as_str().starts_with("x-forwarded-") || name == FORWARDED;
     let claims: Vec<HeaderName> = headers.keys().filter(|name| is_forwarded(name)).cloned().collect();
-    for name in claims.iter().chain(&[AUTHORIZATION, COOKIE, HeaderName::from_static("x-real-ip")]) {
+    // Compressed, nobody could tell any more what somebody does at the desktop.
+    let compression = SEC_WEBSOCKET_EXTENSIONS;
+    for name in claims.iter().chain(&[AUTHORIZATION, COOKIE, HeaderName::from_static("x-real-ip"), compression]) {
         headers.remove(name);
     }
     let mut set = |name: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
             headers.insert(name, value);
         }
     };
@@ -76,10 +78,24 @@ fn protocol_asked_for(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(UPGRADE).filter(|_| asks_to_upgrade(headers)).cloned()
 }
 
+/// What a desktop may not say, as it would be about more than its own pages: about cookies of the whole domain, about other
+/// addresses for the host, about where browsers report to, about workers.
+const NOT_FOR_DESKTOPS: [HeaderName; 6] = [
+    HeaderName::from_static("alt-svc"),
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    HeaderName::from_static("service-worker-allowed"),
+];
+
 /// Makes a desktop's answer one of this gateway.
-pub fn clean_answer(headers: &mut HeaderMap, changes_protocol: bool, scheme: &str) {
+pub fn clean_answer(headers: &mut HeaderMap, changes_protocol: bool) {
     let protocol = headers.get(UPGRADE).filter(|_| changes_protocol).cloned();
     remove_hop_by_hop(headers);
+    for name in &NOT_FOR_DESKTOPS {
+        headers.remove(name);
+    }
     if let Some(protocol) = protocol {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
@@ -90,9 +106,6 @@ pub fn clean_answer(headers: &mut HeaderMap, changes_protocol: bool, scheme: &st
     headers.remove(SET_COOKIE);
     for value in theirs {
         headers.append(SET_COOKIE, value);
-    }
-    if scheme == "https" {
-        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
@@ -155,6 +168,7 @@ mod tests {
             ("forwarded", "for=10.0.0.1"),
             ("host", "evil.example.com"),
             ("proxy-authorization", "Basic secret"),
+            ("sec-websocket-extensions", "permessage-deflate"),
             ("x-forwarded-for", "10.0.0.1"),
             ("x-forwarded-user", "root"),
             ("x-real-ip", "10.0.0.1"),
@@ -197,17 +211,19 @@ mod tests {
             ("set-cookie", "novnc=1; Path=/"),
             ("set-cookie", "__Host-vdi-session=stolen; Path=/; Secure"),
             ("set-cookie", " __host-VDI-login=; Max-Age=0"),
+            ("clear-site-data", "\"cookies\""),
+            ("alt-svc", "h3=\"evil.com:443\""),
+            ("service-worker-allowed", "/"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
             ("x-frame-options", "DENY"),
         ]);
-        clean_answer(&mut answer, false, "https");
+        clean_answer(&mut answer, false);
         let expected = [
             "content-security-policy: default-src 'self'",
             "content-security-policy: frame-ancestors 'self'",
             "referrer-policy: same-origin",
             "set-cookie: novnc=1; Path=/",
-            "strict-transport-security: max-age=31536000",
             "vary: Sec-Fetch-Dest",
             "x-content-type-options: nosniff",
             "x-frame-options: SAMEORIGIN",

@@ -1,13 +1,14 @@
 //! A request passed to a desktop, and its answer back.
 
 mod headers;
+mod held;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use http::{Request, Response, StatusCode, Uri, uri::PathAndQuery};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -31,6 +32,8 @@ pub use headers::Client;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a desktop may think about a request before its answer begins.
 const ANSWER: Duration = Duration::from_secs(60);
+/// The same for a request with a body, which has to be sent first.
+const UPLOAD: Duration = Duration::from_secs(60 * 60);
 /// Connections to desktops are kept for so long, for a page's next request.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -56,8 +59,8 @@ pub struct Visit {
 pub enum ProxyError {
     #[error("the desktop can't be reached: {0}")]
     Unreachable(#[source] legacy::Error),
-    #[error("the desktop did not answer within {ANSWER:?}")]
-    Slow,
+    #[error("the desktop did not answer within {0:?}")]
+    Slow(Duration),
     #[error("this can't be asked of a desktop: {0}")]
     NotARequest(#[from] http::Error),
     #[error("the desktop changed to another protocol than it was asked for, or without being asked")]
@@ -91,7 +94,8 @@ impl Proxy {
         *request.uri_mut() = uri(desktop, request.uri().path_and_query())?;
         *request.version_mut() = http::Version::HTTP_11;
 
-        let answer = timeout(ANSWER, self.client.request(request)).await.map_err(|_| ProxyError::Slow)?;
+        let patience = if request.body().is_end_stream() { ANSWER } else { UPLOAD };
+        let answer = timeout(patience, self.client.request(request)).await.map_err(|_| ProxyError::Slow(patience))?;
         let mut answer = answer.map_err(ProxyError::Unreachable)?;
         let changes_protocol = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         if changes_protocol {
@@ -104,9 +108,11 @@ impl Proxy {
             };
             let (activity, tunnels) = (self.activity.clone(), self.tunnels.clone());
             tokio::spawn(tunnel::run(browser, hyper::upgrade::on(&mut answer), visit, activity, tunnels));
+            headers::clean_answer(answer.headers_mut(), changes_protocol);
+            return Ok(answer.map(Body::new));
         }
-        headers::clean_answer(answer.headers_mut(), changes_protocol, client.scheme);
-        Ok(answer.map(Body::new))
+        headers::clean_answer(answer.headers_mut(), changes_protocol);
+        Ok(answer.map(|body| Body::new(held::Held::new(body, visit))))
     }
 }
 

@@ -29,10 +29,12 @@ pub async fn check(State(Operations { gateway, .. }): State<Operations>, request
     restore_upgrade(&mut head.headers);
     head.method = method;
     match gateway.decide(&host, &head) {
-        Ok(Decided::Pass { desktop, claims, .. }) => {
+        Ok(Decided::Pass { desktop, entry }) => {
             let mut answer = text(StatusCode::OK, "ok");
             let scheme = if desktop.tls { "https" } else { "http" };
-            for (name, value) in [(UPSTREAM, format!("{scheme}://{}", desktop.address)), (USER, claims.sub)] {
+            for (name, value) in
+                [(UPSTREAM, format!("{scheme}://{}", desktop.address)), (USER, entry.claims.sub.clone())]
+            {
                 if let Ok(value) = HeaderValue::from_str(&value) {
                     answer.headers_mut().insert(name, value);
                 }
@@ -40,7 +42,7 @@ pub async fn check(State(Operations { gateway, .. }): State<Operations>, request
             answer
         }
         // Fronts know of 401 and 403 alone. Either way, the gateway's own page at this host says more.
-        Ok(Decided::Wait { .. } | Decided::Ended) => text(StatusCode::UNAUTHORIZED, "the desktop is not running"),
+        Ok(Decided::Wait(_) | Decided::Ended) => text(StatusCode::UNAUTHORIZED, "the desktop is not running"),
         Err(refusal) => gateway.refuse(refusal),
     }
 }

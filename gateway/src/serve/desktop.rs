@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use axum::{body::Body, response::Response};
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::Limited;
 use jiff::Timestamp;
 
 use super::{
-    Asking, Decided, Gateway,
+    Asking, Decided, Entry, Gateway,
     access::About,
     enter, events,
     pages::{self, Frame, Link, Message, Waiting, page, text},
@@ -17,11 +17,9 @@ use super::{
 };
 use crate::{
     decide::Why,
-    directory::Changes,
     origin::{asks_to_upgrade, is_navigation},
     proxy::{Client, ProxyError, Visit},
     session::{Desktop, Session},
-    token::Claims,
     view::View,
 };
 
@@ -53,20 +51,16 @@ pub async fn answer(
     };
     let request = Request::from_parts(head, body);
     Ok(match decided {
-        Decided::Pass { desktop, claims, changes } => {
-            let about = about(&claims, &changes);
-            about.put(enter_desktop(gateway, desktop, changes, asking, request).await)
+        Decided::Pass { desktop, entry } => {
+            let about = about(&entry);
+            about.put(enter_desktop(gateway, desktop, entry, asking, request).await)
         }
-        Decided::Wait { claims, changes } => {
-            let answer = wait(gateway, &changes.borrow(), &request);
-            about(&claims, &changes).put(answer)
-        }
+        Decided::Wait(entry) => about(&entry).put(wait(gateway, &entry.session, &request)),
         Decided::Ended => page(StatusCode::GONE, &ENDED),
     })
 }
 
-fn about(claims: &Claims, changes: &Changes) -> About {
-    let session = changes.borrow();
+fn about(Entry { claims, session, .. }: &Entry) -> About {
     let session = Some(format!("{}/{}", session.namespace, session.name));
     About { session, user: Some(claims.sub.clone()), refused: None }
 }
@@ -84,6 +78,10 @@ async fn own(gateway: &Gateway, host: &str, name: &str, request: Request<Body>) 
     }
 }
 
+pub fn too_many() -> Refusal {
+    Refusal::said(StatusCode::TOO_MANY_REQUESTS, "too much is asked of this desktop at once")
+}
+
 pub fn not_found() -> Refusal {
     Refusal::said(StatusCode::NOT_FOUND, "there is nothing here")
 }
@@ -91,23 +89,24 @@ pub fn not_found() -> Refusal {
 async fn enter_desktop(
     gateway: &Gateway,
     desktop: Desktop,
-    changes: Changes,
+    Entry { session, changes, .. }: Entry,
     asking: Asking<'_>,
     request: Request<Body>,
 ) -> Response {
-    let session = changes.borrow().clone();
+    if is_service_worker(request.headers()) {
+        return text(StatusCode::FORBIDDEN, "a desktop's page can't keep a worker in the browser");
+    }
     let is_upgrade = asks_to_upgrade(request.headers());
     if request.method() == Method::GET && is_navigation(request.headers()) && !is_upgrade {
         let asked = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let path = if asked == "/" { &desktop.path } else { asked };
+        // What begins with two slashes would be another host.
+        let path = if asked == "/" || asked.starts_with("//") { &desktop.path } else { asked };
         return page(StatusCode::OK, &Frame { session: &session, path });
     }
-    let Some(visit) = gateway.visitors.arrive(&session.uid) else {
-        return text(StatusCode::TOO_MANY_REQUESTS, "too much is asked of this desktop at once");
-    };
+    let Some(visitor) = gateway.visitors.arrive(&session.uid) else { return too_many().answer() };
     let client =
         Client { address: asking.address, scheme: gateway.public.scheme().name(), authority: asking.authority };
-    let visit = Visit { session, changes, visitor: visit };
+    let visit = Visit { session, changes, visitor };
     let request = request.map(|body| Body::new(Limited::new(body, LONGEST_BODY)));
     match gateway.proxy.pass(request, &desktop, &client, visit).await {
         Ok(answer) => answer,
@@ -115,10 +114,18 @@ async fn enter_desktop(
     }
 }
 
+/// A [service worker] would outlive the session, in a browser that may come back to its host for another one, and would be asked
+/// before this gateway is.
+///
+/// [service worker]: https://w3c.github.io/ServiceWorker/#service-worker-script-request
+fn is_service_worker(headers: &HeaderMap) -> bool {
+    headers.contains_key("service-worker") || headers.get("sec-fetch-dest").is_some_and(|dest| dest == "serviceworker")
+}
+
 fn failed(error: &ProxyError) -> Response {
     tracing::info!(%error, "a request could not be passed on");
     let status = match error {
-        ProxyError::Slow => StatusCode::GATEWAY_TIMEOUT,
+        ProxyError::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
         ProxyError::NotARequest(_) => StatusCode::BAD_REQUEST,
         ProxyError::Unreachable(_) | ProxyError::Protocol => StatusCode::BAD_GATEWAY,
     };
@@ -149,8 +156,8 @@ const ENDED: Message = Message {
 fn stay(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
     let (head, _) = request.into_parts();
     match gateway.decide(host, &head)? {
-        Decided::Pass { changes, .. } => {
-            gateway.activity.input(&changes.borrow().uid, Instant::now());
+        Decided::Pass { entry, .. } => {
+            gateway.activity.input(&entry.session.uid, Instant::now());
             Ok(text(StatusCode::OK, "good"))
         }
         _ => Err(Refusal::said(StatusCode::CONFLICT, "the desktop is not running")),

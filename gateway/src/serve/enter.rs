@@ -2,10 +2,9 @@
 
 use axum::{body::Body, response::Response};
 use http::{HeaderValue, Request, StatusCode, header::SET_COOKIE};
-use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 
-use super::{Decided, Gateway, access::About, pages::text, refusal::Refusal};
+use super::{Decided, Entry, Gateway, access::About, body::small, pages::text, refusal::Refusal};
 use crate::{
     cookie,
     decide::Why,
@@ -24,9 +23,7 @@ pub async fn enter(gateway: &Gateway, host: &str, request: Request<Body>) -> Res
         return Err(Refusal::Why(Why::CrossOrigin));
     }
     let keys = gateway.ring()?;
-    let body = Limited::new(body, LONGEST).collect().await;
-    let body = body.map_err(|_| Refusal::said(StatusCode::PAYLOAD_TOO_LARGE, "a code is shorter"))?;
-    let code = String::from_utf8(body.to_bytes().into()).unwrap_or_default();
+    let code = String::from_utf8(small(body, LONGEST).await?.into()).unwrap_or_default();
 
     let session = gateway.directory.at(host).map(|changes| changes.borrow().clone());
     // Where nobody has this host: a uid that no code has.
@@ -45,16 +42,23 @@ pub async fn enter(gateway: &Gateway, host: &str, request: Request<Body>) -> Res
         }
     }
     gateway.metrics.signed_in("launch");
-    let about = About { user: Some(claims.sub.clone()), ..About::default() };
-    Ok(about.put(with_token(gateway, &session, &claims, &keys)?))
+    let mut answer = with_token(gateway, &session, &claims, &keys)?;
+    // What the pages of an earlier session have left in the browser, at a host that may have been another's then.
+    answer.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"storage\""));
+    Ok(About { user: Some(claims.sub.clone()), ..About::default() }.put(answer))
 }
 
 /// A new token for who has a good one.
 pub fn renew(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
     let (head, _) = request.into_parts();
     match gateway.decide(host, &head)? {
-        Decided::Pass { claims, changes, .. } | Decided::Wait { claims, changes } => {
-            let session = changes.borrow().clone();
+        Decided::Pass { entry, .. } | Decided::Wait(entry) => {
+            let Entry { claims, session, .. } = entry;
+            // What others may do is not known here any more: they ask for another link.
+            let is_owner = claims.sub.parse().is_ok_and(|subject| session.owner.is_same_person(&subject));
+            if !is_owner || Timestamp::now().as_second() >= claims.sign_in_ends() {
+                return Err(Refusal::said(StatusCode::FORBIDDEN, "this sign-in can't be renewed"));
+            }
             with_token(gateway, &session, &claims, &*gateway.ring()?)
         }
         Decided::Ended => Err(Refusal::said(StatusCode::GONE, "the session has ended")),
@@ -72,6 +76,7 @@ fn with_token(gateway: &Gateway, session: &Session, claims: &Claims, keys: &KeyR
         email: &session.owner,
         host: &session.host,
         session_ends: session.ends,
+        signed_in: Timestamp::from_second(claims.auth_time).ok(),
     };
     let token = gateway.sign(&grant, keys)?;
     let mut answer = text(StatusCode::OK, "good");

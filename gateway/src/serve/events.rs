@@ -21,8 +21,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Decided, Gateway, refusal::Refusal};
-use crate::{activity::Activity, directory::Changes, view::View};
+use super::{Decided, Entry, Gateway, desktop::too_many, refusal::Refusal};
+use crate::{activity::Activity, directory::Changes, session::Session, view::View, visitors::Visitor};
 
 /// So often it is told in any case: what time is left, and that the connection is alive.
 const EVERY: Duration = Duration::from_secs(15);
@@ -30,19 +30,24 @@ const EVERY: Duration = Duration::from_secs(15);
 /// To who may enter, from now until the session is gone or becomes another's, or this gateway stops.
 pub fn follow(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
     let (head, _) = request.into_parts();
-    let changes = match gateway.decide(host, &head)? {
-        Decided::Pass { changes, .. } | Decided::Wait { changes, .. } => changes,
+    let Entry { session, changes, .. } = match gateway.decide(host, &head)? {
+        Decided::Pass { entry, .. } | Decided::Wait(entry) => entry,
         Decided::Ended => return Ok(Sse::new(stream::iter([Ok::<_, Infallible>(gone())])).into_response()),
     };
     let (activity, stopping, replica) = (gateway.activity.clone(), gateway.stopping.clone(), gateway.began.to_string());
-    Ok(Sse::new(Follower { changes, activity, stopping, replica, next: Next::Now }.events()).into_response())
+    let visitor = gateway.visitors.arrive(&session.uid).ok_or_else(too_many)?;
+    let follower = Follower { session, changes, activity, stopping, replica, _visitor: visitor, next: Next::Now };
+    Ok(Sse::new(follower.events()).into_response())
 }
 
 struct Follower {
+    session: Arc<Session>,
     changes: Changes,
     activity: Arc<Activity>,
     stopping: watch::Receiver<bool>,
     replica: String,
+    /// Counts as long as this is open.
+    _visitor: Visitor,
     next: Next,
 }
 
@@ -67,7 +72,6 @@ impl Follower {
     }
 
     async fn next(&mut self) -> Option<Event> {
-        let uid = self.changes.borrow().uid.clone();
         let is_there = match self.next {
             Next::Never => return None,
             Next::Now => true,
@@ -79,7 +83,7 @@ impl Follower {
             },
         };
         let session = self.changes.borrow_and_update().clone();
-        if !is_there || session.uid != uid {
+        if !is_there || session.uid != self.session.uid {
             self.next = Next::Never;
             return Some(gone());
         }

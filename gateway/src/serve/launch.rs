@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts};
-use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Gateway, access::About, pages::json, refusal::Refusal};
+use super::{Gateway, access::About, body::small, pages::json, refusal::Refusal};
 use crate::{
     launch::{Denied, Person},
     session::Session,
@@ -32,8 +31,7 @@ pub async fn launch(gateway: &Gateway, head: &Parts, body: Body) -> Result<Respo
     // A browser never sends this header by itself, so another site's page can't make it ask.
     let token = bearer(&head.headers)
         .ok_or_else(|| Refusal::said(StatusCode::UNAUTHORIZED, "show a Kubernetes token: Authorization: Bearer ..."))?;
-    let body = Limited::new(body, LONGEST).collect().await.map(|body| body.to_bytes());
-    let launch: Option<Launch> = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
+    let launch: Option<Launch> = serde_json::from_slice(&small(body, LONGEST).await?).ok();
     let launch = launch.ok_or_else(|| {
         let line = r#"say which session: {"namespace": "desktops", "name": "alice-desktop"}"#;
         Refusal::said(StatusCode::BAD_REQUEST, line)
@@ -59,6 +57,7 @@ pub fn link(gateway: &Gateway, subject: &str, session: &Session, keys: &KeyRing)
         email: &session.owner,
         host: &session.host,
         session_ends: None,
+        signed_in: None,
     };
     let code = gateway.sign(&grant, keys)?;
     Ok(format!("{}/.vdi/enter#{code}", gateway.public.origin_of(&session.host)))

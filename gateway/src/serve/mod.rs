@@ -1,6 +1,7 @@
 //! Requests, answered: by the portal, or for one desktop.
 
 mod access;
+mod body;
 pub mod certificate;
 mod check;
 mod desktop;
@@ -22,8 +23,8 @@ use std::{
 
 use axum::{body::Body, response::Response};
 use http::{
-    Method, Request, StatusCode,
-    header::{COOKIE, HOST},
+    HeaderValue, Method, Request, StatusCode,
+    header::{HOST, STRICT_TRANSPORT_SECURITY},
     request::Parts,
 };
 use jiff::Timestamp;
@@ -40,8 +41,8 @@ use crate::{
     oidc::Provider,
     origin::is_from_elsewhere,
     proxy::Proxy,
-    session::Desktop,
-    site::{PublicUrl, Site},
+    session::{Desktop, Session},
+    site::{PublicUrl, Scheme, Site},
     token::{Claims, Grant, KeyRing, SignError, sign},
     visitors::Visitors,
 };
@@ -81,7 +82,11 @@ impl Gateway {
     /// Answers a browser.
     pub async fn answer(self: Arc<Self>, address: IpAddr, request: Request<Body>) -> Response {
         let (began, line) = (Instant::now(), access::Line::of(&request, address));
-        let answer = self.route(address, request).await;
+        let mut answer = self.route(address, request).await;
+        if self.public.scheme() == Scheme::Https {
+            let for_a_year = HeaderValue::from_static("max-age=31536000");
+            answer.headers_mut().insert(STRICT_TRANSPORT_SECURITY, for_a_year);
+        }
         line.write(&answer, began.elapsed());
         self.metrics.answered(answer.status(), began.elapsed());
         answer
@@ -115,16 +120,19 @@ impl Gateway {
         let keys = self.ring()?;
         let changes = self.directory.at(host);
         let session = changes.as_ref().map(|changes| changes.borrow().clone());
-        let cookies = request.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let token = cookie::of(&request.headers, cookie::SESSION);
         let knock = Knock {
             host,
-            token: cookie::value(cookies, cookie::SESSION),
+            token: token.as_deref(),
             is_from_elsewhere: is_from_elsewhere(&request.method, &request.headers, &self.public.origin_of(host)),
         };
         let decision = decide(&knock, session.as_deref(), &self.issuer(), &keys, Timestamp::now());
-        Ok(match (decision, changes) {
-            (Decision::Pass { desktop, claims }, Some(changes)) => Decided::Pass { desktop, claims, changes },
-            (Decision::Wait { claims }, Some(changes)) => Decided::Wait { claims, changes },
+        let visit = session.zip(changes);
+        Ok(match (decision, visit) {
+            (Decision::Pass { desktop, claims }, Some((session, changes))) => {
+                Decided::Pass { desktop, entry: Entry { claims, session, changes } }
+            }
+            (Decision::Wait { claims }, Some((session, changes))) => Decided::Wait(Entry { claims, session, changes }),
             (Decision::SignIn(why) | Decision::Forbid(why), _) => return Err(Refusal::Why(why)),
             _ => Decided::Ended,
         })
@@ -148,9 +156,17 @@ impl Gateway {
 
 /// A [`Decision`] that lets somebody in, with the session that it is about.
 enum Decided {
-    Pass { desktop: Desktop, claims: Box<Claims>, changes: Changes },
-    Wait { claims: Box<Claims>, changes: Changes },
+    Pass { desktop: Desktop, entry: Entry },
+    Wait(Entry),
     Ended,
+}
+
+/// Who was let in where.
+struct Entry {
+    claims: Box<Claims>,
+    /// As it was when that was decided; it may be another one by now.
+    session: Arc<Session>,
+    changes: Changes,
 }
 
 /// The one host that a request names, in its target ([RFC 9110, 7.2]), in `Host`, or the same in both.

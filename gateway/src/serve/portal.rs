@@ -54,11 +54,10 @@ impl Gateway {
     /// Who has signed in, if anybody has.
     pub(super) fn signed_in(&self, head: &Parts) -> Result<Option<Claims>, Refusal> {
         let keys = self.ring()?;
-        let cookies = head.headers.get_all(http::header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let Some(token) = cookie::value(cookies, cookie::LOGIN) else { return Ok(None) };
+        let Some(token) = cookie::of(&head.headers, cookie::LOGIN) else { return Ok(None) };
         let (issuer, host) = (self.issuer(), self.public.domain());
         let expected = Expected { purpose: Purpose::Login, issuer: &issuer, session_uid: Some(AUDIENCE), host };
-        Ok(verify(token, &keys, &expected, Timestamp::now()).ok())
+        Ok(verify(&token, &keys, &expected, Timestamp::now()).ok())
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use http::{
     HeaderValue, StatusCode,
-    header::{COOKIE, LOCATION, SET_COOKIE},
+    header::{LOCATION, SET_COOKIE},
     request::Parts,
 };
 
@@ -34,8 +34,7 @@ pub async fn begin(gateway: &Gateway, wanted: &str) -> Result<Response, Refusal>
 /// The browser is back from the provider: signs it in, when it is the one that was sent, and sends it on.
 pub async fn end(gateway: &Gateway, head: &Parts) -> Result<Response, Refusal> {
     let provider = provider(gateway)?;
-    let cookies = head.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let attempt = cookie::value(cookies, cookie::ATTEMPT).map(Attempt::of_cookie);
+    let attempt = cookie::of(&head.headers, cookie::ATTEMPT).map(|value| Attempt::of_cookie(&value));
     let state = query(head, "state").unwrap_or_default();
     // Another site can make a browser come here with somebody else's code. What it can't do is set this cookie.
     let Some((attempt, wanted)) = attempt.as_ref().and_then(|attempt| Some((attempt, attempt.wanted(&state)?))) else {
@@ -58,6 +57,7 @@ pub async fn end(gateway: &Gateway, head: &Parts) -> Result<Response, Refusal> {
         email: &account.email,
         host: gateway.public.domain(),
         session_ends: None,
+        signed_in: None,
     };
     let token = gateway.sign(&grant, &*gateway.ring()?)?;
     gateway.metrics.signed_in("oidc");
@@ -103,7 +103,8 @@ fn provider(gateway: &Gateway) -> Result<&Provider, Refusal> {
 }
 
 fn failed(error: &dyn std::fmt::Display) -> Refusal {
-    tracing::warn!(%error, "somebody could not be signed in");
+    // Quoted: some of it is the provider's, or anybody's, own words.
+    tracing::warn!(error = format!("{:?}", error.to_string()), "somebody could not be signed in");
     Refusal::SignInFailed
 }
 

@@ -24,6 +24,8 @@ pub struct Claims {
     pub iat: i64,
     pub nbf: i64,
     pub exp: i64,
+    /// When the person last showed who they are. What is renewed keeps it.
+    pub auth_time: i64,
     /// Another one for each token.
     pub jti: String,
 }
@@ -40,7 +42,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// How long such a token is good at most. After an hour its owner is looked at again; a link is followed at once.
+    /// How long such a token is good at most. A link is followed at once, and a page that stays open renews its own.
     pub const fn longest(self) -> Duration {
         match self {
             Self::Session => Duration::from_secs(60 * 60),
@@ -89,13 +91,16 @@ pub struct Grant<'a> {
     pub host: &'a str,
     /// When the session ends, where that is known.
     pub session_ends: Option<Timestamp>,
+    /// When the subject showed who they are; `None` for just now.
+    pub signed_in: Option<Timestamp>,
 }
 
 impl Claims {
     /// `id` must be random: it is what makes two tokens of the same second differ.
     pub fn of(grant: &Grant, id: String, now: Timestamp) -> Self {
         let now = now.as_second();
-        let longest = now + grant.purpose.longest().as_secs() as i64;
+        let auth_time = grant.signed_in.map_or(now, |time| time.as_second());
+        let longest = (now + seconds(grant.purpose.longest())).min(auth_time + seconds(Purpose::LONGEST));
         Self {
             iss: grant.issuer.to_owned(),
             aud: Audience::of(grant.purpose, grant.session_uid),
@@ -104,8 +109,18 @@ impl Claims {
             host: grant.host.to_owned(),
             iat: now,
             nbf: now,
+            auth_time,
             exp: grant.session_ends.map_or(longest, |end| end.as_second().min(longest)),
             jti: id,
         }
     }
+
+    /// When the person has to show again who they are.
+    pub fn sign_in_ends(&self) -> i64 {
+        self.auth_time.saturating_add(seconds(Purpose::LONGEST))
+    }
+}
+
+pub(super) fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

@@ -45,7 +45,7 @@ fn claims() -> Value {
     json!({
         "iss": "https://vdi.example.com", "aud": "vdi-session:7f3a9c1e", "sub": "alice", "email": "alice@example.com",
         "host": "alice.vdi.example.com", "iat": noon().as_second(), "nbf": noon().as_second(),
-        "exp": at(3600).as_second(), "jti": "1",
+        "exp": at(3600).as_second(), "auth_time": noon().as_second(), "jti": "1",
     })
 }
 
@@ -70,6 +70,7 @@ fn what_is_signed_is_verified_until_the_session_or_the_hour_is_over() {
         email: &email,
         host: EXPECTED.host,
         session_ends,
+        signed_in: None,
     };
     for (session_ends, lives) in [(None, 3600), (Some(at(600)), 600), (Some(at(7200)), 3600)] {
         let token = sign(&grant(session_ends), &keys, &SCHEDULE, noon()).unwrap();
@@ -81,6 +82,32 @@ fn what_is_signed_is_verified_until_the_session_or_the_hour_is_over() {
     let two = [sign(&grant(None), &keys, &SCHEDULE, noon()), sign(&grant(None), &keys, &SCHEDULE, noon())];
     let [one, other] = two.map(|token| verify(&token.unwrap(), &keys, &EXPECTED, noon()).unwrap().jti);
     assert_ne!(one, other);
+}
+
+#[test]
+fn a_token_that_is_renewed_again_and_again_ends_half_a_day_after_the_sign_in() {
+    let keys = KeyRing::new(vec![key()]);
+    let email = "alice@example.com".parse().unwrap();
+    let renewed = |after: i64| {
+        let (Expected { issuer, host, .. }, session_uid) = (EXPECTED, UID);
+        let (purpose, signed_in) = (Purpose::Session, Some(noon()));
+        let grant = Grant {
+            purpose,
+            issuer,
+            session_uid,
+            subject: "alice",
+            email: &email,
+            host,
+            session_ends: None,
+            signed_in,
+        };
+        let token = sign(&grant, &keys, &SCHEDULE, at(after)).unwrap();
+        verify(&token, &keys, &EXPECTED, at(after)).map(|claims| claims.exp - noon().as_second())
+    };
+    const HALF_A_DAY: i64 = 12 * 3600;
+    assert_eq!(renewed(60), Ok(3660));
+    assert_eq!(renewed(HALF_A_DAY - 60), Ok(HALF_A_DAY));
+    assert_eq!(renewed(HALF_A_DAY + 60), Err(Refused::Expired));
 }
 
 #[test]
@@ -264,8 +291,16 @@ fn a_link_is_good_for_a_minute_and_opens_no_desktop_by_itself() {
     let keys = KeyRing::new(vec![key()]);
     let email = "alice@example.com".parse().unwrap();
     let (Expected { issuer, host, .. }, session_uid) = (EXPECTED, UID);
-    let grant =
-        |purpose| Grant { purpose, issuer, session_uid, subject: "alice", email: &email, host, session_ends: None };
+    let grant = |purpose| Grant {
+        purpose,
+        issuer,
+        session_uid,
+        subject: "alice",
+        email: &email,
+        host,
+        session_ends: None,
+        signed_in: None,
+    };
     let token = |purpose| sign(&grant(purpose), &keys, &SCHEDULE, noon()).unwrap();
     let launch = Expected { purpose: Purpose::Launch, ..EXPECTED };
     assert!(verify(&token(Purpose::Launch), &keys, &launch, at(89)).is_ok());

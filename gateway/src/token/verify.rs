@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
 use serde::Deserialize;
 
 use super::{
-    claims::{Claims, Purpose},
+    claims::{Claims, Purpose, seconds},
     decode_segment,
     ring::KeyRing,
 };
@@ -113,7 +113,9 @@ fn check(claims: &Claims, expected: &Expected, now: Timestamp) -> Result<(), Ref
         (claims.host != expected.host, Refused::Host),
         (nbf > early || iat > early, Refused::NotYet),
         (exp <= late, Refused::Expired),
-        (claims.exp.saturating_sub(claims.iat) > expected.purpose.longest().as_secs() as i64, Refused::TooLongLived),
+        (claims.auth_time > claims.iat, Refused::Claims),
+        (claims.exp.saturating_sub(claims.iat) > seconds(expected.purpose.longest()), Refused::TooLongLived),
+        (claims.exp > claims.sign_in_ends(), Refused::TooLongLived),
     ];
     match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
         Some((_, refused)) => Err(refused),
