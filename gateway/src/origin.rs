@@ -35,6 +35,11 @@ pub fn is_navigation(headers: &HeaderMap) -> bool {
     fetch(headers, "mode") == Some("navigate") && fetch(headers, "dest") == Some("document")
 }
 
+/// Whether it is answered with the gateway's own page, rather than what a desktop has at the address.
+pub fn is_page(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::GET && is_navigation(headers) && !asks_to_upgrade(headers)
+}
+
 /// Whether it is asked to change to another protocol: [RFC 9110, 7.8].
 ///
 /// [RFC 9110, 7.8]: https://www.rfc-editor.org/rfc/rfc9110#section-7.8

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     decide::Why,
     directory::Changes,
-    origin::{asks_to_upgrade, is_navigation},
+    origin::{asks_to_upgrade, is_navigation, is_page},
     proxy::{Client, ProxyError, Visit},
     session::{Desktop, Session},
     token::Claims,
@@ -96,8 +96,7 @@ async fn enter_desktop(
     request: Request<Body>,
 ) -> Response {
     let session = changes.borrow().clone();
-    let is_upgrade = asks_to_upgrade(request.headers());
-    if request.method() == Method::GET && is_navigation(request.headers()) && !is_upgrade {
+    if is_page(request.method(), request.headers()) {
         let asked = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let path = if asked == "/" { &desktop.path } else { asked };
         return page(StatusCode::OK, &Frame { session: &session, path });
