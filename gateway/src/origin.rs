@@ -35,6 +35,19 @@ pub fn is_navigation(headers: &HeaderMap) -> bool {
     fetch(headers, "mode") == Some("navigate") && fetch(headers, "dest") == Some("document")
 }
 
+/// Whether it is answered with the gateway's own page, rather than what a desktop has at the address.
+pub fn is_page(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::GET && is_navigation(headers) && !asks_to_upgrade(headers)
+}
+
+/// Whether it is the script of a [service worker]. One would outlive the session, in a browser that may come back to the host for
+/// another one, and would be asked before this gateway is.
+///
+/// [service worker]: https://w3c.github.io/ServiceWorker/#service-worker-script-request
+pub fn is_service_worker(headers: &HeaderMap) -> bool {
+    headers.contains_key("service-worker") || fetch(headers, "dest") == Some("serviceworker")
+}
+
 /// Whether it is asked to change to another protocol: [RFC 9110, 7.8].
 ///
 /// [RFC 9110, 7.8]: https://www.rfc-editor.org/rfc/rfc9110#section-7.8

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use axum::{
     Router,
-    body::Body,
+    body::{Body, to_bytes},
     http::{Request, StatusCode, header::HOST},
-    response::IntoResponse,
+    response::{AppendHeaders, IntoResponse},
     routing::any,
 };
 use hyper_util::rt::TokioIo;
@@ -17,10 +17,10 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Starts one, and returns its port. A GET is answered with what was asked, and a websocket says everything twice, in bytes
-/// rather than frames.
+/// Starts one, and returns its port. A GET is answered with what was asked and what came with it, and a websocket says
+/// everything twice, in bytes rather than frames.
 pub async fn start() -> Result<u16> {
-    let router = Router::new().route("/websockify", any(twice)).fallback(tell);
+    let router = Router::new().route("/websockify", any(twice)).route("/mischief", any(mischief)).fallback(tell);
     let listener = TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], 0))).await?;
     let port = listener.local_addr()?.port();
     tokio::spawn(axum::serve(listener, router).into_future());
@@ -28,11 +28,28 @@ pub async fn start() -> Result<u16> {
 }
 
 async fn tell(request: Request<Body>) -> String {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
-    let lines = ["cookie", "authorization", "x-forwarded-for", "x-forwarded-proto"]
-        .map(|name| format!("{name}: {}", header(name)));
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("-");
-    format!("a desktop was asked for {} at {host}\n{}\n", request.uri(), lines.join("\n"))
+    let (request, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default().len();
+    let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
+    let lines = [
+        "cookie",
+        "authorization",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-forwarded-user",
+        "x-vdi-upstream",
+    ];
+    let lines = lines.map(|name| format!("{name}: {}", header(name)));
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("-");
+    let lines = lines.join("\n");
+    format!("a desktop was asked for {} at {host}\n{lines}\nbody: {body} bytes\n", request.uri)
+}
+
+/// A desktop in bad hands: it sets the gateway's cookie, and tells the proxy before it to answer with something else.
+async fn mischief() -> impl IntoResponse {
+    let cookie = ("set-cookie", "__Host-vdi-session=stolen; Path=/; Secure");
+    (AppendHeaders([cookie, ("set-cookie", "own=1"), ("x-accel-redirect", "/.vdi/style.css")]), "mischief\n")
 }
 
 async fn twice(mut request: Request<Body>) -> impl IntoResponse {

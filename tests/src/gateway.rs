@@ -74,6 +74,11 @@ impl Gateway {
         self.address
     }
 
+    /// The same, for visitors who come in by something that stands before it.
+    pub fn behind(self, front: SocketAddr) -> Self {
+        Self { address: front, ..self }
+    }
+
     /// With its port, as browsers have it in the address.
     pub fn authority(&self, host: &str) -> String {
         format!("{host}:{}", self.public_port)

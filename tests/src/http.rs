@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Empty};
-use hyper::{Request, header::AUTHORIZATION};
+use hyper::{Request, Response, body::Incoming, header::AUTHORIZATION};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 
 /// GET: the status and the body.
@@ -19,9 +19,14 @@ pub async fn get_with_token(address: SocketAddr, path: &str, token: &str) -> Res
     ask(request.body(Empty::new())?).await
 }
 
-async fn ask(request: Request<Empty<Bytes>>) -> Result<(u16, String)> {
+/// Any request without a body: the answer once it has begun.
+pub async fn send(request: Request<Empty<Bytes>>) -> Result<Response<Incoming>> {
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let response = client.request(request).await?;
+    Ok(client.request(request).await?)
+}
+
+async fn ask(request: Request<Empty<Bytes>>) -> Result<(u16, String)> {
+    let response = send(request).await?;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await?.to_bytes();
     Ok((status, String::from_utf8(body.into())?))

@@ -8,6 +8,7 @@ pub mod fake_desktop;
 pub mod faults;
 pub mod gateway;
 pub mod http;
+pub mod nginx;
 pub mod objects;
 pub mod oidc;
 pub mod policy;

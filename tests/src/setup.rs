@@ -42,10 +42,11 @@ pub async fn everything() -> Result<()> {
     }
     oidc_provider().await?;
     match why_no_real_node() {
-        Some(why) => eprintln!("No desktop image, no browser, no registry and no false clock: {why}"),
+        Some(why) => eprintln!("No desktop image, no browser, no registry, no nginx and no false clock: {why}"),
         None => {
             browser().await?;
             registry().await?;
+            nginx().await?;
             false_clock().await?;
             desktop_image().await?;
         }
@@ -61,6 +62,11 @@ pub async fn browser() -> Result<()> {
 /// An OCI registry, `/usr/bin/docker-registry`.
 pub async fn registry() -> Result<()> {
     Ok(packages::ensure(&["docker-registry"]).await?)
+}
+
+/// nginx, `/usr/sbin/nginx`.
+pub async fn nginx() -> Result<()> {
+    Ok(packages::ensure(&["nginx"]).await?)
 }
 
 /// Node.js: the one that is there, or Debian's.

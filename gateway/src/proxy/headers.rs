@@ -47,7 +47,10 @@ pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderV
     remove_hop_by_hop(headers);
     let cookies = cookie::all(headers);
     let cookies = cookie::without_ours(cookies.iter().map(|header| header.as_ref()));
-    let is_forwarded = |name: &HeaderName| name.as_str().starts_with("x-forwarded-") || name == FORWARDED;
+    // A front that has asked at /check says in x-vdi-user who was let in; to a desktop, that could be anybody's word.
+    let is_forwarded = |name: &HeaderName| {
+        ["x-forwarded-", "x-vdi-"].iter().any(|start| name.as_str().starts_with(start)) || name == FORWARDED
+    };
     let claims: Vec<HeaderName> = headers.keys().filter(|name| is_forwarded(name)).cloned().collect();
     // Compressed, nobody could tell any more what somebody does at the desktop.
     let compression = SEC_WEBSOCKET_EXTENSIONS;
@@ -172,6 +175,7 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
             ("x-forwarded-user", "root"),
             ("x-real-ip", "10.0.0.1"),
+            ("x-vdi-user", "root"),
         ]);
         assert_eq!(clean_request(&mut request, &CLIENT), None);
         let mut expected = vec!["accept: */*", "cookie: novnc=1"];

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::{body::Body, response::Response};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::Limited;
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     decide::Why,
-    origin::{asks_to_upgrade, is_navigation},
+    origin::{asks_to_upgrade, is_navigation, is_page},
     proxy::{Client, ProxyError, Visit},
     session::{Desktop, Session},
     view::View,
@@ -93,11 +93,7 @@ async fn enter_desktop(
     asking: Asking<'_>,
     request: Request<Body>,
 ) -> Response {
-    if is_service_worker(request.headers()) {
-        return text(StatusCode::FORBIDDEN, "a desktop's page can't keep a worker in the browser");
-    }
-    let is_upgrade = asks_to_upgrade(request.headers());
-    if request.method() == Method::GET && is_navigation(request.headers()) && !is_upgrade {
+    if is_page(request.method(), request.headers()) {
         let asked = request.uri().path_and_query().map_or("/", |path| path.as_str());
         // What begins with two slashes would be another host.
         let path = if asked == "/" || asked.starts_with("//") { &desktop.path } else { asked };
@@ -112,14 +108,6 @@ async fn enter_desktop(
         Ok(answer) => answer,
         Err(error) => failed(&error),
     }
-}
-
-/// A [service worker] would outlive the session, in a browser that may come back to its host for another one, and would be asked
-/// before this gateway is.
-///
-/// [service worker]: https://w3c.github.io/ServiceWorker/#service-worker-script-request
-fn is_service_worker(headers: &HeaderMap) -> bool {
-    headers.contains_key("service-worker") || headers.get("sec-fetch-dest").is_some_and(|dest| dest == "serviceworker")
 }
 
 fn failed(error: &ProxyError) -> Response {

@@ -39,7 +39,7 @@ use crate::{
     launch::{Doorman, Once},
     metrics::Metrics,
     oidc::Provider,
-    origin::is_from_elsewhere,
+    origin::{is_from_elsewhere, is_service_worker},
     proxy::Proxy,
     session::{Desktop, Session},
     site::{PublicUrl, Scheme, Site},
@@ -117,6 +117,9 @@ impl Gateway {
 
     /// What to do about a request to a desktop's host, and the session that has the host.
     fn decide(&self, host: &str, request: &Parts) -> Result<Decided, Refusal> {
+        if is_service_worker(&request.headers) {
+            return Err(Refusal::said(StatusCode::FORBIDDEN, "a desktop's page can't keep a worker in the browser"));
+        }
         let keys = self.ring()?;
         let changes = self.directory.at(host);
         let session = changes.as_ref().map(|changes| changes.borrow().clone());

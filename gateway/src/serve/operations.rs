@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     extract::State,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{any, get},
 };
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use ring::digest::{SHA256, digest};
@@ -28,8 +28,10 @@ pub fn router(operations: Operations) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/activity", get(activity))
-        .route("/check", get(check::check))
-        .route("/check/{*path}", get(check::check))
+        .route("/check", any(check::check))
+        // Envoy asks with the method and, behind this, the path that it was asked for.
+        .route("/check/", any(check::check))
+        .route("/check/{*path}", any(check::check))
         .with_state(operations)
 }
 

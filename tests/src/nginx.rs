@@ -1,0 +1,93 @@
+//! Debian's nginx, with what deploy/fronts/nginx.conf says.
+
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep},
+};
+use vdi_cluster::{Launch, Server};
+
+use crate::{gateway::DOMAIN, stack::Stack, workspace};
+
+/// A running nginx. Dropping it stops it.
+pub struct Nginx {
+    address: SocketAddr,
+    server: Server,
+}
+
+impl Nginx {
+    /// Needs Debian's package nginx, see [`crate::setup::nginx`]. It listens at `address`, and its gateway serves browsers at
+    /// one address and /check at the other.
+    pub async fn start(
+        stack: &Stack,
+        address: SocketAddr,
+        gateway: SocketAddr,
+        operations: SocketAddr,
+    ) -> Result<Self> {
+        // Kept, as this process may be killed: the clean-up takes it away.
+        let folder = tempfile::Builder::new().prefix("vdi-nginx-").tempdir()?.keep();
+        let (certificate, key) = stack.cluster.certificate("nginx", &[DOMAIN, &format!("*.{DOMAIN}")])?;
+        let here = [
+            ("vdi-gateway.vdiwarden-system.svc:8443", gateway.to_string()),
+            ("vdi-gateway.vdiwarden-system.svc:8081", operations.to_string()),
+            ("listen 443 ssl", format!("listen {address} ssl")),
+            ("/etc/nginx/vdi/tls.crt", certificate.display().to_string()),
+            ("/etc/nginx/vdi/tls.key", key.display().to_string()),
+            ("/etc/nginx/vdi/gateway-ca.crt", stack.cluster.certificate_authority().display().to_string()),
+            ("vdi.example.com", DOMAIN.to_owned()),
+        ];
+        let mut sample = fs::read_to_string(workspace().join("deploy/fronts/nginx.conf"))?;
+        for (there, here) in here {
+            ensure!(sample.contains(there), "deploy/fronts/nginx.conf says {there:?} no more, which tests replace");
+            sample = sample.replace(there, &here);
+        }
+        fs::write(folder.join("vdi.conf"), sample)?;
+        fs::write(folder.join("nginx.conf"), MAIN)?;
+        let launch = Launch {
+            arguments: ["-e", "stderr", "-c", "nginx.conf", "-p"]
+                .map(Into::into)
+                .into_iter()
+                .chain([folder.clone().into()])
+                .collect(),
+            environment: vec![("FOLDER", folder.into())],
+            cleanup: r#"rm -rf "$FOLDER""#,
+            ..Launch::new("nginx", Path::new("/usr/sbin/nginx"))
+        };
+        let server = Server::start(&stack.cluster.logs(), launch)?;
+        let mut nginx = Self { address, server };
+        nginx.wait_until_it_listens().await?;
+        Ok(nginx)
+    }
+
+    async fn wait_until_it_listens(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            self.server.check()?;
+            match TcpStream::connect(self.address).await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error).context("nginx does not listen; see nginx.log");
+                }
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+}
+
+/// Around the sample: what Debian's /etc/nginx/nginx.conf does for conf.d, in the foreground and in a folder of its own.
+const MAIN: &str = "\
+daemon off;
+pid nginx.pid;
+events {}
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    include vdi.conf;
+}
+";
