@@ -40,6 +40,17 @@ pub struct Provider {
 struct Known {
     metadata: CoreProviderMetadata,
     asked: Instant,
+    /// When it was last asked before its time, for the lack of a key.
+    missed: Option<Instant>,
+}
+
+/// What a client is made by.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    /// What is known, unless it is old.
+    Known,
+    /// What the provider says now, as a key of its is not known.
+    Asking,
 }
 
 /// Who has signed in.
@@ -68,8 +79,8 @@ pub enum SignInError {
 
 /// What a provider says about itself is good for so long.
 const FRESH: Duration = Duration::from_secs(60 * 60);
-/// It is not asked anew more often than this, whatever tokens somebody makes up.
-const PAUSE: Duration = Duration::from_secs(1);
+/// It is not asked before its time more often than this, whatever tokens somebody makes up.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// Signatures that only the provider can make. Those of the family HS256 are made with the client's secret.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
@@ -96,7 +107,7 @@ impl Provider {
     pub async fn address(&self, attempt: &Attempt, wanted: &str) -> Result<String, SignInError> {
         let (state, nonce) = (attempt.state(wanted), attempt.nonce());
         let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(attempt.verifier()));
-        let client = self.discovered(FRESH).await?;
+        let client = self.discovered(By::Known).await?;
         let flow = CoreAuthenticationFlow::AuthorizationCode;
         let request = client.authorize_url(flow, || CsrfToken::new(state), || Nonce::new(nonce));
         let (url, ..) = request.add_scope(Scope::new("email".to_owned())).set_pkce_challenge(challenge).url();
@@ -105,7 +116,7 @@ impl Provider {
 
     /// Who has come back with this code.
     pub async fn account(&self, attempt: &Attempt, code: &str) -> Result<Account, SignInError> {
-        let client = self.discovered(FRESH).await?;
+        let client = self.discovered(By::Known).await?;
         let request = client.exchange_code(AuthorizationCode::new(code.to_owned()));
         let request = request.map_err(|error| SignInError::Provider(error.to_string()))?;
         let request = request.set_pkce_verifier(PkceCodeVerifier::new(attempt.verifier()));
@@ -115,7 +126,7 @@ impl Provider {
         let nonce = Nonce::new(attempt.nonce());
         let claims = match verified(&client, token, &nonce) {
             // Its keys may have been replaced since it was last asked.
-            Err(error) if is_for_lack_of_a_key(&error) => verified(&self.discovered(PAUSE).await?, token, &nonce)?,
+            Err(error) if is_for_lack_of_a_key(&error) => verified(&self.discovered(By::Asking).await?, token, &nonce)?,
             claims => claims?,
         };
         let (email, is_verified) = match claims.email() {
@@ -140,16 +151,18 @@ impl Provider {
         Ok((info.email().map(|email| email.to_string()), info.email_verified()))
     }
 
-    /// A client by what the provider says about itself, asked for no longer ago than this.
-    async fn discovered(&self, age: Duration) -> Result<Discovered, SignInError> {
+    async fn discovered(&self, by: By) -> Result<Discovered, SignInError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let metadata = match known.filter(|known| known.asked.elapsed() < age) {
+        let missed = known.as_ref().and_then(|known| known.missed);
+        let asks = by == By::Asking && missed.is_none_or(|missed| missed.elapsed() > PAUSE);
+        let metadata = match known.filter(|known| !asks && known.asked.elapsed() < FRESH) {
             Some(known) => known.metadata,
             None => {
                 let asked = Instant::now();
                 let metadata = CoreProviderMetadata::discover_async(self.client.issuer.clone(), &self.http).await;
                 let metadata = metadata.map_err(|error| SignInError::Provider(chain(&error)))?;
-                let known = Known { metadata: metadata.clone(), asked };
+                let missed = if asks { Some(asked) } else { missed };
+                let known = Known { metadata: metadata.clone(), asked, missed };
                 *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
                 metadata
             }
