@@ -3,15 +3,17 @@
 const code = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);
 
+const element = (id) => document.getElementById(id);
+const button = element("enter");
+
 function say(title, text) {
-  document.getElementById("title").textContent = title;
-  document.getElementById("text").textContent = text;
+  element("title").textContent = title;
+  element("text").textContent = text;
 }
 
 async function enter() {
-  if (!code) {
-    return say("This link is not complete", "Nothing stands behind the # in its address. Ask for a new link.");
-  }
+  button.hidden = true;
+  say("Signing in …", "The desktop opens in a moment.");
   const answer = await fetch("/.vdi/enter", { method: "POST", body: code, headers: { "content-type": "text/plain" } });
   if (answer.ok) {
     return location.replace("/");
@@ -19,4 +21,26 @@ async function enter() {
   say("This link does not work any more", await answer.text());
 }
 
-enter().catch(() => say("The gateway can't be reached", "Check the connection, and ask for a new link."));
+// Whose desktop the code is for. The gateway checks it; this is only to be read.
+function owner() {
+  const claims = code.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+  const bytes = Uint8Array.from(atob(claims), (character) => character.charCodeAt(0));
+  return JSON.parse(new TextDecoder().decode(bytes)).email;
+}
+
+const start = () => enter().catch(() => say("The gateway can't be reached", "Check the connection, and ask for a new link."));
+
+if (!code) {
+  say("This link is not complete", "Nothing stands behind the # in its address. Ask for a new link.");
+} else if (document.querySelector("[data-asks]")) {
+  // Another site has sent the browser here, and it may be to somebody else's desktop.
+  try {
+    say("Open this desktop?", `Another site's link leads to the desktop of ${owner()}. Do not type secrets into a desktop that is not yours.`);
+    button.hidden = false;
+    button.addEventListener("click", start);
+  } catch {
+    say("This link does not work", "It is not one of this gateway's.");
+  }
+} else {
+  start();
+}

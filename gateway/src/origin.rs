@@ -30,6 +30,11 @@ pub fn is_from_elsewhere(method: &Method, headers: &HeaderMap, own: &str) -> boo
     is_foreign && !(method == Method::GET && is_navigation(headers))
 }
 
+/// Whether another site than this gateway's, its desktops' included, has sent the browser here.
+pub fn is_cross_site(headers: &HeaderMap) -> bool {
+    fetch(headers, "site") == Some("cross-site")
+}
+
 /// Whether a page of its own is asked for, in a tab or a window.
 pub fn is_navigation(headers: &HeaderMap) -> bool {
     fetch(headers, "mode") == Some("navigate") && fetch(headers, "dest") == Some("document")

@@ -151,8 +151,11 @@ impl Visitor {
             let gateway = is_ours.then_some(gateway);
             let at = if is_ours { host } else { authority.to_owned() };
             let answer = Answer::of(self.exchange(gateway, &at, request).await?).await?;
-            let Some(to) = answer.headers.get(LOCATION) else { return Ok((url, answer)) };
-            url = url.join(to.to_str()?)?;
+            let refresh = answer.body.split("http-equiv=\"refresh\" content=\"0; url=").nth(1);
+            let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok());
+            let to = to.or(refresh.and_then(|rest| rest.split('"').next()));
+            let Some(to) = to else { return Ok((url, answer)) };
+            url = url.join(to)?;
             (method, body) = (Method::GET, String::new());
         }
         bail!("sent from one page to the next, more than {MOST} times")

@@ -132,6 +132,77 @@ fn whom_rbac_lets_connect_gets_a_link_to_the_owners_desktop() -> Result<()> {
 }
 
 #[test]
+fn who_is_sent_to_a_link_by_another_site_is_asked_first() -> Result<()> {
+    with_site(async |site| {
+        site.running("asked").await?;
+        let (host, _) = site.first.launch(&site.stack, &alice(), "asked", "desktop").await?.link()?;
+        for (from, asks) in [("cross-site", true), ("same-site", false), ("none", false)] {
+            let headers = [("sec-fetch-site", from.to_owned())];
+            let page =
+                Visitor::default().ask(&site.first, &host, Method::GET, "/.vdi/enter", &headers, String::new()).await?;
+            ensure!(page.status == 200 && page.body.contains("data-asks") == asks, "{from}: {page:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_head_that_is_larger_than_any_browsers_is_refused() -> Result<()> {
+    with_site(async |site| {
+        let one = format!("X-Large: {}\r\n", "a".repeat(8000));
+        let many = "X-Many: a\r\n".repeat(1000);
+        for bomb in [one.repeat(20), many] {
+            let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n{bomb}\r\n", site.first.authority(DOMAIN));
+            let answer = raw(site.first.connect(DOMAIN).await?, &request).await?;
+            ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_desktops_page_can_keep_no_worker_in_the_browser() -> Result<()> {
+    with_site(async |site| {
+        site.running("worker").await?;
+        let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "worker", "desktop").await?;
+        for header in [("service-worker", "script"), ("sec-fetch-dest", "serviceworker")] {
+            let headers = [(header.0, header.1.to_owned())];
+            let answer = visitor.ask(&site.first, &host, Method::GET, "/sw.js", &headers, String::new()).await?;
+            ensure!(answer.status == 403, "{answer:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn who_was_let_in_to_help_asks_again_after_the_hour_and_the_owner_is_renewed() -> Result<()> {
+    with_site(async |site| {
+        let space = site.running("renewed").await?;
+        let binding = [
+            "create",
+            "rolebinding",
+            "helper",
+            "-n",
+            "renewed",
+            "--clusterrole=vdi-supporter",
+            "--user=carol@example.com",
+        ];
+        site.stack.kubectl_ok(&User::admin(), binding).await?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while site.first.launch(&site.stack, &carol(), "renewed", "desktop").await?.status != 200 {
+            ensure!(Instant::now() < deadline, "the binding is not taken up");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let (mut owner, host) = Visitor::enter(&site.first, &site.stack, &alice(), "renewed", "desktop").await?;
+        let (mut helper, _) = Visitor::enter(&site.first, &site.stack, &carol(), "renewed", "desktop").await?;
+        ensure!(helper.get(&site.first, &host, "/").await?.status == 200);
+        ensure!(owner.post(&site.first, &host, "/.vdi/renew", "").await?.status == 200);
+        ensure!(helper.post(&site.first, &host, "/.vdi/renew", "").await?.status == 403);
+        delete(&space.sessions, "desktop").await
+    })
+}
+
+#[test]
 fn a_link_works_once_at_whichever_replica() -> Result<()> {
     with_site(async |site| {
         site.running("once").await?;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     decide::Why,
-    origin::{asks_to_upgrade, is_navigation, is_page},
+    origin::{asks_to_upgrade, is_cross_site, is_navigation, is_page},
     proxy::{Client, ProxyError, Visit},
     session::{Desktop, Session},
     view::View,
@@ -68,7 +68,8 @@ fn about(Entry { claims, session, .. }: &Entry) -> About {
 /// The gateway's own pages and answers at a desktop's host.
 async fn own(gateway: &Gateway, host: &str, name: &str, request: Request<Body>) -> Result<Response, Refusal> {
     match (request.method(), name) {
-        (&Method::GET, "enter") => Ok(page(StatusCode::OK, &pages::Enter)),
+        // Who is sent here by another site would be signed in at whatever desktop its link is for.
+        (&Method::GET, "enter") => Ok(page(StatusCode::OK, &pages::Enter { asks: is_cross_site(request.headers()) })),
         (&Method::POST, "enter") => enter::enter(gateway, host, request).await,
         (&Method::POST, "renew") => enter::renew(gateway, host, request),
         (&Method::POST, "stay") => stay(gateway, host, request),

@@ -49,7 +49,18 @@ pub struct Frame<'a> {
 /// Where a launch link leads.
 #[derive(Template)]
 #[template(path = "enter.html")]
-pub struct Enter;
+pub struct Enter {
+    /// Whether somebody has to say that they want to.
+    pub asks: bool,
+}
+
+/// Goes on to another page at once. Where a redirect would do the same, browsers would take the next page for one that the page
+/// before this one has sent them to.
+#[derive(Template)]
+#[template(path = "onward.html")]
+pub struct Onward<'a> {
+    pub to: &'a str,
+}
 
 /// The desktops of who has signed in.
 #[derive(Template)]
@@ -175,7 +186,7 @@ mod tests {
         let session = session();
         let view = View::of(&session, std::time::Duration::ZERO, noon());
         let pages = [
-            Enter.render(),
+            Enter { asks: true }.render(),
             Frame { session: &session, path: "/" }.render(),
             Waiting { session: &session, view }.render(),
             Message { title: "", text: "", link: None }.render(),

@@ -11,7 +11,7 @@ use super::{
     Gateway,
     access::About,
     launch::link,
-    pages::{Link, Message, page, text},
+    pages::{Link, Message, Onward, page, text},
     portal::AUDIENCE,
     refusal::Refusal,
 };
@@ -62,7 +62,8 @@ pub async fn end(gateway: &Gateway, head: &Parts) -> Result<Response, Refusal> {
     let token = gateway.sign(&grant, &*gateway.ring()?)?;
     gateway.metrics.signed_in("oidc");
     let to = if wanted.is_empty() { "/".to_owned() } else { open_address(wanted) };
-    let answer = with_cookie(redirect(&to), &cookie::set(cookie::LOGIN, &token));
+    let answer = page(StatusCode::OK, &Onward { to: &to });
+    let answer = with_cookie(answer, &cookie::set(cookie::LOGIN, &token));
     let answer = with_cookie(answer, &cookie::clear(cookie::ATTEMPT));
     Ok(About { user: Some(account.email.to_string()), ..About::default() }.put(answer))
 }
