@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Duration, Instant, sleep},
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use vdi_cluster::{Launch, Server, User};
 
@@ -20,6 +23,9 @@ use crate::{
 
 /// Desktops in tests and in the demo are one label below. Browsers look names of this kind up nowhere: they are this machine.
 pub const DOMAIN: &str = "vdi.localhost";
+
+/// What others see of the cluster, a gateway sees within moments.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A gateway on loopback, with a certificate of the cluster's authority. Dropping it stops it.
 pub struct Gateway {
@@ -89,6 +95,18 @@ impl Gateway {
         let stream = TcpStream::connect(self.address).await.context("connecting to the gateway")?;
         let tls = TlsConnector::from(Arc::new(vdi_service::any_certificate::client()?));
         Ok(tls.connect(host.to_owned().try_into()?, stream).await?)
+    }
+
+    /// Asks for a link to a session, as somebody who may, until the gateway knows of it: its host, and the code.
+    pub async fn link(&self, stack: &Stack, user: &User, namespace: &str, name: &str) -> Result<(String, String)> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.launch(stack, user, namespace, name).await?;
+            if answer.status != 404 || Instant::now() > deadline {
+                return answer.link();
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Asks for a link to a session, as a user of the cluster.

@@ -15,7 +15,10 @@ use hyper::{
     header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE},
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep},
+};
 use url::Url;
 use vdi_cluster::User;
 
@@ -80,11 +83,44 @@ impl Visitor {
         namespace: &str,
         name: &str,
     ) -> Result<(Self, String)> {
-        let (host, code) = gateway.launch(stack, user, namespace, name).await?.link()?;
+        let (host, code) = gateway.link(stack, user, namespace, name).await?;
         let mut visitor = Self::default();
         let answer = visitor.post(gateway, &host, "/.vdi/enter", &code).await?;
         ensure!(answer.status == 200, "{}: {}", answer.status, answer.body);
         Ok((visitor, host))
+    }
+
+    /// The same for a session that is running: the visitor is at its desktop, by way of each of these gateways.
+    pub async fn at_desktop(
+        gateways: &[&Gateway],
+        stack: &Stack,
+        user: &User,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(Self, String)> {
+        let (mut visitor, host) = Self::enter(gateways[0], stack, user, namespace, name).await?;
+        for gateway in gateways {
+            visitor.until_at_desktop(gateway, &host).await?;
+        }
+        Ok((visitor, host))
+    }
+
+    /// Waits until the gateway passes to the desktop, which is a [fake one](crate::fake_desktop).
+    pub async fn until_at_desktop(&mut self, gateway: &Gateway, host: &str) -> Result<Answer> {
+        self.until(gateway, host, |answer| answer.body.starts_with("a desktop was asked")).await
+    }
+
+    /// Asks again and again until the answer is as wanted.
+    pub async fn until(&mut self, gateway: &Gateway, host: &str, wanted: impl Fn(&Answer) -> bool) -> Result<Answer> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let answer = self.get(gateway, host, "/").await?;
+            if wanted(&answer) {
+                return Ok(answer);
+            }
+            ensure!(Instant::now() < deadline, "{answer:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub async fn ask(

@@ -53,7 +53,8 @@ fn a_desktop_that_is_merely_open_ends_and_one_at_which_somebody_types_or_says_so
         for name in ["typed", "stayed", "watched"] {
             space.session(name).await?;
             space.wait_running(name).await?;
-            let (mut visitor, host) = Visitor::enter(&gateway, &ground.stack, &alice(), "activity", name).await?;
+            let (mut visitor, host) =
+                Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "activity", name).await?;
             let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
             socket.send(&message(VERSION)).await?;
             open.push((visitor, host, socket));

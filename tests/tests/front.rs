@@ -71,7 +71,8 @@ impl Site {
     /// Alice, with a running desktop in a namespace of this name, and its host.
     async fn alice(&self, name: &str) -> Result<(Space, Visitor, String)> {
         let space = self.ground.running(name).await?;
-        let (visitor, host) = self.enter(name).await?;
+        let (mut visitor, host) = self.enter(name).await?;
+        visitor.until(&self.gateway, &host, is_desktops).await?;
         Ok((space, visitor, host))
     }
 
@@ -171,7 +172,8 @@ fn the_cookie_of_another_session_is_refused() -> Result<()> {
         bobs.spec.user = "bob@example.com".to_owned();
         create(&space.sessions, &bobs).await?;
         space.wait_running("bobs").await?;
-        let (bobs, bobs_host) = Visitor::enter(&site.gateway, &site.ground.stack, &bob(), "others", "bobs").await?;
+        let (mut bobs, bobs_host) = Visitor::enter(&site.gateway, &site.ground.stack, &bob(), "others", "bobs").await?;
+        bobs.until(&site.gateway, &bobs_host, is_desktops).await?;
         for (visitor, own, other) in [(&alices, &host, &bobs_host), (&bobs, &bobs_host, &host)] {
             let mut thief = visitor.clone();
             ensure!(is_desktops(&thief.get(&site.gateway, own, "/").await?));

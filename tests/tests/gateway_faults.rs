@@ -10,7 +10,7 @@ use vdi_tests::{
     shared::{Shared, directory},
     site::Ground,
     stack::alice,
-    visitor::{Answer, Visitor},
+    visitor::Visitor,
     websocket::Websocket,
 };
 
@@ -27,35 +27,17 @@ fn with_ground(test: impl AsyncFnOnce(&'static Ground) -> Result<()>) -> Result<
     )
 }
 
-/// Asks again and again until the answer is as wanted.
-async fn until(
-    gateway: &Gateway,
-    visitor: &mut Visitor,
-    host: &str,
-    wanted: impl Fn(&Answer) -> bool,
-) -> Result<Answer> {
-    let start = Instant::now();
-    loop {
-        let answer = visitor.get(gateway, host, "/").await?;
-        if wanted(&answer) {
-            return Ok(answer);
-        }
-        ensure!(start.elapsed() < Duration::from_secs(60), "{answer:?}");
-        sleep(Duration::from_millis(100)).await;
-    }
-}
-
 #[test]
 fn a_pod_that_dies_takes_its_websocket_along_and_its_successor_is_found_by_itself() -> Result<()> {
     with_ground(async |ground| {
         let space = ground.running("pod").await?;
         let gateway = ground.gateway("gateway-pod", ground.public_port, &[]).await?;
-        let (mut visitor, host) = Visitor::enter(&gateway, &ground.stack, &alice(), "pod", "desktop").await?;
+        let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "pod", "desktop").await?;
         let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
         socket.speaks().await?;
         space.pods.delete("vdi-desktop", &DeleteParams::default().grace_period(0)).await?;
         socket.ended().await?;
-        until(&gateway, &mut visitor, &host, |answer| answer.body.starts_with("a desktop was asked")).await?;
+        visitor.until_at_desktop(&gateway, &host).await?;
         Websocket::open(&gateway, &mut visitor, &host).await?.speaks().await
     })
 }
@@ -66,21 +48,21 @@ fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a
         ground.running("away").await?;
         let flags = ["--cache-limit", "15s"];
         let mut gateway = ground.gateway("gateway-away", ground.public_port, &flags).await?;
-        let (mut visitor, host) = Visitor::enter(&gateway, &ground.stack, &alice(), "away", "desktop").await?;
+        let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "away", "desktop").await?;
         let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
         let [_, api_server, ..] = ground.stack.cluster.servers();
         api_server.crash(40)?;
         let gone = Instant::now();
         until_lost(&mut gateway).await?;
         ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "by what was known");
-        let refused = until(&gateway, &mut visitor, &host, |answer| answer.status == 503).await?;
+        let refused = visitor.until(&gateway, &host, |answer| answer.status == 503).await?;
         // The last sign of life may have been some seconds before.
         ensure!(gone.elapsed() >= Duration::from_secs(9), "refused after {:?}", gone.elapsed());
         ensure!(refused.body.contains("lost touch with the cluster"), "{refused:?}");
         let (host_of_nobody, mut stranger) = (format!("nobody.{DOMAIN}"), Visitor::default());
         ensure!(stranger.get(&gateway, &host_of_nobody, "/").await?.status == 503);
         socket.speaks().await.context("what was open goes on")?;
-        until(&gateway, &mut visitor, &host, |answer| answer.status == 200).await?;
+        visitor.until(&gateway, &host, |answer| answer.status == 200).await?;
         ensure!(gone.elapsed() >= Duration::from_secs(40), "back after {:?}", gone.elapsed());
         socket.speaks().await
     })
@@ -104,7 +86,8 @@ fn when_a_gateway_is_killed_another_takes_its_visitors_without_asking_who_they_a
         ground.running("killed").await?;
         let first = ground.gateway("gateway-killed", ground.public_port, &[]).await?;
         let second = ground.gateway("gateway-left", free_port()?, &[]).await?;
-        let (mut visitor, host) = Visitor::enter(&first, &ground.stack, &alice(), "killed", "desktop").await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&first, &second], &ground.stack, &alice(), "killed", "desktop").await?;
         let mut socket = Websocket::open(&first, &mut visitor, &host).await?;
         socket.speaks().await?;
         first.replica.kill()?;
@@ -120,7 +103,8 @@ fn a_gateway_that_is_told_to_stop_lets_what_is_open_go_on_for_a_while_and_takes_
     with_ground(async |ground| {
         ground.running("drained").await?;
         let gateway = ground.gateway("gateway-drained", ground.public_port, &["--drain", "3s"]).await?;
-        let (mut visitor, host) = Visitor::enter(&gateway, &ground.stack, &alice(), "drained", "desktop").await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "drained", "desktop").await?;
         let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
         let address = gateway.address();
         let stopping = tokio::task::spawn_blocking(move || gateway.replica.stop());

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
 use tokio::sync::Mutex;
+use vdi_cluster::User;
 use vdi_tests::{
     gateway::{DOMAIN, Gateway, free_port},
     objects::{Space, create, session},
@@ -44,9 +45,11 @@ impl Site {
         let mut session = session("desktop", name);
         session.spec.user = user.to_owned();
         create(&space.sessions, &session).await?;
-        let status = space.wait_running("desktop").await?;
-        let url: url::Url = status.url.context("no url")?.parse()?;
-        Ok(url.host_str().context("no host")?.to_owned())
+        space.wait_running("desktop").await?;
+        // An administrator may connect to everything. Once they are there, the gateway knows of it.
+        let (stack, admin) = (&self.ground.stack, User::admin());
+        let (_, host) = Visitor::at_desktop(&[&self.gateway], stack, &admin, name, "desktop").await?;
+        Ok(host)
     }
 
     fn url(&self, host: &str) -> String {

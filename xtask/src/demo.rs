@@ -177,8 +177,7 @@ async fn links(demo: &Demo) -> Result<()> {
 
 /// As `curl` and a Kubernetes token would get it.
 async fn link(demo: &Demo) -> Result<String> {
-    let answer = demo.gateway()?.launch(&demo.stack, &alice(), DESKTOPS, SESSION).await?;
-    let (host, code) = answer.link()?;
+    let (host, code) = demo.gateway()?.link(&demo.stack, &alice(), DESKTOPS, SESSION).await?;
     Ok(format!("https://{}/.vdi/enter#{code}", demo.gateway()?.authority(&host)))
 }
 

@@ -47,12 +47,15 @@ impl Doorman {
         })
     }
 
-    /// Whether this person may open the session: its owner may, and whom RBAC grants the verb `connect` on it.
-    pub async fn admit(&self, person: &Person, session: &Session) -> Result<(), Denied> {
+    /// Whether this person may open the session: its owner may, and whom RBAC grants the verb `connect` on it. Returns what they
+    /// are called: the owner by their address, others as the cluster knows them.
+    pub async fn admit(&self, person: &Person, session: &Session) -> Result<String, Denied> {
         let email = person.name.strip_prefix(&self.username_prefix).and_then(|name| name.parse::<Email>().ok());
-        let is_owner = email.is_some_and(|email| email.is_same_person(&session.owner));
-        match is_owner || may_connect(&self.client, person, session).await? {
-            true => Ok(()),
+        if email.is_some_and(|email| email.is_same_person(&session.owner)) {
+            return Ok(session.owner.to_string());
+        }
+        match may_connect(&self.client, person, session).await? {
+            true => Ok(person.name.clone()),
             false => Err(Denied::Session),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Gateway, access::About, body::small, pages::json, refusal::Refusal};
 use crate::{
-    launch::{Denied, Person},
+    launch::Denied,
     session::Session,
     token::{Grant, KeyRing, Purpose, SignError},
 };
@@ -36,13 +36,10 @@ pub async fn launch(gateway: &Gateway, head: &Parts, body: Body) -> Result<Respo
         let line = r#"say which session: {"namespace": "desktops", "name": "alice-desktop"}"#;
         Refusal::said(StatusCode::BAD_REQUEST, line)
     })?;
-    let (person, session) = admit(gateway, token, &launch).await?;
-    let url = link(gateway, &person.name, &session, &keys)?;
-    let about = About {
-        session: Some(format!("{}/{}", session.namespace, session.name)),
-        user: Some(person.name.clone()),
-        refused: None,
-    };
+    let (subject, session) = admit(gateway, token, &launch).await?;
+    let url = link(gateway, &subject, &session, &keys)?;
+    let about =
+        About { session: Some(format!("{}/{}", session.namespace, session.name)), user: Some(subject), refused: None };
     Ok(about.put(json(StatusCode::OK, &json!({ "url": url, "expiresIn": Purpose::Launch.longest().as_secs() }))))
 }
 
@@ -63,11 +60,10 @@ pub fn link(gateway: &Gateway, subject: &str, session: &Session, keys: &KeyRing)
     Ok(format!("{}/.vdi/enter#{code}", gateway.public.origin_of(&session.host)))
 }
 
-async fn admit(gateway: &Gateway, token: &str, launch: &Launch) -> Result<(Person, Arc<Session>), Denied> {
+async fn admit(gateway: &Gateway, token: &str, launch: &Launch) -> Result<(String, Arc<Session>), Denied> {
     let person = gateway.doorman.person(token).await?;
     let session = gateway.directory.named(&launch.namespace, &launch.name).ok_or(Denied::Session)?;
-    gateway.doorman.admit(&person, &session).await?;
-    Ok((person, session))
+    Ok((gateway.doorman.admit(&person, &session).await?, session))
 }
 
 impl From<Denied> for Refusal {

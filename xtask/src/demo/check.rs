@@ -131,7 +131,7 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, used: &str) -> Result<()> {
         session.status.as_ref().is_some_and(|status| status.phase == Phase::Pending && status.url.is_some())
     };
     wait_for(&sessions, "bob-desktop", "waiting, with an address", waits).await?;
-    let bobs_link = demo.gateway()?.launch(&demo.stack, &bob(), DESKTOPS, "bob-desktop").await?.link()?;
+    let bobs_link = demo.gateway()?.link(&demo.stack, &bob(), DESKTOPS, "bob-desktop").await?;
     let bobs_address = format!("https://{}", demo.gateway()?.authority(&bobs_link.0));
 
     // Her cookie, at his host.

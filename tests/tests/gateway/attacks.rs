@@ -1,0 +1,255 @@
+//! What strangers, other users and other pages try, and what comes of it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use hyper::Method;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use vdi_tests::{
+    gateway::DOMAIN,
+    objects::{Space, create, delete},
+    stack::{alice, bob, carol},
+    visitor::Visitor,
+};
+
+use crate::{of, with_site};
+
+#[test]
+fn nobody_else_gets_in() -> Result<()> {
+    with_site(async |site| {
+        let space = site.running("strangers").await?;
+        let mut bobs = of("bob@example.com", "strangers");
+        bobs.metadata.name = Some("bobs".to_owned());
+        create(&space.sessions, &bobs).await?;
+        space.wait_running("bobs").await?;
+        let (alices, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "strangers", "desktop").await?;
+        let (bobs, bobs_host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &bob(), "strangers", "bobs").await?;
+
+        let answer = Visitor::default().get(&site.first, &host, "/").await?;
+        ensure!(answer.status == 401 && !answer.body.contains("alice"), "{answer:?}");
+        // Each with the other's cookie, at either host.
+        for (visitor, own, other) in [(&alices, &host, &bobs_host), (&bobs, &bobs_host, &host)] {
+            let mut thief = visitor.clone();
+            thief.steal(visitor, own, other);
+            let answer = thief.get(&site.second, other, "/").await?;
+            ensure!(answer.status == 401 && !answer.body.contains("a desktop was asked"), "{answer:?}");
+        }
+        // Bob asks for a link to alice's desktop, and to one that isn't there: he can't tell which is which.
+        for name in ["desktop", "nothing"] {
+            let answer = site.first.launch(&site.stack, &bob(), "strangers", name).await?;
+            ensure!(
+                answer.status == 404 && answer.body == "there is no session of that name that you may open\n",
+                "{answer:?}"
+            );
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn who_is_sent_to_a_link_by_another_site_is_asked_first() -> Result<()> {
+    with_site(async |site| {
+        site.running("asked").await?;
+        let (host, _) = site.first.link(&site.stack, &alice(), "asked", "desktop").await?;
+        for (from, asks) in [("cross-site", true), ("same-site", false), ("none", false)] {
+            let headers = [("sec-fetch-site", from.to_owned())];
+            let page =
+                Visitor::default().ask(&site.first, &host, Method::GET, "/.vdi/enter", &headers, String::new()).await?;
+            ensure!(page.status == 200 && page.body.contains("data-asks") == asks, "{from}: {page:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_head_that_is_larger_than_any_browsers_is_refused() -> Result<()> {
+    with_site(async |site| {
+        let one = format!("X-Large: {}\r\n", "a".repeat(8000));
+        let many = "X-Many: a\r\n".repeat(1000);
+        for bomb in [one.repeat(20), many] {
+            let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n{bomb}\r\n", site.first.authority(DOMAIN));
+            let answer = raw(site.first.connect(DOMAIN).await?, &request).await?;
+            ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_desktops_page_can_keep_no_worker_in_the_browser() -> Result<()> {
+    with_site(async |site| {
+        site.running("worker").await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "worker", "desktop").await?;
+        for header in [("service-worker", "script"), ("sec-fetch-dest", "serviceworker")] {
+            let headers = [(header.0, header.1.to_owned())];
+            let answer = visitor.ask(&site.first, &host, Method::GET, "/sw.js", &headers, String::new()).await?;
+            ensure!(answer.status == 403, "{answer:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_link_works_once_at_whichever_replica() -> Result<()> {
+    with_site(async |site| {
+        site.running("once").await?;
+        // By then, both know of the session.
+        Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "once", "desktop").await?;
+        let (host, code) = site.first.link(&site.stack, &alice(), "once", "desktop").await?;
+        // At the same moment, at both: one of them lets somebody in.
+        let mut visitors: Vec<Visitor> = vec![Visitor::default(); 8];
+        let gateways = [&site.first, &site.second];
+        let tries = visitors
+            .iter_mut()
+            .enumerate()
+            .map(|(n, visitor)| visitor.post(gateways[n % 2], &host, "/.vdi/enter", &code));
+        let answers = futures::future::try_join_all(tries).await?;
+        let entered = answers.iter().filter(|answer| answer.status == 200).count();
+        ensure!(entered == 1, "{entered} got in: {answers:#?}");
+        ensure!(visitors.iter().filter(|visitor| visitor.cookies(&host).is_some()).count() == 1);
+        let late = Visitor::default().post(&site.second, &host, "/.vdi/enter", &code).await?;
+        ensure!(late.status == 401 && late.header("set-cookie").is_empty(), "{late:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_websocket_of_another_sites_page_is_refused() -> Result<()> {
+    with_site(async |site| {
+        site.running("hijack").await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "hijack", "desktop").await?;
+        let foreign =
+            [None, Some("https://evil.com".to_owned()), Some(format!("https://bob.{DOMAIN}")), Some("null".to_owned())];
+        for origin in foreign {
+            let mut headers = vec![("connection", "upgrade".to_owned()), ("upgrade", "websocket".to_owned())];
+            headers.extend(origin.clone().map(|origin| ("origin", origin)));
+            let answer = visitor.ask(&site.first, &host, Method::GET, "/websockify", &headers, String::new()).await?;
+            ensure!(answer.status == 403, "{origin:?}: {answer:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_host_that_is_not_ours_is_answered_by_nobody() -> Result<()> {
+    with_site(async |site| {
+        let space = site.running("hosts").await?;
+        let (visitor, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "hosts", "desktop").await?;
+        let pod = space.pods.get("vdi-desktop").await?.status.and_then(|status| status.pod_ip).context("no address")?;
+        for name in ["evil.com".to_owned(), format!("a.{host}"), format!("{host}."), pod] {
+            let (authority, cookie) = (site.first.authority(&name), visitor.cookies(&host).unwrap_or_default());
+            let request =
+                format!("GET / HTTP/1.1\r\nHost: {authority}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
+            let answer = raw(site.first.connect(&host).await?, &request).await?;
+            ensure!(answer.starts_with("HTTP/1.1 421 "), "{authority}: {answer}");
+        }
+        Ok(())
+    })
+}
+
+/// Sends exactly this, and returns all that comes back.
+async fn raw(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str) -> Result<String> {
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer))
+        .await
+        .context("it stays open")?;
+    // A connection that is dropped without TLS' own goodbye has said what it had to say.
+    let _ = read;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[test]
+fn a_request_that_could_be_read_in_two_ways_reaches_no_desktop() -> Result<()> {
+    with_site(async |site| {
+        site.running("smuggling").await?;
+        let (visitor, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "smuggling", "desktop").await?;
+        let head = format!(
+            "Host: {}\r\nCookie: {}\r\n",
+            site.first.authority(&host),
+            visitor.cookies(&host).unwrap_or_default()
+        );
+        for (what, request) in [
+            ("two lengths", format!("POST / HTTP/1.1\r\n{head}Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde")),
+            ("a folded header", format!("POST / HTTP/1.1\r\n{head}Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n")),
+            (
+                "a coding that is no coding",
+                format!("POST / HTTP/1.1\r\n{head}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+            ),
+            (
+                "a space before the colon",
+                format!("POST / HTTP/1.1\r\n{head}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
+            ),
+            ("two hosts", format!("GET / HTTP/1.1\r\n{head}Host: evil.com\r\n\r\n")),
+            ("a tunnel", format!("CONNECT 127.0.0.1:22 HTTP/1.1\r\n{head}\r\n")),
+            ("another site's address", format!("GET https://evil.com/ HTTP/1.1\r\n{head}\r\n")),
+        ] {
+            let answer =
+                raw(site.first.connect(&host).await?, &request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"))
+                    .await?;
+            ensure!(!answer.contains("a desktop was asked"), "{what}: {answer}");
+            ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{what}: {answer}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn who_does_not_send_a_whole_request_is_cut_off() -> Result<()> {
+    with_site(async |site| {
+        let mut stream = site.first.connect(DOMAIN).await?;
+        let start = Instant::now();
+        // A byte a second keeps nothing open.
+        let drip = async {
+            for byte in format!("GET / HTTP/1.1\r\nHost: {DOMAIN}\r\nX-Slow: {}", "a".repeat(60)).bytes() {
+                if stream.write_all(&[byte]).await.is_err() || stream.flush().await.is_err() {
+                    return Ok(());
+                }
+                let read = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut [0; 1024])).await;
+                if let Ok(Ok(0) | Err(_)) = read {
+                    return Ok(());
+                }
+            }
+            anyhow::bail!("it was read to the end")
+        };
+        drip.await?;
+        ensure!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_session_that_was_made_again_is_not_opened_by_what_was_good_for_the_first() -> Result<()> {
+    with_site(async |site| {
+        // The only one of carol's here, so its host is always hers alone.
+        let carols = of("carol@example.com", "again");
+        let space = Space::new(&site.stack, "again").await?;
+        space.template(json!({ "port": site.desktop_port })).await?;
+        create(&space.sessions, &carols).await?;
+        space.wait_running("desktop").await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &carol(), "again", "desktop").await?;
+        let (_, code) = site.first.link(&site.stack, &carol(), "again", "desktop").await?;
+        delete(&space.sessions, "desktop").await?;
+        create(&space.sessions, &carols).await?;
+        space.wait_running("desktop").await?;
+        visitor
+            .until(&site.first, &host, |answer| answer.status == 401)
+            .await
+            .context("its cookie was for the first")?;
+        let (_, new_host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &carol(), "again", "desktop").await?;
+        ensure!(new_host == host, "{new_host} was {host}");
+        ensure!(visitor.get(&site.first, &host, "/").await?.status == 401);
+        let answer = Visitor::default().post(&site.first, &host, "/.vdi/enter", &code).await?;
+        ensure!(answer.status == 401, "its link was for the first: {answer:?}");
+        Ok(())
+    })
+}

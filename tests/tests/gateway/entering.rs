@@ -1,0 +1,187 @@
+//! How people get in, and what they see until then.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use hyper::Method;
+use serde_json::{Value, json};
+use vdi_api::Phase;
+use vdi_cluster::User;
+use vdi_tests::{
+    gateway::DOMAIN,
+    objects::{Space, delete},
+    stack::{alice, bob, carol},
+    visitor::Visitor,
+};
+
+use crate::with_site;
+
+#[test]
+fn the_owner_gets_in_by_a_link_and_the_desktop_sees_nothing_of_how() -> Result<()> {
+    with_site(async |site| {
+        site.running("owner").await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "owner", "desktop").await?;
+        let page = visitor.open(&site.first, &host, "/").await?;
+        ensure!(page.status == 200 && page.body.contains(r#"src="/vnc.html""#), "{page:?}");
+        for gateway in [&site.first, &site.second] {
+            let answer = visitor.get(gateway, &host, "/vnc.html?a=b").await?;
+            ensure!(answer.body.starts_with("a desktop was asked for /vnc.html?a=b at alice"), "{answer:?}");
+            ensure!(
+                answer
+                    .body
+                    .contains("cookie: -\nauthorization: -\nx-forwarded-for: 127.0.0.1\nx-forwarded-proto: https\n")
+            );
+            ensure!(answer.header("x-frame-options") == "SAMEORIGIN", "{answer:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn whom_rbac_lets_connect_gets_a_link_to_the_owners_desktop() -> Result<()> {
+    with_site(async |site| {
+        site.running("support").await?;
+        ensure!(site.first.launch(&site.stack, &bob(), "support", "desktop").await?.status == 404);
+        let binding =
+            ["create", "rolebinding", "bob", "-n", "support", "--clusterrole=vdi-supporter", "--user=bob@example.com"];
+        site.stack.kubectl_ok(&User::admin(), binding).await?;
+        // The API server takes up a new role a moment after it was written.
+        let mut answer = site.first.launch(&site.stack, &bob(), "support", "desktop").await?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while answer.status == 404 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            answer = site.first.launch(&site.stack, &bob(), "support", "desktop").await?;
+        }
+        let (host, code) = answer.link()?;
+        let mut visitor = Visitor::default();
+        ensure!(visitor.post(&site.first, &host, "/.vdi/enter", &code).await?.status == 200);
+        ensure!(visitor.get(&site.first, &host, "/").await?.body.starts_with("a desktop was asked"));
+        Ok(())
+    })
+}
+
+#[test]
+fn who_was_let_in_to_help_asks_again_after_the_hour_and_the_owner_is_renewed() -> Result<()> {
+    with_site(async |site| {
+        let space = site.running("renewed").await?;
+        let binding = [
+            "create",
+            "rolebinding",
+            "helper",
+            "-n",
+            "renewed",
+            "--clusterrole=vdi-supporter",
+            "--user=carol@example.com",
+        ];
+        site.stack.kubectl_ok(&User::admin(), binding).await?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while site.first.launch(&site.stack, &carol(), "renewed", "desktop").await?.status != 200 {
+            ensure!(Instant::now() < deadline, "the binding is not taken up");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let (mut owner, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "renewed", "desktop").await?;
+        let (mut helper, _) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &carol(), "renewed", "desktop").await?;
+        ensure!(helper.get(&site.first, &host, "/").await?.status == 200);
+        ensure!(owner.post(&site.first, &host, "/.vdi/renew", "").await?.status == 200);
+        ensure!(helper.post(&site.first, &host, "/.vdi/renew", "").await?.status == 403);
+        delete(&space.sessions, "desktop").await
+    })
+}
+
+#[test]
+fn a_link_is_asked_for_with_a_token_that_is_for_the_gateway() -> Result<()> {
+    with_site(async |site| {
+        site.running("tokens").await?;
+        let body = json!({ "namespace": "tokens", "name": "desktop" }).to_string();
+        let ask = async |authorization: Option<String>, body: &str| {
+            let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+            Visitor::default().ask(&site.first, DOMAIN, Method::POST, "/launch", &headers, body.to_owned()).await
+        };
+        // Of a service account: for the API server, and then for the gateway.
+        let create = ["create", "serviceaccount", "visitor", "-n", "tokens"];
+        site.stack.kubectl_ok(&User::admin(), create).await?;
+        let token = async |audience: &str| {
+            let audience = format!("--audience={audience}");
+            site.stack.kubectl_ok(&User::admin(), ["create", "token", "visitor", "-n", "tokens", &audience]).await
+        };
+        let for_the_api_server = format!("Bearer {}", token("https://kubernetes.default.svc").await?.trim());
+        let for_the_gateway = format!("Bearer {}", token("vdi-gateway").await?.trim());
+        for (authorization, body, status) in [
+            (None, &*body, 401),
+            (Some("Bearer nonsense".to_owned()), &body, 401),
+            (Some("Basic YTpi".to_owned()), &body, 401),
+            (Some(for_the_api_server), &body, 401),
+            // It is good, and yet no owner's.
+            (Some(for_the_gateway.clone()), &body, 404),
+            (Some(for_the_gateway), "{}", 400),
+        ] {
+            let answer = ask(authorization, body).await?;
+            ensure!(answer.status.as_u16() == status, "{body}: {answer:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_waiting_page_is_told_what_becomes_of_the_session() -> Result<()> {
+    with_site(async |site| {
+        let space = Space::new(&site.stack, "waiting").await?;
+        space.template(json!({ "port": site.desktop_port, "gpu": { "resourceName": "example.com/none" } })).await?;
+        space.session("desktop").await?;
+        space.wait("desktop", Phase::Pending, "Unschedulable").await?;
+        let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "waiting", "desktop").await?;
+        let page = visitor.open(&site.first, &host, "/").await?;
+        ensure!(page.status == 200 && page.body.contains("next in line for example.com/none"), "{page:?}");
+        ensure!(
+            page.header("cache-control") == "no-store"
+                && page.header("content-security-policy").contains("default-src 'none'")
+        );
+        ensure!(visitor.get(&site.first, &host, "/.vdi/waiting.js").await?.status == 200);
+
+        let response = visitor.send(&site.first, &host, Method::GET, "/.vdi/events", &[], String::new()).await?;
+        ensure!(response.status() == 200, "{response:?}");
+        let mut events = Events(response.into_body(), String::new());
+        let first = events.next().await?;
+        ensure!(first["isComing"] == true && first["isRunning"] == false, "{first}");
+        space.change("desktop", json!({ "suspend": true })).await?;
+        let mut now = first;
+        while now["title"] != "Suspended" {
+            now = events.next().await?;
+        }
+        delete(&space.sessions, "desktop").await?;
+        while now != json!("gone") {
+            now = events.next().await?;
+        }
+        Ok(())
+    })
+}
+
+/// Server-sent events, as they come.
+struct Events(hyper::body::Incoming, String);
+
+impl Events {
+    /// The data of the next, or `"gone"`.
+    async fn next(&mut self) -> Result<Value> {
+        use http_body_util::BodyExt;
+        loop {
+            if let Some((event, rest)) = self.1.split_once("\n\n") {
+                let data = event.lines().find_map(|line| line.strip_prefix("data: ").or(line.strip_prefix("data:")));
+                let data = data.map(str::to_owned);
+                let is_gone = event.contains("event: gone");
+                self.1 = rest.to_owned();
+                match data {
+                    _ if is_gone => return Ok(json!("gone")),
+                    Some(data) => return Ok(serde_json::from_str(&data)?),
+                    None => continue,
+                }
+            }
+            let frame =
+                tokio::time::timeout(Duration::from_secs(60), self.0.frame()).await.context("nothing is told")?;
+            let frame = frame.context("the events have ended")??;
+            self.1 += &String::from_utf8_lossy(frame.data_ref().map_or(&[][..], |data| data));
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The gateway in front of a real cluster: two replicas, a controller, and desktops on simulated nodes.
+
+mod attacks;
+mod entering;
+mod running;
+
+use anyhow::Result;
+use vdi_api::VDISession;
+use vdi_tests::{
+    gateway::{Gateway, free_port},
+    objects::session,
+    shared::{Shared, directory},
+    site::Ground,
+};
+
+struct Site {
+    // The gateways go first.
+    first: Gateway,
+    second: Gateway,
+    ground: Ground,
+}
+
+impl std::ops::Deref for Site {
+    type Target = Ground;
+
+    fn deref(&self) -> &Ground {
+        &self.ground
+    }
+}
+
+/// Runs a test on the site that the tests of this binary share.
+fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> {
+    static SITE: Shared<Site> = Shared::new();
+    SITE.with(start, test)
+}
+
+async fn start() -> Result<Site> {
+    let ground = Ground::start(&directory()).await?;
+    let first = ground.gateway("gateway-1", ground.public_port, &[]).await?;
+    let second = ground.gateway("gateway-2", free_port()?, &[]).await?;
+    Ok(Site { first, second, ground })
+}
+
+/// Somebody's session `desktop`, of a template.
+fn of(user: &str, template: &str) -> VDISession {
+    let mut session = session("desktop", template);
+    session.spec.user = user.to_owned();
+    session
+}

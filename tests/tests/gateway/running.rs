@@ -1,0 +1,132 @@
+//! Keys, replicas and what is open.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use serde_json::{Value, json};
+use vdi_api::Phase;
+use vdi_tests::{
+    gateway::{DOMAIN, free_port},
+    objects::{create, wait_gone},
+    stack::alice,
+    visitor::Visitor,
+    websocket::Websocket,
+};
+
+use crate::with_site;
+
+#[test]
+fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result<()> {
+    with_site(async |site| {
+        let space = site.running("cut").await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "cut", "desktop").await?;
+        for change in ["suspend", "delete"] {
+            let mut sockets = Vec::new();
+            for gateway in [&site.first, &site.second] {
+                let mut socket = Websocket::open(gateway, &mut visitor, &host).await?;
+                socket.speaks().await?;
+                sockets.push(socket);
+            }
+            let start = Instant::now();
+            match change {
+                "suspend" => drop(space.change("desktop", json!({ "suspend": true })).await?),
+                _ => drop(space.sessions.delete("desktop", &Default::default()).await?),
+            }
+            for socket in &mut sockets {
+                socket.ended().await?;
+            }
+            ensure!(start.elapsed() < Duration::from_secs(2), "{change} took {:?}", start.elapsed());
+            if change == "suspend" {
+                space.wait("desktop", Phase::Pending, "Suspended").await?;
+                visitor.until(&site.first, &host, |page| page.body.contains("Suspended")).await?;
+                space.change("desktop", json!({ "suspend": false })).await?;
+                for gateway in [&site.first, &site.second] {
+                    visitor.until_at_desktop(gateway, &host).await?;
+                }
+            }
+        }
+        let page = visitor.until(&site.first, &host, |page| page.status == 410).await?;
+        ensure!(page.body.contains("This session has ended"), "{page:?}");
+        ensure!(Visitor::default().open(&site.first, &host, "/").await?.status == 401, "a stranger is not told");
+        Ok(())
+    })
+}
+
+#[test]
+fn keys_are_the_same_at_both_replicas_and_verify_each_others_tokens() -> Result<()> {
+    with_site(async |site| {
+        let mut keys = Vec::new();
+        for gateway in [&site.first, &site.second] {
+            let answer = Visitor::default().get(gateway, DOMAIN, "/.well-known/jwks.json").await?;
+            keys.push(serde_json::from_str::<Value>(&answer.body)?);
+        }
+        ensure!(keys[0] == keys[1] && keys[0]["keys"][0]["alg"] == "ES256", "{keys:?}");
+        ensure!(!keys[0].to_string().contains("\"d\""), "the private half is not for everybody");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_new_key_is_known_everywhere_and_what_was_signed_with_the_old_one_stays_good() -> Result<()> {
+    with_site(async |site| {
+        site.running("rotation").await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "rotation", "desktop").await?;
+        let keys = async || {
+            let answer = Visitor::default().get(&site.first, DOMAIN, "/.well-known/jwks.json").await?;
+            let keys: Value = serde_json::from_str(&answer.body)?;
+            anyhow::Ok(keys["keys"].as_array().map_or(0, Vec::len))
+        };
+        let before = keys().await?;
+        let _hasty = site.gateway("gateway-rotating", free_port()?, &["--key-rotation", "1s"]).await?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while keys().await? == before {
+            ensure!(Instant::now() < deadline, "there is no new key");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for gateway in [&site.first, &site.second] {
+            ensure!(visitor.get(gateway, &host, "/").await?.status == 200);
+            ensure!(visitor.post(gateway, &host, "/.vdi/renew", "").await?.status == 200);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_gateway_that_starts_tidies_up_after_those_that_were_stopped() -> Result<()> {
+    with_site(async |site| {
+        let lease = |name: &str, used: &str| {
+            serde_json::from_value::<Lease>(json!({
+                "metadata": { "name": name, "labels": { "vdi.kasm.io/used-code": "true" } },
+                "spec": { "acquireTime": used },
+            }))
+        };
+        let leases = Api::<Lease>::namespaced(site.stack.cluster.admin(), "vdiwarden-system");
+        create(&leases, &lease("over", "2026-01-01T12:00:00.000000Z")?).await?;
+        create(&leases, &lease("fresh", "2126-01-01T12:00:00.000000Z")?).await?;
+        let _gateway = site.gateway("gateway-tidy", free_port()?, &[]).await?;
+        wait_gone(&leases, "over").await?;
+        ensure!(leases.get_opt("fresh").await?.is_some());
+        Ok(())
+    })
+}
+
+#[test]
+fn the_controllers_token_opens_what_is_known_about_activity_and_nothing_else_does() -> Result<()> {
+    with_site(async |site| {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), "secret\n")?;
+        let flags = ["--activity-token-file", &file.path().display().to_string()];
+        let mut gateway = site.gateway("gateway-activity", free_port()?, &flags).await?;
+        let address = gateway.replica.address().await?;
+        let (status, _) = vdi_tests::http::get(address, "/activity").await?;
+        ensure!(status == 401);
+        let (status, body) = vdi_tests::http::get_with_token(address, "/activity", "secret").await?;
+        ensure!(status == 200 && body.contains("watchingFor"), "{body}");
+        ensure!(vdi_tests::http::get_with_token(address, "/activity", "secre").await?.0 == 401);
+        Ok(())
+    })
+}
