@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
     sync::Arc,
 };
 
@@ -46,6 +47,11 @@ pub struct GatewayLaunch {
 
 impl Gateway {
     pub async fn start(stack: &Stack, launch: GatewayLaunch) -> Result<Self> {
+        Self::start_program(stack, &program("vdi-gateway"), launch).await
+    }
+
+    /// The same with another build of it.
+    pub async fn start_program(stack: &Stack, program: &Path, launch: GatewayLaunch) -> Result<Self> {
         let GatewayLaunch { name, port, public_port, flags } = launch;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (certificate, key) = stack.cluster.certificate(name, &[DOMAIN, &format!("*.{DOMAIN}")])?;
@@ -58,7 +64,6 @@ impl Gateway {
             ("--namespace", "vdiwarden-system".to_owned()),
         ];
         let settings = settings.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
-        let program = program("vdi-gateway");
         let launch = Launch {
             arguments: settings.chain(flags).map(Into::into).collect(),
             // A variable, so that a flag wins over it.
@@ -66,7 +71,7 @@ impl Gateway {
                 ("VDI_OPERATIONS_LISTEN", "127.0.0.1:0".into()),
                 ("KUBECONFIG", stack.cluster.kubeconfig(&gateway())?.into()),
             ],
-            ..Launch::new(name, &program)
+            ..Launch::new(name, program)
         };
         let server = Server::start(&stack.cluster.logs(), launch)?;
         let log = stack.cluster.logs().join(name).with_extension("log");

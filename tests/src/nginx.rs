@@ -1,4 +1,4 @@
-//! Debian's nginx, with what deploy/fronts/nginx.conf says.
+//! Debian's nginx, with what deploy/fronts/nginx.conf says, or another site.
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
@@ -26,8 +26,6 @@ impl Nginx {
         gateway: SocketAddr,
         operations: SocketAddr,
     ) -> Result<Self> {
-        // Kept, as this process may be killed: the clean-up takes it away.
-        let folder = tempfile::Builder::new().prefix("vdi-nginx-").tempdir()?.keep();
         let (certificate, key) = stack.cluster.certificate("nginx", &[DOMAIN, &format!("*.{DOMAIN}")])?;
         let here = [
             ("vdi-gateway.vdiwarden-system.svc:8443", gateway.to_string()),
@@ -43,8 +41,15 @@ impl Nginx {
             ensure!(sample.contains(there), "deploy/fronts/nginx.conf says {there:?} no more, which tests replace");
             sample = sample.replace(there, &here);
         }
-        fs::write(folder.join("vdi.conf"), sample)?;
-        fs::write(folder.join("nginx.conf"), MAIN)?;
+        Self::with(stack, address, "events {}", &sample).await
+    }
+
+    /// The same with another site, which listens at `address`, and other lines before `http`.
+    pub async fn with(stack: &Stack, address: SocketAddr, main: &str, site: &str) -> Result<Self> {
+        // Kept, as this process may be killed: the clean-up takes it away.
+        let folder = tempfile::Builder::new().prefix("vdi-nginx-").tempdir()?.keep();
+        fs::write(folder.join("vdi.conf"), site)?;
+        fs::write(folder.join("nginx.conf"), format!("{main}\n{HTTP}"))?;
         let launch = Launch {
             arguments: ["-e", "stderr", "-c", "nginx.conf", "-p"]
                 .map(Into::into)
@@ -59,6 +64,10 @@ impl Nginx {
         let mut nginx = Self { address, server };
         nginx.wait_until_it_listens().await?;
         Ok(nginx)
+    }
+
+    pub fn server(&self) -> &Server {
+        &self.server
     }
 
     async fn wait_until_it_listens(&mut self) -> Result<()> {
@@ -76,11 +85,10 @@ impl Nginx {
     }
 }
 
-/// Around the sample: what Debian's /etc/nginx/nginx.conf does for conf.d, in the foreground and in a folder of its own.
-const MAIN: &str = "\
+/// Around a site: what Debian's /etc/nginx/nginx.conf does for conf.d, in the foreground and in a folder of its own.
+const HTTP: &str = "\
 daemon off;
 pid nginx.pid;
-events {}
 http {
     access_log off;
     client_body_temp_path body;

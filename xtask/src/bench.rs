@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: figures, not tests. docs/performance.md has some, with the machine that they are from.
 
+mod aim;
 mod cpu;
 mod figures;
+mod gateway;
 mod load;
 pub mod policy;
 mod report;
@@ -14,11 +16,14 @@ pub enum Command {
     Policy,
     /// Sessions beside bare pods, on simulated nodes
     Sessions(sessions::Options),
+    /// The gateway beside nginx and a direct connection, on loopback
+    Gateway(gateway::Options),
 }
 
 pub async fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Policy => policy::run(),
         Command::Sessions(options) => sessions::run(options).await,
+        Command::Gateway(options) => gateway::run(options).await,
     }
 }

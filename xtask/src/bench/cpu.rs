@@ -10,7 +10,7 @@ pub type Cpu = BTreeMap<&'static str, Duration>;
 
 /// Of each server since it was started.
 pub fn of<'a>(servers: impl IntoIterator<Item = &'a Server>) -> Result<Cpu> {
-    let used = |server: &Server| Ok((server.name(), of_process(&pid(server)?)?));
+    let used = |server: &Server| Ok((server.name(), of_process(&pid(server)?.to_string())?));
     servers.into_iter().map(used).collect()
 }
 
@@ -19,17 +19,38 @@ pub fn of_this() -> Result<Duration> {
     of_process("self")
 }
 
-/// The most memory that a server has had at a time, in bytes: VmHWM.
-pub fn peak_memory(server: &Server) -> Result<u64> {
-    let path = format!("/proc/{}/status", pid(server)?);
-    let status = fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
-    let kibibytes =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-    kibibytes.map(|kibibytes: u64| kibibytes << 10).with_context(|| format!("no VmHWM in {path}"))
+/// Of a process and those that it has started, such as nginx and its workers.
+pub fn of_all(pid: u32) -> Result<Duration> {
+    with_children(pid)?.iter().map(|pid| of_process(pid)).sum()
 }
 
-fn pid(server: &Server) -> Result<String> {
-    Ok(server.pid().with_context(|| format!("{} is not running; see its log", server.name()))?.to_string())
+/// The most memory that a server has had at a time, in bytes: VmHWM.
+pub fn peak_memory(server: &Server) -> Result<u64> {
+    bytes(&pid(server)?.to_string(), "VmHWM:")
+}
+
+/// The memory that a process and those that it has started have now, in bytes: VmRSS. What they share counts for each.
+pub fn memory_of_all(pid: u32) -> Result<u64> {
+    with_children(pid)?.iter().map(|pid| bytes(pid, "VmRSS:")).sum()
+}
+
+/// A field of /proc/<pid>/status, which is in kibibytes there.
+fn bytes(pid: &str, field: &str) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse().ok());
+    kibibytes.map(|kibibytes: u64| kibibytes << 10).with_context(|| format!("no {field} in {path}"))
+}
+
+fn with_children(pid: u32) -> Result<Vec<String>> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    Ok([pid.to_string()].into_iter().chain(children.split_whitespace().map(str::to_owned)).collect())
+}
+
+/// Of a server that is running.
+pub fn pid(server: &Server) -> Result<u32> {
+    server.pid().with_context(|| format!("{} is not running; see its log", server.name()))
 }
 
 fn of_process(pid: &str) -> Result<Duration> {

@@ -8,6 +8,13 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
+/// The middle one, for figures that are never NaN. Zero for none.
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
 /// Three digits or so, with a unit: `850 ms`, `1.24 s`.
 pub fn duration(value: Duration) -> String {
     let seconds = value.as_secs_f64();

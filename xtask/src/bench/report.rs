@@ -9,6 +9,7 @@ use std::{
 use vdi_tests::{audit::Request, stack::controller};
 
 use super::{
+    aim::{at_least, at_most},
     cpu::Cpu,
     figures::{duration, percentile, table},
     sessions::{Options, span},
@@ -64,19 +65,6 @@ impl Ran {
     fn rate(&self) -> f64 {
         self.count() / self.took.as_secs_f64()
     }
-}
-
-/// What is aimed at, and whether it is so.
-fn at_least(aim: f64, value: f64) -> String {
-    format!("at least {aim:.0}: {}", verdict(value >= aim))
-}
-
-fn at_most(aim: f64, unit: &str, value: f64) -> String {
-    format!("at most {aim}{unit}: {}", verdict(value <= aim))
-}
-
-fn verdict(is_met: bool) -> &'static str {
-    if is_met { "met" } else { "MISSED" }
 }
 
 fn all(cpu: &Cpu) -> Duration {

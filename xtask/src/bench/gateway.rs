@@ -1,0 +1,183 @@
+//! `cargo xtask bench gateway`: what the gateway costs beside nginx and beside nothing, on loopback.
+
+mod desktop;
+mod measure;
+mod nginx;
+mod report;
+mod way;
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
+use vdi_cluster::SimulatedNodes;
+use vdi_tests::{
+    gateway::{DOMAIN, Gateway, GatewayLaunch, free_port},
+    objects::Space,
+    process, setup,
+    stack::{Settings, Stack, alice},
+    step, target, visitor,
+};
+
+use self::{
+    measure::{Measured, Round, idle_memory},
+    nginx::Size,
+    report::Report,
+    way::{Visitor, Way},
+};
+use super::cpu;
+use crate::stop::Stop;
+
+#[derive(Clone, clap::Args)]
+pub struct Options {
+    /// How often each of the three has its turn; a round takes about five seconds
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+
+    /// How many websockets are open and idle when memory is looked at
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    pub idle: u32,
+
+    /// What nginx reads at once from a desktop, in KiB: its proxy_buffer_size, which is 4 where nobody sets it. More makes
+    /// large frames faster and websockets dearer
+    #[arg(long, value_name = "KIB", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub nginx_buffer: u32,
+}
+
+/// The namespace, and the template in it.
+const BENCH: &str = "bench";
+/// Of the 128 that the gateway allows a session at a time.
+const WEBSOCKETS_PER_SESSION: u32 = 100;
+/// Files that are open besides those of the idle websockets.
+const OTHER_FILES: u32 = 512;
+
+pub async fn run(options: &Options) -> Result<()> {
+    let directory = target().join("clusters/bench");
+    let mut stop = Stop::new()?;
+    let report = tokio::select! {
+        report = measure(options, &directory) => {
+            report.with_context(|| format!("logs are in {}", directory.join("logs").display()))?
+        }
+        () = stop.asked() => bail!("interrupted; everything that was started is gone again"),
+    };
+    print!("{report}");
+    Ok(())
+}
+
+async fn measure(options: &Options, directory: &Path) -> Result<Report> {
+    let connections = 2 * options.idle + OTHER_FILES;
+    ensure_files(connections)?;
+    setup::nginx().await?;
+    let program = step("Building the gateway in release mode (the first time about 4 minutes)", build()).await?;
+    let workers = available_parallelism()?.get();
+
+    let site = Site::start(directory, &program, options.idle.div_ceil(WEBSOCKETS_PER_SESSION)).await?;
+    let size = Size { workers, connections, buffer: options.nginx_buffer };
+    let (nginx, nginx_address) = nginx::start(&site.stack, site.desktop_port, size).await?;
+    let ways = [
+        Way { name: "direct", address: (Ipv4Addr::LOCALHOST, site.desktop_port).into(), tls: None, proxy: None },
+        Way { name: "nginx", address: nginx_address, tls: Some(way::tls()?), proxy: Some(cpu::pid(nginx.server())?) },
+        Way {
+            name: "gateway",
+            address: site.gateway.address(),
+            tls: Some(way::tls()?),
+            proxy: Some(cpu::pid(site.gateway.replica.server())?),
+        },
+    ];
+    let [direct, nginx, gateway] = step("Measuring", measure_all(options, &ways, &site.visitors)).await?;
+    Ok(Report { options: options.clone(), workers, direct, nginx, gateway })
+}
+
+/// The ways take turns, each round in another order, so that what else the machine does is felt by all of them.
+async fn measure_all<const N: usize>(
+    options: &Options,
+    ways: &[Way; N],
+    visitors: &[Visitor],
+) -> Result<[Measured; N]> {
+    let mut measured = ways.each_ref().map(|way| Measured { name: way.name, rounds: Vec::new(), idle_memory: None });
+    for (way, measured) in ways.iter().zip(&mut measured) {
+        measured.idle_memory = idle_memory(way, visitors, options.idle as usize).await?;
+    }
+    let visitor = visitors.first().context("nobody is let in")?;
+    for round in 0..options.rounds as usize {
+        for turn in 0..N {
+            let which = (round + turn) % N;
+            measured[which].rounds.push(Round::measure(&ways[which], visitor).await?);
+        }
+    }
+    Ok(measured)
+}
+
+/// The gateway in front of running sessions of alice's, whose desktops are all the same.
+struct Site {
+    // The gateway goes first.
+    gateway: Gateway,
+    desktop_port: u16,
+    visitors: Vec<Visitor>,
+    _nodes: SimulatedNodes,
+    stack: Stack,
+}
+
+impl Site {
+    async fn start(directory: &Path, program: &Path, sessions: u32) -> Result<Self> {
+        let (desktop_port, gateway_port) = (desktop::start().await?, free_port()?);
+        let urls = format!("https://{{user}}.{{domain}}:{gateway_port}");
+        let controller = ["--domain", DOMAIN, "--url-template", &urls].map(str::to_owned).into();
+        let settings = Settings { webhook: false, controller, ..Settings::default() };
+        let mut stack = Stack::without_controller(directory, settings).await?;
+        stack.start_controller().await?;
+        let nodes = SimulatedNodes::start(&stack.cluster, 1, sessions).await?;
+        let launch = GatewayLaunch {
+            name: "vdi-gateway",
+            port: gateway_port,
+            public_port: gateway_port,
+            // The pods of simulated nodes have addresses of this machine, which a gateway otherwise sends nothing to.
+            flags: ["--pod-cidr", "127.64.0.0/16"].map(str::to_owned).into(),
+        };
+        let gateway = step("Starting the gateway", Gateway::start_program(&stack, program, launch)).await?;
+        let space = Space::new(&stack, BENCH).await?;
+        space.template(json!({ "port": desktop_port })).await?;
+        let visitors = step("Starting sessions", visitors(&stack, &gateway, &space, sessions)).await?;
+        Ok(Self { gateway, desktop_port, visitors, _nodes: nodes, stack })
+    }
+}
+
+/// One for each of so many sessions.
+async fn visitors(stack: &Stack, gateway: &Gateway, space: &Space, sessions: u32) -> Result<Vec<Visitor>> {
+    let mut visitors = Vec::new();
+    for number in 0..sessions {
+        let name = format!("desktop-{number}");
+        space.session(&name).await?;
+        space.wait_running(&name).await?;
+        let (guest, host) = visitor::Visitor::enter(gateway, stack, &alice(), BENCH, &name).await?;
+        let cookie = guest.cookies(&host).context("no session token in a cookie")?;
+        visitors.push(Visitor { authority: gateway.authority(&host), host, cookie });
+    }
+    Ok(visitors)
+}
+
+/// Builds the gateway as it ships, and the controller, which isn't measured, in what is built already.
+async fn build() -> Result<PathBuf> {
+    process::blocking(|| {
+        process::cargo(["build", "--workspace", "--bin=vdi-controller"])?;
+        process::cargo(["build", "--release", "--package=vdi-gateway"])
+    })
+    .await?;
+    Ok(target().join("release/vdi-gateway"))
+}
+
+/// Clients and desktop are this process, which has both ends of every websocket, and a proxy has as many.
+fn ensure_files(needed: u32) -> Result<()> {
+    let limits = std::fs::read_to_string("/proc/self/limits").context("can't read /proc/self/limits")?;
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+    let allowed = soft.and_then(|soft| soft.parse().ok()).unwrap_or(u32::MAX);
+    ensure!(
+        allowed >= needed,
+        "{needed} files are open at a time, and this shell allows {allowed}: `ulimit -n {needed}` first, or a smaller --idle"
+    );
+    Ok(())
+}
