@@ -1,10 +1,18 @@
 //! What follows a change of protocol: bytes in both directions, until one side ends or the session does.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, split};
 
 use super::Visit;
 use crate::{
@@ -13,8 +21,8 @@ use crate::{
     metrics::{Direction, Tunnels},
 };
 
-/// Of each direction: more makes large frames hardly faster, and an idle connection dearer.
-const BUFFER: usize = 8 * 1024;
+/// What is read at once.
+const LARGEST: usize = 32 * 1024;
 
 pub async fn run(browser: OnUpgrade, desktop: OnUpgrade, visit: Visit, activity: Arc<Activity>, tunnels: Tunnels) {
     let Visit { session, changes, visitor: _visitor } = visit;
@@ -48,20 +56,38 @@ pub async fn run(browser: OnUpgrade, desktop: OnUpgrade, visit: Visit, activity:
     tunnels.open.dec();
 }
 
-/// Until the end of what is read, which is handed on.
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LARGEST]);
+}
+
+/// Until the end of what is read, which is handed on. While nothing comes, no memory is held for it: a thread has one buffer for
+/// all connections, and only what can't be written at once is kept.
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut listen: impl FnMut(&[u8]),
 ) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
     loop {
-        let count = from.read(&mut buffer).await?;
-        if count == 0 {
-            return to.shutdown().await;
+        let pass = |context: &mut Context| {
+            BUFFER.with_borrow_mut(|buffer| {
+                let mut buffer = ReadBuf::new(buffer);
+                ready!(Pin::new(&mut from).poll_read(context, &mut buffer))?;
+                let bytes = buffer.filled();
+                if bytes.is_empty() {
+                    return Poll::Ready(io::Result::Ok(None));
+                }
+                listen(bytes);
+                let written = match Pin::new(&mut to).poll_write(context, bytes) {
+                    Poll::Ready(written) => written?,
+                    Poll::Pending => 0,
+                };
+                Poll::Ready(Ok(Some(bytes[written..].to_vec())))
+            })
+        };
+        match poll_fn(pass).await? {
+            None => return to.shutdown().await,
+            Some(rest) => to.write_all(&rest).await?,
         }
-        listen(&buffer[..count]);
-        to.write_all(&buffer[..count]).await?;
         to.flush().await?;
     }
 }
