@@ -47,7 +47,9 @@ impl Connection {
     pub fn client(&self, fence: Fence, write_timeout: Duration) -> Result<Client, kube::Error> {
         let Self { config, clock, counters } = self;
         let layer = Gate { clock: clock.clone(), counters: counters.clone(), fence, write_timeout };
-        Ok(ClientBuilder::try_from(config.clone())?.with_layer(&layer).build())
+        // A request that has passed the gate waits for its turn in the connection's own task, so that is behind the fence too.
+        let connections = layer.fence.clone();
+        Ok(ClientBuilder::try_from((config.clone(), connections))?.with_layer(&layer).build())
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::future::poll_fn;
+use hyper::rt::Executor;
 
 /// Shared by the clients, which refuse to write behind a closed fence, and the leader election, which opens it for as long
 /// as the lease is surely this replica's.
@@ -34,11 +35,18 @@ impl Fence {
     }
 
     pub fn close(&self) {
-        *self.until() = None;
+        if let Some(end) = &mut *self.until() {
+            *end = Instant::now().min(*end);
+        }
     }
 
     pub fn is_open(&self) -> bool {
         self.until().is_some_and(|end| Instant::now() < end)
+    }
+
+    /// Whether it was open, and no longer is.
+    fn has_closed(&self) -> bool {
+        self.until().is_some_and(|end| end <= Instant::now())
     }
 
     /// Goes on with `work` only while open. Asked at every step, not only before the first: a process can be stopped
@@ -52,14 +60,45 @@ impl Fence {
         .await
     }
 
+    /// Goes on with `work`, such as a connection's, until the fence has closed. What was handed to it while the fence was open,
+    /// and has not been sent, is never sent then.
+    async fn hold(self, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        poll_fn(|context| match self.has_closed() {
+            true => Poll::Ready(()),
+            false => work.as_mut().poll(context),
+        })
+        .await
+    }
+
     fn until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs the connections of a client whose writes are behind the fence.
+impl<W: Future<Output = ()> + Send + 'static> Executor<W> for Fence {
+    fn execute(&self, work: W) {
+        tokio::spawn(self.clone().hold(work));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_ends_with_the_fence_and_not_before_it_was_open() {
+        let fence = Fence::closed();
+        assert!(
+            futures::FutureExt::now_or_never(fence.clone().hold(std::future::pending())).is_none(),
+            "a standby reads"
+        );
+        fence.open_until(Instant::now() + Duration::from_secs(60));
+        assert!(futures::FutureExt::now_or_never(fence.clone().hold(std::future::pending())).is_none());
+        fence.close();
+        fence.clone().hold(async { panic!("went on") }).await;
+    }
 
     #[tokio::test]
     async fn work_that_was_begun_is_not_gone_on_with_once_the_fence_is_closed() {
