@@ -229,7 +229,8 @@ async fn connect(kubeconfig: &Path) -> Result<Client, Error> {
     Client::try_from(config).context("preparing a client")
 }
 
-fn free_port() -> Result<u16, Error> {
+/// A port that nothing listens at, for something that is about to. Nobody can reserve one.
+pub fn free_port() -> Result<u16, Error> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     Ok(listener.context("choosing a port on", Path::new("127.0.0.1"))?.port())
 }

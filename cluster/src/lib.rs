@@ -35,7 +35,7 @@ mod users;
 mod wait;
 
 pub use binaries::{Program, cache_directory};
-pub use control_plane::ControlPlane;
+pub use control_plane::{ControlPlane, free_port};
 pub use error::Error;
 pub use guard::{Launch, Server};
 pub use real::{RealNode, RealNodeOptions};

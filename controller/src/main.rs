@@ -66,11 +66,11 @@ use crate::{
 // One thread has room for thousands of sessions, and the wake-ups of several cost more than they save.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let settings = Settings::load();
+    let settings: Settings = vdi_service::settings::load();
     let identity = leader::identity();
     let endpoint = settings.otlp_endpoint.as_ref();
     let traces = endpoint.map(|endpoint| traces::provider(endpoint, &identity)).transpose()?;
-    let lines = settings.log_format.lines(&settings.log)?;
+    let lines = settings.log.lines()?;
     tracing_subscriber::registry().with(lines).with(traces.as_ref().map(traces::layer)).init();
     let result = run(settings, identity).await;
     if let Some(traces) = traces {

@@ -1,9 +1,9 @@
 //! What can be set, by flag, environment variable or file. `docs/operations.md` has the same table.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Parser};
-use vdi_service::{LogFormat, settings};
+use vdi_service::{LogSettings, settings};
 
 use crate::{activity::ActivityUrl, traces::parse_endpoint, url::UrlTemplate};
 
@@ -65,25 +65,11 @@ pub struct Settings {
     #[arg(long, env = "VDI_OTLP_ENDPOINT", value_name = "URL", value_parser = parse_endpoint)]
     pub otlp_endpoint: Option<String>,
 
-    /// How log lines are written
-    #[arg(long, env = "VDI_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
-    pub log_format: LogFormat,
-
-    /// Which log lines are written, in tracing's filter syntax
-    #[arg(long, env = "VDI_LOG", value_name = "FILTER", default_value = "info")]
-    pub log: String,
+    #[command(flatten)]
+    pub log: LogSettings,
 }
 
 impl Settings {
-    /// What is wrong with them ends the process, and is said, as clap does it.
-    pub fn load() -> Self {
-        Self::from(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
-    }
-
-    fn from(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
-        settings::load(arguments)
-    }
-
     pub fn lease_namespace(&self) -> String {
         self.lease_namespace.clone().unwrap_or_else(settings::own_namespace)
     }

@@ -18,7 +18,6 @@ use kube::{
     runtime::{
         WatchStreamExt,
         reflector::{self, ObjectRef, Store, reflector, store::Writer},
-        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
@@ -27,6 +26,7 @@ use tokio::{
     task::AbortHandle,
 };
 use vdi_api::{VDISession, VDITemplate};
+use vdi_service::Pause;
 
 use departed::Departed;
 pub use lean_pod::LeanPod;
@@ -34,6 +34,9 @@ use lean_session::LeanSession;
 pub use pod_summary::PodSummary;
 
 use crate::{metrics::Counters, queue::Queue, resources::OURS};
+
+/// Before an interrupted watch is begun again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Debug)]
 pub struct Stores {
@@ -96,27 +99,6 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
     }
 }
 
-/// Between the attempts to begin an interrupted watch again: short, as what isn't seen isn't looked after, and never none, as an
-/// API server that is coming back is asked by everybody.
-#[derive(Default)]
-struct Pause(u32);
-
-impl Iterator for Pause {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        const LONGEST: u32 = 4;
-        self.0 = (self.0 + 1).min(LONGEST);
-        Some(Duration::from_millis(250 << self.0))
-    }
-}
-
-impl Backoff for Pause {
-    fn reset(&mut self) {
-        *self = Self::default();
-    }
-}
-
 #[derive(Clone)]
 struct Watch {
     client: Client,
@@ -140,7 +122,7 @@ impl Watch {
         Read: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
         Kept: reflector::Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
     {
-        let events = watcher(Api::all(self.client.clone()), config).backoff(Pause::default());
+        let events = watcher(Api::all(self.client.clone()), config).backoff(Pause::up_to(LONGEST_PAUSE));
         let events = events.map_ok(move |event| trim_event(event, trim)).inspect_ok(before);
         let events = reflector(writer, events);
         let mut is_complete = false;

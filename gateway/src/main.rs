@@ -31,8 +31,8 @@ use crate::settings::Settings;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let settings = Settings::load();
-    tracing_subscriber::registry().with(settings.log_format.lines(&settings.log)?).init();
+    let settings: Settings = vdi_service::settings::load();
+    tracing_subscriber::registry().with(settings.log.lines()?).init();
     run(settings).await
 }
 

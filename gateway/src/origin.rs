@@ -27,7 +27,7 @@ pub fn is_from_elsewhere(method: &Method, headers: &HeaderMap, own: &str) -> boo
     }
     let site = fetch(headers, "site");
     let is_foreign = says_own == Some(false) || site.is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    is_foreign && !(method == Method::GET && is_navigation(headers))
+    is_foreign && !is_page(method, headers)
 }
 
 /// Whether another site than this gateway's, its desktops' included, has sent the browser here.

@@ -11,7 +11,7 @@ use vdi_gateway::{
     serve::certificate::Files,
     site::{PublicUrl, Scheme},
 };
-use vdi_service::{LogFormat, settings};
+use vdi_service::{LogSettings, settings};
 
 /// Lets the owner of a desktop in, and nobody else.
 ///
@@ -105,21 +105,11 @@ pub struct Settings {
     #[arg(long, env = "VDI_DRAIN", value_name = "DURATION", default_value = "20s")]
     pub drain: Timeout,
 
-    /// How log lines are written
-    #[arg(long, env = "VDI_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
-    pub log_format: LogFormat,
-
-    /// Which log lines are written, in tracing's filter syntax
-    #[arg(long, env = "VDI_LOG", value_name = "FILTER", default_value = "info")]
-    pub log: String,
+    #[command(flatten)]
+    pub log: LogSettings,
 }
 
 impl Settings {
-    /// What is wrong with them ends the process, and is said, as clap does it.
-    pub fn load() -> Self {
-        settings::load(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
-    }
-
     /// `None` where there is to be no TLS, which is refused where others might listen.
     pub fn certificate(&self) -> Result<Option<Files>> {
         if let (Some(certificate), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) {
@@ -165,7 +155,7 @@ mod tests {
 
     fn load(flags: &[&str]) -> Result<Settings, String> {
         let arguments = ["vdi-gateway"].iter().chain(flags).map(Into::into).collect();
-        settings::load(arguments).map_err(|error| error.to_string())
+        settings::parse(arguments).map_err(|error| error.to_string())
     }
 
     #[test]

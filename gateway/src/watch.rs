@@ -10,7 +10,6 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
-        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
@@ -18,6 +17,7 @@ use vdi_api::{
     VDISession,
     desktop_pod::{OURS, pod_name},
 };
+use vdi_service::Pause;
 
 use self::known::{Key, Known};
 use crate::{
@@ -41,6 +41,8 @@ pub struct Watcher {
 
 /// A watch is begun anew so often, in seconds: one that has silently stopped is noticed within this time.
 const RENEWAL: u32 = 60;
+/// Before an interrupted watch is begun again: until then, new decisions are made on what was.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A connection on which nothing has come for so long is broken.
 pub const WATCH_PATIENCE: Duration = Duration::from_secs(RENEWAL as u64 + 10);
 
@@ -123,27 +125,7 @@ fn events<K>(client: &Client, config: watcher::Config) -> impl Stream<Item = wat
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    watcher(Api::all(client.clone()), config).backoff(Pause::default()).boxed()
-}
-
-/// Between the attempts to begin an interrupted watch again: short, since until then new decisions are made on what was.
-#[derive(Default)]
-struct Pause(u32);
-
-impl Iterator for Pause {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        const LONGEST: u32 = 3;
-        self.0 = (self.0 + 1).min(LONGEST);
-        Some(Duration::from_millis(250 << self.0))
-    }
-}
-
-impl Backoff for Pause {
-    fn reset(&mut self) {
-        *self = Self::default();
-    }
+    watcher(Api::all(client.clone()), config).backoff(Pause::up_to(LONGEST_PAUSE)).boxed()
 }
 
 #[cfg(test)]

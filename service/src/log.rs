@@ -1,9 +1,21 @@
 //! Log lines, on stderr.
 
 use anyhow::Context;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
+
+/// What can be set about them.
+#[derive(Args, Clone, Debug)]
+pub struct LogSettings {
+    /// How log lines are written
+    #[arg(long, env = "VDI_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written, in tracing's filter syntax
+    #[arg(long, env = "VDI_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogFormat {
@@ -11,14 +23,14 @@ pub enum LogFormat {
     Text,
 }
 
-impl LogFormat {
-    /// Writes the lines that `filter` lets through, in tracing's syntax.
-    pub fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(self, filter: &str) -> anyhow::Result<impl Layer<S> + use<S>> {
-        let filter = EnvFilter::try_new(filter).context("--log is not a log filter")?;
+impl LogSettings {
+    /// Writes the lines.
+    pub fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> anyhow::Result<impl Layer<S> + use<S>> {
+        let filter = EnvFilter::try_new(&self.log).context("--log is not a log filter")?;
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let lines = match self {
-            Self::Json => lines.json().flatten_event(true).boxed(),
-            Self::Text => lines.boxed(),
+        let lines = match self.log_format {
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+            LogFormat::Text => lines.boxed(),
         };
         Ok(lines.with_filter(filter))
     }

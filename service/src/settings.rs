@@ -17,8 +17,13 @@ pub fn own_namespace() -> String {
     of_the_pod.unwrap_or_else(|_| "vdiwarden-system".to_owned())
 }
 
+/// Those of this process. What is wrong with them ends it, and is said, as clap does it.
+pub fn load<S: Parser>() -> S {
+    parse(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+}
+
 /// Reads them from everywhere. The flag `--config` has to be one of them, and names the file.
-pub fn load<S: Parser>(arguments: Vec<OsString>) -> Result<S, clap::Error> {
+pub fn parse<S: Parser>(arguments: Vec<OsString>) -> Result<S, clap::Error> {
     let mut command = S::command();
     // At first only to learn which file. What is wrong with the rest is said below.
     let first = command.clone().ignore_errors(true).try_get_matches_from(&arguments)?;

@@ -1,7 +1,7 @@
 //! A running gateway.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::Arc,
 };
@@ -121,11 +121,6 @@ impl Gateway {
         let headers = [("authorization", format!("Bearer {token}"))];
         Visitor::default().ask(self, DOMAIN, Method::POST, "/launch", &headers, body).await
     }
-}
-
-/// A port that nothing listens at, for something that is about to. Nobody can reserve one.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Answer {

@@ -8,7 +8,7 @@ use vdi_cluster::SimulatedNodes;
 
 use crate::{
     fake_desktop,
-    gateway::{DOMAIN, Gateway, GatewayLaunch, free_port},
+    gateway::{DOMAIN, Gateway, GatewayLaunch},
     objects::Space,
     stack::{Settings, Stack},
 };
@@ -29,7 +29,7 @@ impl Ground {
 
     /// The same with flags for the controller.
     pub async fn with_controller(directory: &Path, flags: &[&str]) -> Result<Self> {
-        let public_port = free_port()?;
+        let public_port = vdi_cluster::free_port()?;
         let urls = format!("https://{{user}}.{{domain}}:{public_port}");
         let controller = ["--domain", DOMAIN, "--url-template", &urls];
         let controller = controller.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();

@@ -18,7 +18,7 @@ impl Websocket {
     /// Opens one as a page at the host does.
     pub async fn open(gateway: &Gateway, visitor: &mut Visitor, host: &str) -> Result<Self> {
         let headers = [
-            ("connection", "upgrade".to_owned()),
+            ("connection", "keep-alive, Upgrade".to_owned()),
             ("upgrade", "websocket".to_owned()),
             ("origin", format!("https://{}", gateway.authority(host))),
         ];

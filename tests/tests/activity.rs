@@ -7,7 +7,6 @@ use serde_json::json;
 use tokio::time::{interval, sleep};
 use vdi_api::Phase;
 use vdi_tests::{
-    gateway::free_port,
     objects::{Space, wait_gone},
     shared::{Shared, directory},
     site::Ground,
@@ -25,7 +24,7 @@ struct Site {
 async fn start() -> Result<Site> {
     let token = tempfile::NamedTempFile::new()?;
     std::fs::write(token.path(), "the controller's\n")?;
-    let (path, operations) = (token.path().display().to_string(), format!("127.0.0.1:{}", free_port()?));
+    let (path, operations) = (token.path().display().to_string(), format!("127.0.0.1:{}", vdi_cluster::free_port()?));
     let url = format!("http://{operations}/activity");
     let flags = ["--activity-url", &url, "--activity-token-file", &path];
     Ok(Site { ground: Ground::with_controller(&directory(), &flags).await?, operations, token })

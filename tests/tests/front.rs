@@ -1,23 +1,15 @@
 //! A gateway that is there already, in front of ours: Debian's nginx, with the configuration of deploy/fronts.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use axum::body::Bytes;
 use http_body_util::Empty;
 use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
-};
 use vdi_api::Phase;
 use vdi_tests::{
-    gateway::{DOMAIN, Gateway, free_port},
+    gateway::{DOMAIN, Gateway},
     http,
     nginx::Nginx,
     objects::{Space, create, session},
@@ -26,6 +18,7 @@ use vdi_tests::{
     site::Ground,
     stack::{alice, bob},
     visitor::{Answer, Visitor},
+    websocket::Websocket,
 };
 
 struct Site {
@@ -56,7 +49,7 @@ async fn start() -> Result<Option<Site>> {
         installed => installed?,
     }
     let ground = Ground::start(&directory()).await?;
-    let (front, port) = (loopback(ground.public_port), free_port()?);
+    let (front, port) = (loopback(ground.public_port), vdi_cluster::free_port()?);
     let mut gateway = ground.gateway("gateway", port, &[]).await?;
     let operations = gateway.replica.address().await?;
     let nginx = Nginx::start(&ground.stack, front, loopback(port), operations).await?;
@@ -189,21 +182,13 @@ fn the_cookie_of_another_session_is_refused() -> Result<()> {
 fn a_websocket_goes_through_and_one_of_another_sites_page_does_not() -> Result<()> {
     with_site(async |site| {
         let (_, mut visitor, host) = site.alice("sockets").await?;
-        let own = format!("https://{}", site.gateway.authority(&host));
         let ask = |origin: Option<&str>| {
             let mut headers =
                 vec![("connection", "keep-alive, Upgrade".to_owned()), ("upgrade", "websocket".to_owned())];
             headers.extend(origin.map(|origin| ("origin", origin.to_owned())));
             headers
         };
-        let response =
-            visitor.send(&site.gateway, &host, Method::GET, "/websockify", &ask(Some(&own)), String::new()).await?;
-        ensure!(response.status() == 101, "{response:?}");
-        let mut socket = TokioIo::new(hyper::upgrade::on(response).await?);
-        socket.write_all(b"hi").await?;
-        let mut heard = [0; 4];
-        timeout(Duration::from_secs(10), socket.read_exact(&mut heard)).await.context("silence")??;
-        ensure!(&heard == b"hhii", "{heard:?}");
+        Websocket::open(&site.gateway, &mut visitor, &host).await?.speaks().await?;
 
         for origin in [None, Some("https://evil.com"), Some("null"), Some(&*format!("https://bob.{DOMAIN}"))] {
             let headers = ask(origin);
@@ -219,7 +204,7 @@ fn a_client_can_not_say_where_a_request_goes_nor_who_it_is() -> Result<()> {
     with_site(async |site| {
         let (_, mut visitor, host) = site.alice("forged").await?;
         let other = format!("bob.{DOMAIN}:{}", site.ground.public_port);
-        let nowhere = format!("http://127.0.0.1:{}", free_port()?);
+        let nowhere = format!("http://127.0.0.1:{}", vdi_cluster::free_port()?);
         let forged = [
             ("x-vdi-upstream", &*nowhere),
             ("x-vdi-user", "root"),
@@ -269,6 +254,7 @@ fn the_waiting_page_is_shown_while_the_desktop_is_not_running() -> Result<()> {
         let (space, mut visitor, host) = site.alice("waiting").await?;
         space.change("desktop", json!({ "suspend": true })).await?;
         space.wait("desktop", Phase::Pending, "Suspended").await?;
+        visitor.until(&site.gateway, &host, |page| page.body.contains("Suspended")).await?;
         let page = visitor.open(&site.gateway, &host, "/").await?;
         ensure!(page.status == 200 && page.body.contains("Suspended"), "{page:?}");
         let answer = visitor.post(&site.gateway, &host, "/upload", "a file").await?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use kube::api::DeleteParams;
 use tokio::{sync::Mutex, time::sleep};
 use vdi_tests::{
-    gateway::{DOMAIN, Gateway, free_port},
+    gateway::{DOMAIN, Gateway},
     shared::{Shared, directory},
     site::Ground,
     stack::alice,
@@ -85,7 +85,7 @@ fn when_a_gateway_is_killed_another_takes_its_visitors_without_asking_who_they_a
     with_ground(async |ground| {
         ground.running("killed").await?;
         let first = ground.gateway("gateway-killed", ground.public_port, &[]).await?;
-        let second = ground.gateway("gateway-left", free_port()?, &[]).await?;
+        let second = ground.gateway("gateway-left", vdi_cluster::free_port()?, &[]).await?;
         let (mut visitor, host) =
             Visitor::at_desktop(&[&first, &second], &ground.stack, &alice(), "killed", "desktop").await?;
         let mut socket = Websocket::open(&first, &mut visitor, &host).await?;

@@ -5,7 +5,7 @@ use hyper::Method;
 use tokio::sync::Mutex;
 use vdi_cluster::User;
 use vdi_tests::{
-    gateway::{DOMAIN, Gateway, free_port},
+    gateway::{DOMAIN, Gateway},
     objects::{Space, create, session},
     oidc::{self, OidcProvider},
     shared::{Shared, directory},
@@ -28,7 +28,7 @@ fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> 
 
 async fn start() -> Result<Site> {
     let ground = Ground::start(&directory()).await?;
-    let provider_port = free_port()?;
+    let provider_port = vdi_cluster::free_port()?;
     let provider = OidcProvider::start(&ground.stack.cluster.logs(), provider_port, &ground.public_url()).await?;
     let flags = provider.flags();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();

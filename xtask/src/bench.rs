@@ -10,6 +10,13 @@ mod report;
 mod sessions;
 mod watch;
 
+use std::{fmt::Display, path::Path};
+
+use anyhow::{Context, Result, bail};
+use vdi_tests::target;
+
+use crate::stop::Stop;
+
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// The admission policy beside a module that does nothing
@@ -20,7 +27,21 @@ pub enum Command {
     Gateway(gateway::Options),
 }
 
-pub async fn run(command: &Command) -> anyhow::Result<()> {
+/// Measures on a cluster in this folder, and prints the report, unless somebody interrupts it.
+async fn on_a_cluster<R: Display>(measure: impl AsyncFnOnce(&Path) -> Result<R>) -> Result<()> {
+    let directory = target().join("clusters/bench");
+    let mut stop = Stop::new()?;
+    let report = tokio::select! {
+        report = measure(&directory) => {
+            report.with_context(|| format!("logs are in {}", directory.join("logs").display()))?
+        }
+        () = stop.asked() => bail!("interrupted; everything that was started is gone again"),
+    };
+    print!("{report}");
+    Ok(())
+}
+
+pub async fn run(command: &Command) -> Result<()> {
     match command {
         Command::Policy => policy::run(),
         Command::Sessions(options) => sessions::run(options).await,

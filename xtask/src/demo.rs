@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use vdi_api::VDISession;
 use vdi_cluster::{RealNode, RealNodeOptions, SimulatedNodes, User};
 use vdi_tests::{
-    gateway::{DOMAIN, Gateway, GatewayLaunch, free_port},
+    gateway::{DOMAIN, Gateway, GatewayLaunch},
     oidc::OidcProvider,
     setup,
     stack::{DESKTOPS, Settings, Stack, alice},
@@ -101,7 +101,7 @@ async fn start_gateway(stack: &Stack, port: u16, provider: Option<&OidcProvider>
 async fn start_provider(stack: &Stack, gateway_port: u16) -> Result<OidcProvider> {
     let public_url = format!("https://{DOMAIN}:{gateway_port}");
     let logs = stack.cluster.logs();
-    step("Starting an OpenID provider", OidcProvider::start(&logs, free_port()?, &public_url)).await
+    step("Starting an OpenID provider", OidcProvider::start(&logs, vdi_cluster::free_port()?, &public_url)).await
 }
 
 /// The usual one, so that addresses are the same each time, unless something has it.
@@ -109,7 +109,7 @@ fn port() -> Result<u16> {
     const USUAL: u16 = 8443;
     match std::net::TcpListener::bind(("127.0.0.1", USUAL)) {
         Ok(_) => Ok(USUAL),
-        Err(_) => free_port(),
+        Err(_) => Ok(vdi_cluster::free_port()?),
     }
 }
 

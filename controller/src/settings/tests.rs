@@ -1,4 +1,7 @@
+use std::ffi::OsString;
+
 use clap::CommandFactory;
+use vdi_service::LogFormat;
 
 use super::*;
 
@@ -9,7 +12,7 @@ fn load(flags: &[&str], file: &str) -> Result<Settings, String> {
     std::fs::write(&path, file).unwrap();
     let mut arguments: Vec<OsString> = vec!["vdi-controller".into(), "--config".into(), path.into()];
     arguments.extend(flags.iter().map(Into::into));
-    Settings::from(arguments).map_err(|error| error.to_string())
+    settings::parse::<Settings>(arguments).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -17,7 +20,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     let file = "concurrency: 7\nleader-elect: false\nlog-format: text\ndomain: from.file\n";
     let settings = load(&["--domain", "from.flag"], file).unwrap();
     assert_eq!((settings.concurrency, settings.leader_elect), (7, false));
-    assert!(matches!(settings.log_format, LogFormat::Text));
+    assert!(matches!(settings.log.log_format, LogFormat::Text));
     assert_eq!(settings.domain, "from.flag");
     assert_eq!(settings.listen.port(), 8080);
     assert!(load(&["--leader-elect"], file).unwrap().leader_elect);
@@ -49,7 +52,8 @@ fn what_is_wrong_in_the_file_is_named_with_the_file_and_the_key() {
         let error = load(&["--domain", "a", "--concurrency=1"], file).unwrap_err();
         assert!(error.contains(message), "{file:?} gave {error:?}");
     }
-    let error = Settings::from(vec!["vdi-controller".into(), "--config=/nowhere".into()]).unwrap_err().to_string();
+    let error =
+        settings::parse::<Settings>(vec!["vdi-controller".into(), "--config=/nowhere".into()]).unwrap_err().to_string();
     assert!(error.contains("/nowhere: No such file"), "{error}");
 }
 

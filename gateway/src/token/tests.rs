@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use vdi_api::Email;
 
 use super::*;
 use crate::fixture::noon;
@@ -49,6 +50,20 @@ fn claims() -> Value {
     })
 }
 
+/// What a session token of alice's is made of.
+fn grant(email: &Email) -> Grant<'_> {
+    Grant {
+        purpose: Purpose::Session,
+        issuer: EXPECTED.issuer,
+        session_uid: UID,
+        subject: "alice",
+        email,
+        host: EXPECTED.host,
+        session_ends: None,
+        signed_in: None,
+    }
+}
+
 /// With one field set to another value; `null` takes it away.
 fn with(mut object: Value, field: &str, value: Value) -> Value {
     match value {
@@ -62,16 +77,7 @@ fn with(mut object: Value, field: &str, value: Value) -> Value {
 fn what_is_signed_is_verified_until_the_session_or_the_hour_is_over() {
     let keys = KeyRing::new(vec![key()]);
     let email = "alice@example.com".parse().unwrap();
-    let grant = |session_ends| Grant {
-        purpose: Purpose::Session,
-        issuer: EXPECTED.issuer,
-        session_uid: UID,
-        subject: "alice",
-        email: &email,
-        host: EXPECTED.host,
-        session_ends,
-        signed_in: None,
-    };
+    let grant = |session_ends| Grant { session_ends, ..grant(&email) };
     for (session_ends, lives) in [(None, 3600), (Some(at(600)), 600), (Some(at(7200)), 3600)] {
         let token = sign(&grant(session_ends), &keys, &SCHEDULE, noon()).unwrap();
         let verified = verify(&token, &keys, &EXPECTED, at(lives + 29)).unwrap();
@@ -89,18 +95,7 @@ fn a_token_that_is_renewed_again_and_again_ends_half_a_day_after_the_sign_in() {
     let keys = KeyRing::new(vec![key()]);
     let email = "alice@example.com".parse().unwrap();
     let renewed = |after: i64| {
-        let (Expected { issuer, host, .. }, session_uid) = (EXPECTED, UID);
-        let (purpose, signed_in) = (Purpose::Session, Some(noon()));
-        let grant = Grant {
-            purpose,
-            issuer,
-            session_uid,
-            subject: "alice",
-            email: &email,
-            host,
-            session_ends: None,
-            signed_in,
-        };
+        let grant = Grant { signed_in: Some(noon()), ..grant(&email) };
         let token = sign(&grant, &keys, &SCHEDULE, at(after)).unwrap();
         verify(&token, &keys, &EXPECTED, at(after)).map(|claims| claims.exp - noon().as_second())
     };
@@ -290,17 +285,7 @@ fn a_token_as_long_as_none_of_ours_is_not_even_read() {
 fn a_link_is_good_for_a_minute_and_opens_no_desktop_by_itself() {
     let keys = KeyRing::new(vec![key()]);
     let email = "alice@example.com".parse().unwrap();
-    let (Expected { issuer, host, .. }, session_uid) = (EXPECTED, UID);
-    let grant = |purpose| Grant {
-        purpose,
-        issuer,
-        session_uid,
-        subject: "alice",
-        email: &email,
-        host,
-        session_ends: None,
-        signed_in: None,
-    };
+    let grant = |purpose| Grant { purpose, ..grant(&email) };
     let token = |purpose| sign(&grant(purpose), &keys, &SCHEDULE, noon()).unwrap();
     let launch = Expected { purpose: Purpose::Launch, ..EXPECTED };
     assert!(verify(&token(Purpose::Launch), &keys, &launch, at(89)).is_ok());

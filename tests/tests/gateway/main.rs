@@ -7,7 +7,7 @@ mod running;
 use anyhow::Result;
 use vdi_api::VDISession;
 use vdi_tests::{
-    gateway::{Gateway, free_port},
+    gateway::Gateway,
     objects::session,
     shared::{Shared, directory},
     site::Ground,
@@ -37,7 +37,7 @@ fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> 
 async fn start() -> Result<Site> {
     let ground = Ground::start(&directory()).await?;
     let first = ground.gateway("gateway-1", ground.public_port, &[]).await?;
-    let second = ground.gateway("gateway-2", free_port()?, &[]).await?;
+    let second = ground.gateway("gateway-2", vdi_cluster::free_port()?, &[]).await?;
     Ok(Site { first, second, ground })
 }
 

@@ -8,7 +8,7 @@ use kube::Api;
 use serde_json::{Value, json};
 use vdi_api::Phase;
 use vdi_tests::{
-    gateway::{DOMAIN, free_port},
+    gateway::DOMAIN,
     objects::{create, wait_gone},
     stack::alice,
     visitor::Visitor,
@@ -81,7 +81,7 @@ fn a_new_key_is_known_everywhere_and_what_was_signed_with_the_old_one_stays_good
             anyhow::Ok(keys["keys"].as_array().map_or(0, Vec::len))
         };
         let before = keys().await?;
-        let _hasty = site.gateway("gateway-rotating", free_port()?, &["--key-rotation", "1s"]).await?;
+        let _hasty = site.gateway("gateway-rotating", vdi_cluster::free_port()?, &["--key-rotation", "1s"]).await?;
         let deadline = Instant::now() + Duration::from_secs(30);
         while keys().await? == before {
             ensure!(Instant::now() < deadline, "there is no new key");
@@ -107,7 +107,7 @@ fn a_gateway_that_starts_tidies_up_after_those_that_were_stopped() -> Result<()>
         let leases = Api::<Lease>::namespaced(site.stack.cluster.admin(), "vdiwarden-system");
         create(&leases, &lease("over", "2026-01-01T12:00:00.000000Z")?).await?;
         create(&leases, &lease("fresh", "2126-01-01T12:00:00.000000Z")?).await?;
-        let _gateway = site.gateway("gateway-tidy", free_port()?, &[]).await?;
+        let _gateway = site.gateway("gateway-tidy", vdi_cluster::free_port()?, &[]).await?;
         wait_gone(&leases, "over").await?;
         ensure!(leases.get_opt("fresh").await?.is_some());
         Ok(())
@@ -120,7 +120,7 @@ fn the_controllers_token_opens_what_is_known_about_activity_and_nothing_else_doe
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), "secret\n")?;
         let flags = ["--activity-token-file", &file.path().display().to_string()];
-        let mut gateway = site.gateway("gateway-activity", free_port()?, &flags).await?;
+        let mut gateway = site.gateway("gateway-activity", vdi_cluster::free_port()?, &flags).await?;
         let address = gateway.replica.address().await?;
         let (status, _) = vdi_tests::http::get(address, "/activity").await?;
         ensure!(status == 401);

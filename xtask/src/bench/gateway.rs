@@ -12,11 +12,11 @@ use std::{
     thread::available_parallelism,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
-    gateway::{DOMAIN, Gateway, GatewayLaunch, free_port},
+    gateway::{DOMAIN, Gateway, GatewayLaunch},
     objects::Space,
     process, setup,
     stack::{Settings, Stack, alice},
@@ -29,8 +29,7 @@ use self::{
     report::Report,
     way::{Visitor, Way},
 };
-use super::cpu;
-use crate::stop::Stop;
+use super::{cpu, on_a_cluster};
 
 #[derive(Clone, clap::Args)]
 pub struct Options {
@@ -56,16 +55,7 @@ const WEBSOCKETS_PER_SESSION: u32 = 100;
 const OTHER_FILES: u32 = 512;
 
 pub async fn run(options: &Options) -> Result<()> {
-    let directory = target().join("clusters/bench");
-    let mut stop = Stop::new()?;
-    let report = tokio::select! {
-        report = measure(options, &directory) => {
-            report.with_context(|| format!("logs are in {}", directory.join("logs").display()))?
-        }
-        () = stop.asked() => bail!("interrupted; everything that was started is gone again"),
-    };
-    print!("{report}");
-    Ok(())
+    on_a_cluster(async |directory| measure(options, directory).await).await
 }
 
 async fn measure(options: &Options, directory: &Path) -> Result<Report> {
@@ -124,7 +114,7 @@ struct Site {
 
 impl Site {
     async fn start(directory: &Path, program: &Path, sessions: u32) -> Result<Self> {
-        let (desktop_port, gateway_port) = (desktop::start().await?, free_port()?);
+        let (desktop_port, gateway_port) = (desktop::start().await?, vdi_cluster::free_port()?);
         let urls = format!("https://{{user}}.{{domain}}:{gateway_port}");
         let controller = ["--domain", DOMAIN, "--url-template", &urls].map(str::to_owned).into();
         let settings = Settings { webhook: false, controller, ..Settings::default() };

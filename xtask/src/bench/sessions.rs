@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
@@ -23,10 +23,10 @@ use vdi_tests::{
 use super::{
     cpu,
     load::Load,
+    on_a_cluster,
     report::{Ended, Idle, Ran, Report},
     watch::Watch,
 };
-use crate::stop::Stop;
 
 #[derive(Clone, clap::Args)]
 pub struct Options {
@@ -58,16 +58,7 @@ const PODS_PER_NODE: u32 = 200;
 const AFTERMATH: Duration = Duration::from_secs(2);
 
 pub async fn run(options: &Options) -> Result<()> {
-    let directory = target().join("clusters/bench");
-    let mut stop = Stop::new()?;
-    let report = tokio::select! {
-        report = measure(options, &directory) => {
-            report.with_context(|| format!("logs are in {}", directory.join("logs").display()))?
-        }
-        () = stop.asked() => bail!("interrupted; everything that was started is gone again"),
-    };
-    print!("{report}");
-    Ok(())
+    on_a_cluster(async |directory| measure(options, directory).await).await
 }
 
 async fn measure(options: &Options, directory: &Path) -> Result<Report> {

@@ -3,11 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Result;
-use vdi_tests::{
-    gateway::{DOMAIN, free_port},
-    nginx::Nginx,
-    stack::Stack,
-};
+use vdi_tests::{gateway::DOMAIN, nginx::Nginx, stack::Stack};
 
 #[derive(Clone, Copy)]
 pub struct Size {
@@ -27,7 +23,7 @@ pub async fn start(stack: &Stack, desktop_port: u16, size: Size) -> Result<(Ngin
     let Size { workers, connections, buffer } = size;
     let (certificate, key) = stack.cluster.certificate("nginx", &[DOMAIN, &format!("*.{DOMAIN}")])?;
     let (certificate, key) = (certificate.display(), key.display());
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, vdi_cluster::free_port()?));
     let main = format!("worker_processes {workers};\nevents {{ worker_connections {connections}; }}");
     let site = format!(
         r#"
