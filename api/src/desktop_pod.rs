@@ -11,6 +11,11 @@ pub const PATH: &str = "vdi.kasm.io/path";
 /// An annotation: after how long without input the session ends; a duration as in `spec.timeout`.
 pub const IDLE_TIMEOUT: &str = "vdi.kasm.io/idle-timeout";
 
+/// An annotation: the name that the desktop asks for, where it asks for one, with a password.
+pub const LOGIN_USER: &str = "vdi.kasm.io/login-user";
+/// An annotation: which key that password follows from.
+pub const LOGIN_KEY: &str = "vdi.kasm.io/login-key";
+
 /// The pod of a session: the same name every time, so that creating it twice is creating it once.
 pub fn pod_name(session: &str) -> String {
     format!("vdi-{session}")

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Memory, Timeout};
 
 pub use catalog::Deprecation;
-pub use desktop::{CpuAmounts, EnvVar, Probe, ProbeKind, Protocol, PullPolicy, SecurityProfile};
+pub use desktop::{BasicAuth, CpuAmounts, EnvVar, Probe, ProbeKind, Protocol, PullPolicy, SecurityProfile};
 pub use gpu::GpuPlacement;
 pub use home::{Home, HomeAccess, HomeScope};
 pub use network::{NetworkAccess, Reachable};
@@ -36,7 +36,12 @@ pub use network::{NetworkAccess, Reachable};
     printcolumn(name = "GPU", type_ = "string", json_path = ".spec.gpu.resourceName"),
     printcolumn(name = "Sessions", type_ = "integer", json_path = ".status.sessions"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1)
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
+    validation = Rule::new(
+        "!has(self.spec.basicAuth) || !has(self.spec.env) || !self.spec.env.exists(one, one.name == \
+         self.spec.basicAuth.passwordEnv || one.name == self.spec.basicAuth.?userEnv.orValue(''))"
+    )
+    .message("spec.env sets a variable that spec.basicAuth sets too")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct VDITemplateSpec {
@@ -88,6 +93,11 @@ pub struct VDITemplateSpec {
     #[serde(default = "default_path")]
     #[schemars(regex(pattern = "^/"), length(max = 1024))]
     pub path: String,
+
+    /// For an image that asks for a name and a password, by HTTP's basic authentication. Every session gets a password of its
+    /// own, which the gateway gives for those whom it lets in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
 
     /// How to tell that the desktop is up.
     #[serde(default)]

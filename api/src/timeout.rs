@@ -23,6 +23,11 @@ impl Timeout {
     pub fn duration(self) -> Duration {
         self.0
     }
+
+    /// `None` where that is more than it can be.
+    pub fn longer_by(self, more: Duration) -> Option<Self> {
+        self.0.checked_add(more).filter(|sum| i64::try_from(sum.as_nanos()).is_ok()).map(Self)
+    }
 }
 
 impl FromStr for Timeout {

@@ -1,7 +1,9 @@
 //! Step three: the plan's actions. Doing each twice is doing it once.
 
+use std::fmt::Debug;
+
 use k8s_openapi::api::{
-    core::v1::{PersistentVolumeClaim, Pod},
+    core::v1::{PersistentVolumeClaim, Pod, Secret},
     networking::v1::NetworkPolicy,
 };
 use kube::{
@@ -9,7 +11,10 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
     core::{Request, Status},
 };
-use serde::de::IgnoredAny;
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::json;
 use vdi_api::VDISession;
 
@@ -47,7 +52,11 @@ pub async fn apply(action: &Action, session: &Observed, client: &Client) -> Resu
         }
         Action::CreateHome(home) => {
             let homes: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-            ("creating", format!("home {}", home.name_any()), create_home(home, &homes).await)
+            ("creating", format!("home {}", home.name_any()), create_once(home.as_ref(), &homes).await)
+        }
+        Action::CreateLogin(secret) => {
+            let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+            ("creating", format!("secret {}", secret.name_any()), create_once(secret.as_ref(), &secrets).await)
         }
         Action::CreatePod(pod) => {
             ("creating", format!("pod {}", pod.name_any()), create_pod(pod, session, &pods).await)
@@ -102,9 +111,12 @@ async fn write_policy(policy: &NetworkPolicy, policies: &Api<NetworkPolicy>) -> 
     }
 }
 
-/// A home that is there already, whoever made it, is the user's home.
-async fn create_home(home: &PersistentVolumeClaim, homes: &Api<PersistentVolumeClaim>) -> Result<Outcome, kube::Error> {
-    match homes.create(&PostParams::default(), home).await {
+/// What is there already is what is wanted, whoever made it: its name says whose it is.
+async fn create_once<K>(object: &K, api: &Api<K>) -> Result<Outcome, kube::Error>
+where
+    K: Clone + DeserializeOwned + Serialize + Debug,
+{
+    match api.create(&PostParams::default(), object).await {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(Outcome::Done),
         Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => Ok(refusal(&status)),
         result => result.map(|_| Outcome::Done),

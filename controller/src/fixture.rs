@@ -2,15 +2,17 @@
 
 use jiff::{SignedDuration, Timestamp};
 use vdi_api::{
-    Deprecation, EnvVar, Gpus, HomeAccess, HomeScope, ProbeKind, Protocol, PullPolicy, SecurityProfile, VDISession,
-    VDISessionSpec, VDISessionStatus,
+    BasicAuth, Deprecation, EnvVar, Gpus, HomeAccess, HomeScope, ProbeKind, Protocol, PullPolicy, SecurityProfile,
+    VDISession, VDISessionSpec, VDISessionStatus,
 };
+use vdi_service::LoginKeys;
 
 use crate::{
     accelerated::Renderer,
     home::HomeState,
     observe::{Observed, Spec},
     pod_state::PodState,
+    resources::Login,
     template::{GpuSource, Home, Probe, Template},
     terms::Terms,
 };
@@ -40,6 +42,7 @@ pub fn observed() -> Observed {
         missing_policy: None,
         place: None,
         idle: None,
+        login: None,
         renderer: Renderer::NotPublished,
         url: Some("https://alice.vdi.example.com".to_owned()),
     }
@@ -76,6 +79,7 @@ pub fn template() -> Template {
         image: "registry.example.com/desktop:1".to_owned(),
         pull_policy: None,
         pull_secrets: Vec::new(),
+        basic_auth: None,
         probe: Probe {
             kind: ProbeKind::Http,
             path: "/".to_owned(),
@@ -123,6 +127,17 @@ pub fn home() -> Home {
     }
 }
 
+pub fn basic_auth() -> BasicAuth {
+    let text = |text: &str| text.to_owned();
+    BasicAuth { user: text("desk"), user_env: Some(text("DESK_USER")), password_env: text("DESK_PASSWORD") }
+}
+
+/// What [`basic_auth`] is for [`observed`].
+pub fn login() -> Login {
+    let keys: LoginKeys = "a key of at least 32 characters, for tests".parse().unwrap();
+    Login::of(&observed().uid, &basic_auth(), keys.newest().unwrap())
+}
+
 /// Every field set to something else than in [`template`].
 pub fn template_with_everything() -> Template {
     let text = |text: &str| text.to_owned();
@@ -132,6 +147,7 @@ pub fn template_with_everything() -> Template {
         image: text("registry.example.com/webtop:1"),
         pull_policy: Some(PullPolicy::Always),
         pull_secrets: vec![text("registry")],
+        basic_auth: Some(basic_auth()),
         probe: Probe {
             kind: ProbeKind::Http,
             path: text("/healthz"),

@@ -44,7 +44,7 @@ use anyhow::Context as _;
 use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
-use vdi_service::stop_signal;
+use vdi_service::{LoginKeys, stop_signal};
 
 use crate::{
     activity::Activity,
@@ -81,6 +81,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, "starting");
+    let login_keys = settings.login_keys_file.as_deref().map(LoginKeys::read).transpose()?.unwrap_or_default();
     let stop = stop_signal()?.shared();
     let (clock, counters, queue) = (Arc::new(Clock::default()), Counters::default(), Arc::new(Queue::default()));
     let connection = Connection::infer(&identity, clock.clone(), counters.clone()).await?;
@@ -102,6 +103,7 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
             homes: Homes::default(),
             lines: Lines::default(),
             activity: Activity::of(settings.activity_url.clone(), settings.activity_token_file.clone()),
+            login_keys,
             policy: resources::namespace_policy_spec(&settings.gateway_namespace),
             queue: queue.clone(),
         },

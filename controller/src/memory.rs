@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 use kube::runtime::reflector::ObjectRef;
 use vdi_api::VDISession;
+use vdi_service::LoginKeys;
 
 use crate::{
     activity::Activity,
@@ -19,6 +20,8 @@ pub struct Memories {
     pub homes: Homes,
     pub lines: Lines,
     pub activity: Activity,
+    /// What the passwords of desktops that ask for one follow from.
+    pub login_keys: LoginKeys,
     /// What the policies of all namespaces are to be.
     pub policy: NetworkPolicySpec,
     /// Where sessions are called whose turn it is.

@@ -13,7 +13,7 @@ use crate::{
     memory::Memories,
     pod_state::PodState,
     reason::Reason,
-    resources::{self, NAMESPACE_POLICY, pod_name},
+    resources::{self, Login, NAMESPACE_POLICY, pod_name},
     stores::Stores,
     template::Template,
     terms::Terms,
@@ -47,6 +47,8 @@ pub struct Observed {
     pub place: Option<Place>,
     /// When the desktop was last used, as far as anybody knows.
     pub idle: Option<Idle>,
+    /// What its desktop is to ask for, where its template wants that and there is a key to make a password with.
+    pub login: Option<Login>,
     pub renderer: Renderer,
     /// Where the desktop is opened; `None` while what it is made of isn't known yet.
     pub url: Option<String>,
@@ -114,6 +116,8 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
         (Ok(spec), Some(template)) if wants_pod => memories.homes.take(session, spec, template, stores),
         _ => HomeState::NotWanted,
     };
+    let basic_auth = valid_template.and_then(|template| template.basic_auth.as_ref()).filter(|_| wants_pod);
+    let login = basic_auth.zip(memories.login_keys.newest()).map(|(asked, key)| Login::of(&uid, asked, key));
     let place = match valid_template {
         Some(template) if wants_pod => place(session, template, &pod, stores, memories, now),
         _ => memories.leave_line(&ObjectRef::from_obj(session)),
@@ -137,6 +141,7 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
         missing_policy: missing_policy(&namespace, stores, memories),
         place,
         idle: memories.activity.idle(&uid),
+        login,
         renderer: Renderer::NotPublished,
         url,
         name,

@@ -13,7 +13,7 @@ mod warning;
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    core::v1::{PersistentVolumeClaim, Pod},
+    core::v1::{PersistentVolumeClaim, Pod, Secret},
     networking::v1::NetworkPolicy,
 };
 use vdi_api::{Phase, VDISessionStatus};
@@ -48,6 +48,8 @@ pub enum Action {
     /// Creates the policy that lets this one reach more.
     OpenNetwork(Box<NetworkPolicy>),
     CreateHome(Box<PersistentVolumeClaim>),
+    /// Creates what the desktop has its password from.
+    CreateLogin(Box<Secret>),
     CreatePod(Box<Pod>),
     DeletePod,
     DeleteSession,

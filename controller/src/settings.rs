@@ -41,6 +41,11 @@ pub struct Settings {
     #[arg(long, env = "VDI_ACTIVITY_TOKEN_FILE", value_name = "FILE")]
     pub activity_token_file: Option<PathBuf>,
 
+    /// A file with the key that passwords of desktops which ask for one are made with, as the gateways have it; older keys on lines
+    /// below it. Without, templates with basicAuth can't be used
+    #[arg(long, env = "VDI_LOGIN_KEYS_FILE", value_name = "FILE")]
+    pub login_keys_file: Option<PathBuf>,
+
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, env = "VDI_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, str::FromStr};
 use k8s_openapi::api::core::v1::Toleration;
 use kube::ResourceExt;
 use vdi_api::{
-    Cpu, Deprecation, EnvVar, GpuPlacement, HomeAccess, HomeScope, Invalid, Memory, ProbeKind, PullPolicy, Reachable,
-    SecurityProfile, Timeout, VDITemplate,
+    BasicAuth, Cpu, Deprecation, EnvVar, GpuPlacement, HomeAccess, HomeScope, Invalid, Memory, ProbeKind, PullPolicy,
+    Reachable, SecurityProfile, Timeout, VDITemplate,
 };
 
 use crate::{observe::FieldInvalid, terms::Terms};
@@ -18,6 +18,7 @@ pub struct Template {
     pub image: String,
     pub pull_policy: Option<PullPolicy>,
     pub pull_secrets: Vec<String>,
+    pub basic_auth: Option<BasicAuth>,
     pub probe: Probe,
     pub env: Vec<EnvVar>,
     pub cpu_request: Option<Cpu>,
@@ -93,6 +94,7 @@ impl TryFrom<&VDITemplate> for Template {
             image: spec.image,
             pull_policy: spec.image_pull_policy,
             pull_secrets: spec.image_pull_secrets,
+            basic_auth: spec.basic_auth,
             probe: Probe {
                 kind: spec.probe.kind,
                 path: spec.probe.path,

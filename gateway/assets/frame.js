@@ -25,10 +25,24 @@ dialog.addEventListener("cancel", () => post("/.vdi/stay"));
 
 const inWords = (seconds) => (seconds < 90 ? `in ${Math.max(seconds, 0)} seconds` : `in ${Math.round(seconds / 60)} minutes`);
 
-function say(text) {
-  element("notice").textContent = text;
+function say(text, offersMore = false) {
+  // The same words again would be read out again.
+  if (element("said").textContent !== text) element("said").textContent = text;
+  element("extend").hidden = !offersMore;
   element("notice").hidden = text === "";
 }
+
+// Why there is no more time, once somebody has asked for it. Where there is, the next event has a later end.
+let refused = "";
+element("extend").addEventListener("click", async () => {
+  element("extend").hidden = true;
+  desktop.focus();
+  const answer = await post("/.vdi/extend");
+  if (!answer.ok) {
+    refused = await answer.text();
+    say(`There is no more time: ${refused}`);
+  }
+});
 
 const LAST_MINUTES = 15 * 60;
 let replica = null;
@@ -45,7 +59,8 @@ events.addEventListener("session", ({ data }) => {
   if (!view.isRunning) {
     return say(view.text);
   }
-  say(view.endsIn !== null && view.endsIn < LAST_MINUTES ? `This desktop ends ${inWords(view.endsIn)}.` : "");
+  const isEnding = view.endsIn !== null && view.endsIn < LAST_MINUTES;
+  say(isEnding ? `This desktop ends ${inWords(view.endsIn)}. ${refused}` : "", view.extends && !refused);
   if (view.idleEndsIn === null) {
     dialog.close();
   } else {

@@ -21,11 +21,13 @@ pub fn session() -> Session {
         phase: Phase::Running,
         told: Told::default(),
         ends: None,
+        timeout: None,
         idle_timeout: None,
         desktop: Some(Desktop {
             address: "10.1.2.3:6080".parse().unwrap(),
             is_ready: true,
             tls: false,
+            authorization: None,
             path: "/".to_owned(),
         }),
     }

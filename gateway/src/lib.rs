@@ -4,10 +4,12 @@ pub mod activity;
 pub mod cookie;
 pub mod decide;
 pub mod directory;
+mod extend;
 #[cfg(test)]
 mod fixture;
 pub mod keys;
 pub mod launch;
+mod login;
 pub mod metrics;
 pub mod oidc;
 mod origin;

@@ -25,7 +25,7 @@ use vdi_gateway::{
     visitors::Visitors,
     watch::{WATCH_PATIENCE, Watcher},
 };
-use vdi_service::stop_signal;
+use vdi_service::{LoginKeys, stop_signal};
 
 use crate::settings::Settings;
 
@@ -44,13 +44,14 @@ async fn run(settings: Settings) -> Result<()> {
         None => None,
     };
     let provider = settings.provider()?;
+    let login_keys = settings.login_keys_file.as_deref().map(LoginKeys::read).transpose()?.unwrap_or_default();
     let listener = listen_at(settings.listen)?;
     let operations_listener = listen_at(settings.operations_listen)?;
     let (client, namespace) = (client().await?, settings.namespace());
 
     let (directory, activity) = (Arc::<Directory>::default(), Arc::new(Activity::since(Instant::now())));
     let reach = Reach(settings.pod_cidr.clone());
-    let watcher = Watcher::new(settings.public_url.clone(), reach, directory.clone(), activity.clone());
+    let watcher = Watcher::new(settings.public_url.clone(), reach, login_keys, directory.clone(), activity.clone());
     let schedule = Schedule { rotation: settings.key_rotation.duration(), spread: Schedule::SPREAD };
     let (keeper, keys) = Keeper::new(client.clone(), &namespace, &settings.keys_secret, schedule);
     let metrics = Arc::new(Metrics::new(directory.clone()));
@@ -65,6 +66,7 @@ async fn run(settings: Settings) -> Result<()> {
         provider,
         doorman: Doorman::new(client.clone(), &settings.token_audience, &settings.username_prefix),
         once: once.clone(),
+        client: client.clone(),
         visitors: Visitors::default(),
         metrics,
         cache_limit: settings.cache_limit.duration(),

@@ -35,14 +35,11 @@ pub fn is_cross_site(headers: &HeaderMap) -> bool {
     fetch(headers, "site") == Some("cross-site")
 }
 
-/// Whether a page of its own is asked for, in a tab or a window.
-pub fn is_navigation(headers: &HeaderMap) -> bool {
-    fetch(headers, "mode") == Some("navigate") && fetch(headers, "dest") == Some("document")
-}
-
-/// Whether it is answered with the gateway's own page, rather than what a desktop has at the address.
+/// Whether a page of its own is asked for, in a tab or a window. The answer is one of the gateway's own pages, rather than what
+/// a desktop has at the address.
 pub fn is_page(method: &Method, headers: &HeaderMap) -> bool {
-    method == Method::GET && is_navigation(headers) && !asks_to_upgrade(headers)
+    let is_navigation = fetch(headers, "mode") == Some("navigate") && fetch(headers, "dest") == Some("document");
+    method == Method::GET && is_navigation && !asks_to_upgrade(headers)
 }
 
 /// Whether it is the script of a [service worker]. One would outlive the session, in a browser that may come back to the host for
@@ -76,12 +73,12 @@ mod tests {
 
     const OWN: &str = "https://alice.vdi.example.com";
 
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
     fn is_foreign(method: Method, pairs: &[(&'static str, &'static str)]) -> bool {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(*name, value.parse().unwrap());
-        }
-        is_from_elsewhere(&method, &headers, OWN)
+        is_from_elsewhere(&method, &headers(pairs), OWN)
     }
 
     const UPGRADE: [(&str, &str); 2] = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
@@ -119,6 +116,21 @@ mod tests {
             assert!(is_foreign(Method::GET, &framed), "held in a frame");
         }
         assert!(is_foreign(Method::POST, &[("origin", "https://bob.vdi.example.com")]), "an older browser");
+    }
+
+    #[test]
+    fn only_another_site_than_ours_is_cross_site() {
+        for (site, expected) in [("cross-site", true), ("same-site", false), ("same-origin", false), ("none", false)] {
+            assert_eq!(is_cross_site(&headers(&[("sec-fetch-site", site)])), expected, "{site}");
+        }
+        assert!(!is_cross_site(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_service_workers_script_is_known_by_either_of_what_browsers_say() {
+        assert!(is_service_worker(&headers(&[("service-worker", "script")])));
+        assert!(is_service_worker(&headers(&[("sec-fetch-dest", "serviceworker")])));
+        assert!(!is_service_worker(&headers(&[("sec-fetch-dest", "worker")])));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::HeaderValue;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -10,8 +11,9 @@ use vdi_api::{
     Email, Expiry, Phase, Protocol, Timeout, VDISession,
     desktop_pod::{IDLE_TIMEOUT, PATH, PORT, PROTOCOL, pod_name},
 };
+use vdi_service::LoginKeys;
 
-use crate::site::PublicUrl;
+use crate::{login::Login, site::PublicUrl};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
@@ -26,6 +28,8 @@ pub struct Session {
     pub told: Told,
     /// When time alone ends it, once that is known.
     pub ends: Option<Timestamp>,
+    /// `spec.timeout`, where that is what ends it: raising it puts the end off.
+    pub timeout: Option<Timeout>,
     /// Without input for so long, it ends too.
     pub idle_timeout: Option<Timeout>,
     /// Where its desktop is, once it has a pod with an address, until that is deleted.
@@ -47,6 +51,8 @@ pub struct Desktop {
     pub is_ready: bool,
     /// Whether it speaks TLS, with a certificate of its own.
     pub tls: bool,
+    /// What it asks for, as the header `Authorization` says it; `None` where it asks for nothing, or nobody here knows it.
+    pub authorization: Option<HeaderValue>,
     /// Where its page is; the gateway's own page at `/` shows that one.
     pub path: String,
 }
@@ -64,7 +70,12 @@ impl Session {
     }
 
     /// `None` while it has no host of ours, and where its user is none.
-    pub fn of(session: &VDISession, pod: Option<&DesktopPod>, public: &PublicUrl) -> Option<Self> {
+    pub fn of(
+        session: &VDISession,
+        pod: Option<&DesktopPod>,
+        public: &PublicUrl,
+        login_keys: &LoginKeys,
+    ) -> Option<Self> {
         let status = session.status.as_ref()?;
         let ready = status.ready();
         let uid = session.uid()?;
@@ -84,8 +95,9 @@ impl Session {
                 ahead: status.queue.as_ref().map(|queue| queue.ahead),
             },
             ends: status.expires_at.as_ref().filter(|_| is_the_sessions_end(status.expiry)).map(|time| time.0),
+            timeout: session.spec.timeout.parse().ok().filter(|_| status.expiry == Some(Expiry::Timeout)),
             idle_timeout: pod.and_then(|pod| pod.idle_timeout),
-            desktop: pod.and_then(|pod| pod.desktop.clone()),
+            desktop: pod.and_then(|pod| pod.desktop_of(&uid, login_keys)),
             uid,
         })
     }
@@ -104,6 +116,7 @@ pub struct DesktopPod {
     /// The uids of the sessions that own it: one, unless somebody has meddled with it.
     pub owners: Vec<String>,
     pub idle_timeout: Option<Timeout>,
+    pub login: Option<Login>,
     /// `None` while it has no address, once it is deleted, and where it is nothing that a request may be sent to.
     pub desktop: Option<Desktop>,
 }
@@ -117,9 +130,15 @@ impl DesktopPod {
             namespace: pod.namespace().unwrap_or_default(),
             name: pod.name_any(),
             owners: pod.owner_references().iter().filter(is_of_a_session).map(|owner| owner.uid.clone()).collect(),
+            login: Login::of(pod.annotations()),
             idle_timeout: pod.annotations().get(IDLE_TIMEOUT).and_then(|text| text.parse().ok()),
             desktop: desktop(pod, reach),
         }
+    }
+
+    fn desktop_of(&self, session_uid: &str, keys: &LoginKeys) -> Option<Desktop> {
+        let authorization = self.login.as_ref().and_then(|login| login.authorization(session_uid, keys));
+        Some(Desktop { authorization, ..self.desktop.clone()? })
     }
 }
 
@@ -136,7 +155,8 @@ fn desktop(pod: &Pod, reach: &Reach) -> Option<Desktop> {
     let protocol = Protocol::named(pod.annotations().get(PROTOCOL)?)?;
     let address = SocketAddr::new(ip, port);
     let path = pod.annotations().get(PATH).filter(|path| path.starts_with('/')).map_or("/", |path| path);
-    reach.includes(ip).then(|| Desktop { address, is_ready, tls: protocol == Protocol::Https, path: path.to_owned() })
+    let tls = protocol == Protocol::Https;
+    reach.includes(ip).then(|| Desktop { address, is_ready, tls, authorization: None, path: path.to_owned() })
 }
 
 /// The addresses that pods may have. A request is never sent anywhere else, whatever a pod's status says.
@@ -218,10 +238,13 @@ mod tests {
 
     #[test]
     fn a_running_session_has_its_host_its_owner_and_its_desktop() {
-        let session = Session::of(&object(|_| {}), Some(&pod(|_| {})), &public()).unwrap();
+        let session = Session::of(&object(|_| {}), Some(&pod(|_| {})), &public(), &LoginKeys::default()).unwrap();
         assert_eq!((&*session.host, session.owner.as_str()), ("alice.vdi.example.com", "alice@example.com"));
         let address = "10.1.2.3:6901".parse().unwrap();
-        assert_eq!(session.desktop, Some(Desktop { address, is_ready: true, tls: true, path: "/vnc.html".to_owned() }));
+        assert_eq!(
+            session.desktop,
+            Some(Desktop { address, is_ready: true, tls: true, authorization: None, path: "/vnc.html".to_owned() })
+        );
         assert_eq!(session.idle_timeout, "30m".parse().ok());
         assert_eq!(session.ends, "2026-01-01T20:00:00Z".parse().ok());
         assert_eq!((&*session.told.reason, session.told.ahead), ("Running", Some(2)));
@@ -236,17 +259,17 @@ mod tests {
             |session: &mut Value| session["spec"]["user"] = json!("alice"),
             |session: &mut Value| session["status"] = Value::Null,
         ] {
-            assert_eq!(Session::of(&object(spoil), None, &public()), None);
+            assert_eq!(Session::of(&object(spoil), None, &public(), &LoginKeys::default()), None);
         }
         let deleted = object(|session| session["metadata"]["deletionTimestamp"] = json!("2026-01-01T20:00:00Z"));
-        assert_eq!(Session::of(&deleted, None, &public()).unwrap().phase, Phase::Terminating);
+        assert_eq!(Session::of(&deleted, None, &public(), &LoginKeys::default()).unwrap().phase, Phase::Terminating);
     }
 
     #[test]
     fn the_end_of_its_start_is_not_the_end_of_a_session() {
         for expiry in ["StartDeadline", "Idle"] {
             let session = object(|session| session["status"]["expiry"] = json!(expiry));
-            assert_eq!(Session::of(&session, None, &public()).unwrap().ends, None);
+            assert_eq!(Session::of(&session, None, &public(), &LoginKeys::default()).unwrap().ends, None);
         }
     }
 
@@ -258,7 +281,7 @@ mod tests {
             |pod: &mut Value| pod["metadata"]["ownerReferences"][0]["kind"] = json!("VDIPool"),
             |pod: &mut Value| pod["metadata"]["ownerReferences"][0]["apiVersion"] = json!("evil.io/v1"),
         ] {
-            let session = Session::of(&object(|_| {}), Some(&pod(spoil)), &public()).unwrap();
+            let session = Session::of(&object(|_| {}), Some(&pod(spoil)), &public(), &LoginKeys::default()).unwrap();
             assert_eq!(session.desktop, None);
         }
     }
@@ -287,7 +310,7 @@ mod tests {
     #[test]
     fn a_pod_that_is_not_ready_is_not_opened_and_what_is_open_to_it_stays() {
         let not_ready = pod(|pod| pod["status"]["conditions"][0]["status"] = json!("False"));
-        let session = Session::of(&object(|_| {}), Some(&not_ready), &public()).unwrap();
+        let session = Session::of(&object(|_| {}), Some(&not_ready), &public(), &LoginKeys::default()).unwrap();
         assert!(session.running().is_none() && session.stays());
         let suspended = Session { phase: Phase::Pending, ..session };
         assert!(!suspended.stays());

@@ -60,6 +60,10 @@ pub struct Settings {
     #[arg(long, env = "VDI_POD_CIDR", value_name = "CIDR", value_delimiter = ',')]
     pub pod_cidr: Vec<IpNet>,
 
+    /// A file with the keys that passwords of desktops which ask for one are made with, as the controller has it
+    #[arg(long, env = "VDI_LOGIN_KEYS_FILE", value_name = "FILE")]
+    pub login_keys_file: Option<PathBuf>,
+
     /// The namespace of this gateway's Secret and Leases. By default the pod's own, or vdiwarden-system outside of a pod
     #[arg(long, env = "VDI_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,

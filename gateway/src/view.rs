@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use vdi_api::Phase;
 
-use crate::session::Session;
+use crate::{extend::offered, session::Session};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -23,6 +23,8 @@ pub struct View {
     pub then: &'static str,
     /// In seconds, where a time is known at which it ends.
     pub ends_in: Option<i64>,
+    /// Whether there can be more time, and it is time to say so.
+    pub extends: bool,
     /// In seconds, when it will end soon unless somebody does something.
     pub idle_ends_in: Option<i64>,
 }
@@ -51,6 +53,7 @@ impl View {
                 (false, _) => "Files in its home stay. To go on, start a new session.",
             },
             ends_in: session.ends.filter(|_| is_running).map(|end| end.duration_since(now).as_secs()),
+            extends: offered(session, now).is_some(),
             idle_ends_in: idle_ends_in(session, idle).filter(|_| is_running),
         }
     }

@@ -17,7 +17,7 @@ use vdi_api::{
     VDISession,
     desktop_pod::{OURS, pod_name},
 };
-use vdi_service::Pause;
+use vdi_service::{LoginKeys, Pause};
 
 use self::known::{Key, Known};
 use crate::{
@@ -31,6 +31,7 @@ use crate::{
 pub struct Watcher {
     public: PublicUrl,
     reach: Reach,
+    login_keys: LoginKeys,
     directory: Arc<Directory>,
     activity: Arc<Activity>,
     sessions: Known<VDISession>,
@@ -47,9 +48,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub const WATCH_PATIENCE: Duration = Duration::from_secs(RENEWAL as u64 + 10);
 
 impl Watcher {
-    pub fn new(public: PublicUrl, reach: Reach, directory: Arc<Directory>, activity: Arc<Activity>) -> Self {
+    pub fn new(
+        public: PublicUrl,
+        reach: Reach,
+        login_keys: LoginKeys,
+        directory: Arc<Directory>,
+        activity: Arc<Activity>,
+    ) -> Self {
         let (sessions, pods, listed) = (Known::default(), Known::default(), HashMap::new());
-        Self { public, reach, directory, activity, sessions, pods, listed }
+        Self { public, reach, login_keys, directory, activity, sessions, pods, listed }
     }
 
     /// Keeps the directory up to date. Never returns.
@@ -103,7 +110,8 @@ impl Watcher {
 
     fn list(&mut self, key: Key) {
         let pod = self.pods.get(&(key.0.clone(), pod_name(&key.1)));
-        let session = self.sessions.get(&key).and_then(|session| Session::of(session, pod, &self.public));
+        let session =
+            self.sessions.get(&key).and_then(|session| Session::of(session, pod, &self.public, &self.login_keys));
         let now = session.as_ref().map(|session| (session.host.clone(), session.uid.clone()));
         let before = match &now {
             Some(now) => self.listed.insert(key, now.clone()),
@@ -167,7 +175,7 @@ mod tests {
         let directory = Arc::<Directory>::default();
         let activity = Arc::new(Activity::since(Instant::now()));
         let public = "https://vdi.example.com".parse().unwrap();
-        (Watcher::new(public, Reach::default(), directory.clone(), activity), directory)
+        (Watcher::new(public, Reach::default(), LoginKeys::default(), directory.clone(), activity), directory)
     }
 
     /// One that has read everything: a session and its pod.

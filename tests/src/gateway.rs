@@ -70,6 +70,7 @@ impl Gateway {
             environment: vec![
                 ("VDI_OPERATIONS_LISTEN", "127.0.0.1:0".into()),
                 ("KUBECONFIG", stack.cluster.kubeconfig(&gateway())?.into()),
+                ("VDI_LOGIN_KEYS_FILE", stack.login_keys.clone().into()),
             ],
             ..Launch::new(name, program)
         };

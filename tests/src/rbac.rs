@@ -16,10 +16,13 @@ use crate::{
 };
 
 /// Rights that no test uses, and why they are granted all the same.
-const UNUSED: &[(&str, &str)] = &[(
-    "update vdisessions.vdi.kasm.io/finalizers",
-    "asked for by the admission plugin OwnerReferencesPermissionEnforcement, which is on in OpenShift and not here",
-)];
+const UNUSED: &[(&str, &str)] = &[
+    (
+        "update vdisessions.vdi.kasm.io/finalizers",
+        "asked for by the admission plugin OwnerReferencesPermissionEnforcement, which is on in OpenShift and not here",
+    ),
+    ("assign-user vdisessions.vdi.kasm.io", "asked for by the admission policy when the gateway extends a session"),
+];
 
 /// Removes what earlier clusters have logged.
 pub fn forget_requests() -> Result<()> {
@@ -149,7 +152,12 @@ mod tests {
 
     #[test]
     fn the_rights_without_a_use_are_still_granted() {
-        let granted = granted(include_str!("../../deploy/rbac/controller.yaml")).unwrap();
+        let mut granted = Rights::new();
+        for manifest in
+            [include_str!("../../deploy/rbac/controller.yaml"), include_str!("../../deploy/rbac/gateway.yaml")]
+        {
+            granted.extend(super::granted(manifest).unwrap());
+        }
         assert!(granted.contains("patch vdisessions.vdi.kasm.io/status"), "{granted:?}");
         for (right, _) in UNUSED {
             assert!(granted.contains(*right), "{right} is not granted any more");

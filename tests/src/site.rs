@@ -21,6 +21,10 @@ pub struct Ground {
     pub stack: Stack,
 }
 
+/// What the policy allows sessions of two templates at most.
+pub const BRIEF: (&str, &str) = ("brief", "30m");
+pub const BRIEFEST: (&str, &str) = ("briefest", "15m");
+
 impl Ground {
     /// With its state in `directory`. There are two nodes with 16 GPUs each.
     pub async fn start(directory: &Path) -> Result<Self> {
@@ -33,7 +37,9 @@ impl Ground {
         let urls = format!("https://{{user}}.{{domain}}:{public_port}");
         let controller = ["--domain", DOMAIN, "--url-template", &urls];
         let controller = controller.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
-        let stack = Stack::start(directory, Settings { controller, ..Settings::default() }).await?;
+        let most = [BRIEF, BRIEFEST].map(|(name, most)| json!({ "templates": [name], "timeout": { "max": most } }));
+        let policy = json!({ "overrides": most });
+        let stack = Stack::start(directory, Settings { controller, policy, ..Settings::default() }).await?;
         let nodes = SimulatedNodes::start(&stack.cluster, 2, 16).await?;
         Ok(Self { public_port, desktop_port: fake_desktop::start().await?, _nodes: nodes, stack })
     }

@@ -41,6 +41,8 @@ pub struct Stack {
     webhook: Option<Webhook>,
     pub cluster: ControlPlane,
     settings: Settings,
+    /// The file with the keys that controller and gateways make the passwords of desktops with.
+    pub login_keys: PathBuf,
 }
 
 /// What differs between the demo and the tests.
@@ -127,7 +129,9 @@ impl Stack {
             let capabilities = Arc::new(ClusterCapabilities::new(cluster.client(&policy_server()).await?));
             webhook = Some(Webhook::start(Arc::new(host), settings.policy.clone(), capabilities).await?);
         }
-        let stack = Self { controller: None, webhook, cluster, settings };
+        let login_keys = directory.join("login-keys");
+        std::fs::write(&login_keys, "a key that everybody knows, for the passwords of desktops in tests\n")?;
+        let stack = Self { controller: None, webhook, cluster, settings, login_keys };
         step("Installing the CRDs, the RBAC and the policy's webhook", stack.install()).await?;
         Ok(stack)
     }
@@ -191,7 +195,8 @@ impl Stack {
         let mut arguments = wrapped.to_vec();
         arguments.extend(["--listen".into(), "127.0.0.1:0".into()]);
         arguments.extend(flags.into_iter().map(Into::into));
-        let environment = vec![("KUBECONFIG", kubeconfig.into())];
+        let environment =
+            vec![("KUBECONFIG", kubeconfig.into()), ("VDI_LOGIN_KEYS_FILE", self.login_keys.clone().into())];
         let launch = Launch { arguments, environment, ..Launch::new(name, Path::new(program)) };
         let server = Server::start(&self.cluster.logs(), launch)?;
         Ok(Replica::new(server, self.cluster.logs().join(name).with_extension("log"), "listen"))

@@ -47,6 +47,24 @@ pub enum SecurityProfile {
     Baseline,
 }
 
+/// What an image asks for, by [RFC 7617](https://www.rfc-editor.org/rfc/rfc7617), and how it is told what to ask for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BasicAuth {
+    /// The name that it asks for.
+    #[schemars(regex(pattern = "^[A-Za-z0-9._-]+$"), length(min = 1, max = 64))]
+    pub user: String,
+
+    /// The environment variable by which the image is told that name, where it doesn't know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub user_env: Option<String>,
+
+    /// The environment variable by which the image is told the password.
+    #[schemars(length(min = 1, max = 253))]
+    pub password_env: String,
+}
+
 /// How to tell that a desktop is up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -29,6 +29,10 @@ const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(5 * 60);
 /// So many crashes in one pod, and the desktop is taken for broken.
 const CRASHES: i32 = 4;
 
+/// Only whoever installed the controller can change that.
+const NO_LOGIN_KEY: &str =
+    "spec.basicAuth: there is no key to make passwords with: the setting login-keys-file of the controller";
+
 /// There is no pod, and there should be.
 pub fn create(seen: &Observed, now: Timestamp) -> Plan {
     let blocked = |reason, message| Plan::publish(status(seen, reason, message, now));
@@ -58,6 +62,10 @@ fn create_from(seen: &Observed, spec: &Spec, template: &Template, now: Timestamp
     if let Some(place) = seen.place.as_ref().filter(|place| !place.may_start) {
         return queued(seen, place, template, now);
     }
+    if template.basic_auth.is_some() && seen.login.is_none() {
+        let message = format!("VDITemplate {:?}: {NO_LOGIN_KEY}", template.name);
+        return Plan::publish(status(seen, Reason::TemplateInvalid, message, now));
+    }
     let mut actions = Vec::new();
     if seen.home == HomeState::Missing
         && let Some(home) = resources::home(seen, spec, template)
@@ -66,6 +74,9 @@ fn create_from(seen: &Observed, spec: &Spec, template: &Template, now: Timestamp
     }
     if !template.reachable.is_empty() {
         actions.push(Action::OpenNetwork(Box::new(resources::own_network_policy(seen, template))));
+    }
+    if let Some(login) = &seen.login {
+        actions.push(Action::CreateLogin(Box::new(resources::login_secret(seen, login))));
     }
     actions.push(Action::CreatePod(Box::new(resources::pod(seen, spec, template))));
     let notices = warning::of_deprecation(template).into_iter().collect();

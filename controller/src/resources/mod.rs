@@ -1,6 +1,7 @@
 //! What a session is made of in the cluster: one builder a kind, from inputs that are already valid.
 
 mod home;
+mod login;
 mod network;
 mod pod;
 mod security;
@@ -15,6 +16,7 @@ use vdi_api::VDISession;
 use crate::observe::Observed;
 
 pub use home::{home, home_name};
+pub use login::{Login, login_secret};
 pub use network::{NAMESPACE_POLICY, namespace_policy, namespace_policy_spec, own_network_policy};
 pub use pod::{pod, pod_name_taken};
 pub use vdi_api::desktop_pod::{OURS, pod_name};
@@ -23,7 +25,7 @@ pub use vdi_api::desktop_pod::{OURS, pod_name};
 pub const HOME_ANNOTATION: &str = "vdi.kasm.io/home";
 /// On a pod, how many of the session's pods failed before it.
 pub const ATTEMPT_ANNOTATION: &str = "vdi.kasm.io/failed-pods";
-/// On pods and their network policies.
+/// On what one session alone has.
 const SESSION_LABEL: &str = "vdi.kasm.io/session";
 
 fn labels<const N: usize>(more: [(&str, &str); N]) -> BTreeMap<String, String> {

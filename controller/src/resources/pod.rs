@@ -12,7 +12,7 @@ use kube::api::ObjectMeta;
 use vdi_api::{ProbeKind, Protocol};
 
 use super::{
-    ATTEMPT_ANNOTATION, HOME_ANNOTATION, SESSION_LABEL, home_name, labels, owner, pod_name, security, strings,
+    ATTEMPT_ANNOTATION, HOME_ANNOTATION, Login, SESSION_LABEL, home_name, labels, owner, pod_name, security, strings,
 };
 use crate::{
     observe::{Observed, Spec},
@@ -69,6 +69,7 @@ fn annotations(session: &Observed, spec: &Spec, template: &Template, home: Optio
     annotations.extend(strings([("vdi.kasm.io/user", spec.user.as_str()), ("vdi.kasm.io/template", &template.name)]));
     annotations.extend(home.map(|home| (HOME_ANNOTATION.to_owned(), home.to_owned())));
     let attempt = session.status.failed_pods;
+    annotations.extend(session.login.iter().flat_map(Login::annotations));
     annotations.extend((attempt > 0).then(|| (ATTEMPT_ANNOTATION.to_owned(), attempt.to_string())));
     annotations
 }
@@ -172,7 +173,8 @@ fn env(session: &Observed, spec: &Spec, template: &Template) -> Vec<EnvVar> {
         value: Some(substitute(&var.value, &values)),
         ..Default::default()
     };
-    template.env.iter().map(var).collect()
+    let login = session.login.iter().flat_map(|login| login.env(session));
+    template.env.iter().map(var).chain(login).collect()
 }
 
 /// In one go: what was put in isn't looked at again.
@@ -238,6 +240,7 @@ mod tests {
     fn a_pod_with_everything_is_the_one_in_the_snapshot() {
         let mut seen = fixture::observed();
         seen.status.failed_pods = 2;
+        seen.login = Some(fixture::login());
         let spec = Spec { gpus: 2.try_into().unwrap(), ..fixture::spec() };
         snapshot::assert("pod-with-everything", &pod(&seen, &spec, &fixture::template_with_everything()));
     }

@@ -82,14 +82,17 @@ fn protocol_asked_for(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// What a desktop may not say, as it would be about more than its own pages: about cookies of the whole domain, about other
-/// addresses for the host, about where browsers report to, about workers.
-const NOT_FOR_DESKTOPS: [HeaderName; 6] = [
+/// addresses for the host, about where browsers report to, about workers. Nor may it have the browser ask for a password: one
+/// would type the company's, and it would never get through.
+const NOT_FOR_DESKTOPS: [HeaderName; 8] = [
     HeaderName::from_static("alt-svc"),
     HeaderName::from_static("clear-site-data"),
     HeaderName::from_static("nel"),
+    HeaderName::from_static("proxy-authenticate"),
     HeaderName::from_static("report-to"),
     HeaderName::from_static("reporting-endpoints"),
     HeaderName::from_static("service-worker-allowed"),
+    HeaderName::from_static("www-authenticate"),
 ];
 
 /// Makes a desktop's answer one of this gateway.
@@ -221,6 +224,7 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
             ("x-frame-options", "DENY"),
+            ("www-authenticate", "Basic realm=\"Example Inc. single sign-on\""),
         ]);
         clean_answer(&mut answer, false);
         let expected = [

@@ -9,7 +9,7 @@ mod tunnel;
 use std::{sync::Arc, time::Duration};
 
 use axum::body::{Body, HttpBody};
-use http::{Request, Response, StatusCode, Uri, uri::PathAndQuery};
+use http::{Request, Response, StatusCode, Uri, header::AUTHORIZATION, uri::PathAndQuery};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -90,6 +90,9 @@ impl Proxy {
         visit: Visit,
     ) -> Result<Response<Body>, ProxyError> {
         let asked = headers::clean_request(request.headers_mut(), client);
+        if let Some(authorization) = &desktop.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
         let browser = asked.is_some().then(|| hyper::upgrade::on(&mut request));
         *request.uri_mut() = uri(desktop, request.uri().path_and_query())?;
         *request.version_mut() = http::Version::HTTP_11;

@@ -71,7 +71,7 @@ async fn gateway_with(desktop: SocketAddr, activity: Arc<Activity>) -> (SocketAd
     }
     let directory = Arc::new(Directory::default());
     directory.put(session());
-    let desktop = Desktop { address: desktop, is_ready: true, tls: false, path: "/".to_owned() };
+    let desktop = Desktop { address: desktop, is_ready: true, tls: false, authorization: None, path: "/".to_owned() };
     let state = (Proxy::new(activity, Tunnels::default()).unwrap(), desktop, directory.clone());
     (serve(Router::new().fallback(pass).with_state(state)).await, directory)
 }
@@ -190,8 +190,13 @@ async fn a_desktop_that_is_not_there_is_an_error_and_not_a_wait() {
 
 #[test]
 fn where_a_request_goes_is_the_desktops_address_and_nothing_of_the_request() {
-    let desktop =
-        Desktop { address: "10.1.2.3:6080".parse().unwrap(), is_ready: true, tls: false, path: "/".to_owned() };
+    let desktop = Desktop {
+        address: "10.1.2.3:6080".parse().unwrap(),
+        is_ready: true,
+        tls: false,
+        authorization: None,
+        path: "/".to_owned(),
+    };
     for (path, expected) in [
         ("/", "http://10.1.2.3:6080/"),
         ("//evil.com/x", "http://10.1.2.3:6080//evil.com/x"),

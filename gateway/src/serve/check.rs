@@ -21,7 +21,7 @@ use crate::{
     site::Site,
 };
 
-/// Where the desktop is, such as `http://10.1.2.3:6080`. Without, the front has to pass the request to this gateway.
+/// Where the desktop is, such as `http://10.1.2.3:6080`. Without, as where the desktop asks for a password, the front has to pass the request to this gateway.
 const UPSTREAM: &str = "x-vdi-upstream";
 /// Who was let in.
 const USER: &str = "x-vdi-user";
@@ -34,7 +34,8 @@ pub async fn check(State(Operations { gateway, .. }): State<Operations>, request
     match gateway.decide(&host, &head) {
         Ok(Decided::Pass { desktop, entry }) => {
             let scheme = if desktop.tls { "https" } else { "http" };
-            let upstream = goes_direct(&head, &entry.session).then(|| format!("{scheme}://{}", desktop.address));
+            let goes_direct = desktop.authorization.is_none() && goes_direct(&head, &entry.session);
+            let upstream = goes_direct.then(|| format!("{scheme}://{}", desktop.address));
             let mut answer = text(StatusCode::OK, "ok");
             for (name, value) in [(UPSTREAM, upstream), (USER, Some(entry.claims.sub.clone()))] {
                 if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     decide::Why,
-    origin::{asks_to_upgrade, is_cross_site, is_navigation, is_page},
+    extend::{ExtendError, extend},
+    origin::{asks_to_upgrade, is_cross_site, is_page},
     proxy::{Client, ProxyError, Visit},
     session::{Desktop, Session},
     view::View,
@@ -42,7 +43,7 @@ pub async fn answer(
     let decided = match gateway.decide(host, &head) {
         // Somebody who opens the address is signed in first, where that can be done here, and comes back.
         Err(Refusal::Why(Why::NoToken | Why::NoSession | Why::Token(_)))
-            if gateway.provider.is_some() && head.method == Method::GET && is_navigation(&head.headers) =>
+            if gateway.provider.is_some() && is_page(&head.method, &head.headers) =>
         {
             let portal = gateway.public.origin_of(gateway.public.domain());
             return Ok(redirect(&format!("{portal}{}", open_address(host))));
@@ -73,6 +74,7 @@ async fn own(gateway: &Gateway, host: &str, name: &str, request: Request<Body>) 
         (&Method::POST, "enter") => enter::enter(gateway, host, request).await,
         (&Method::POST, "renew") => enter::renew(gateway, host, request),
         (&Method::POST, "stay") => stay(gateway, host, request),
+        (&Method::POST, "extend") => go_on(gateway, host, request).await,
         (&Method::GET, "events") => events::follow(gateway, host, request),
         (&Method::GET, name) => pages::asset(name).ok_or_else(not_found),
         _ => Err(not_found()),
@@ -151,6 +153,24 @@ fn stay(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Respons
         }
         _ => Err(Refusal::said(StatusCode::CONFLICT, "the desktop is not running")),
     }
+}
+
+/// Its owner wants to go on after its time.
+async fn go_on(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
+    let (head, _) = request.into_parts();
+    let entry = match gateway.decide(host, &head)? {
+        Decided::Pass { entry, .. } if entry.is_the_owners() => entry,
+        _ => return Err(Refusal::said(StatusCode::FORBIDDEN, "only its owner can go on")),
+    };
+    extend(&gateway.client, &entry.session, Timestamp::now()).await.map_err(|error| {
+        tracing::info!(%error, session = entry.session.name, namespace = entry.session.namespace, "not extended");
+        let status = match error {
+            ExtendError::Cluster(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ExtendError::NotOffered | ExtendError::Refused(_) => StatusCode::CONFLICT,
+        };
+        Refusal::said(status, error.to_string())
+    })?;
+    Ok(about(&entry).put(text(StatusCode::OK, "good")))
 }
 
 impl Gateway {

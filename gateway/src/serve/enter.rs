@@ -53,9 +53,9 @@ pub fn renew(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Re
     let (head, _) = request.into_parts();
     match gateway.decide(host, &head)? {
         Decided::Pass { entry, .. } | Decided::Wait(entry) => {
-            let Entry { claims, session, .. } = entry;
             // What others may do is not known here any more: they ask for another link.
-            let is_owner = claims.sub.parse().is_ok_and(|subject| session.owner.is_same_person(&subject));
+            let is_owner = entry.is_the_owners();
+            let Entry { claims, session, .. } = entry;
             if !is_owner || Timestamp::now().as_second() >= claims.sign_in_ends() {
                 return Err(Refusal::said(StatusCode::FORBIDDEN, "this sign-in can't be renewed"));
             }

@@ -28,6 +28,7 @@ use http::{
     request::Parts,
 };
 use jiff::Timestamp;
+use kube::Client;
 use tokio::sync::watch;
 
 use crate::{
@@ -60,6 +61,8 @@ pub struct Gateway {
     pub provider: Option<Provider>,
     pub doorman: Doorman,
     pub once: Once,
+    /// For more time of sessions.
+    pub client: Client,
     pub visitors: Visitors,
     pub metrics: Arc<Metrics>,
     /// How old what is known may be.
@@ -170,6 +173,13 @@ struct Entry {
     /// As it was when that was decided; it may be another one by now.
     session: Arc<Session>,
     changes: Changes,
+}
+
+impl Entry {
+    /// Not of somebody who was let in to help.
+    fn is_the_owners(&self) -> bool {
+        self.claims.sub.parse().is_ok_and(|subject| self.session.owner.is_same_person(&subject))
+    }
 }
 
 /// The one host that a request names, in its target ([RFC 9110, 7.2]), in `Host`, or the same in both.

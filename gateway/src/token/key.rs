@@ -148,4 +148,10 @@ mod tests {
         assert_eq!(again.public(), key.public());
         assert!(Key::from_pkcs8(key.id, &pkcs8[1..]).is_err());
     }
+
+    #[test]
+    fn a_log_line_has_the_name_of_a_key_and_nothing_else_of_it() {
+        let (key, _) = Key::generate(Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(format!("{key:?}"), format!("Key({:?})", key.id));
+    }
 }

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use hyper::Method;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use vdi_api::Phase;
 use vdi_cluster::User;
@@ -34,6 +37,40 @@ fn the_owner_gets_in_by_a_link_and_the_desktop_sees_nothing_of_how() -> Result<(
             );
             ensure!(answer.header("x-frame-options") == "SAMEORIGIN", "{answer:?}");
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_desktop_that_asks_for_a_password_gets_its_own_and_its_visitor_is_not_asked() -> Result<()> {
+    with_site(async |site| {
+        let space = Space::new(&site.stack, "password").await?;
+        let asks = json!({ "user": "desk", "userEnv": "DESK_USER", "passwordEnv": "DESK_PASSWORD" });
+        let clash = json!({ "port": 1, "basicAuth": asks, "env": [{ "name": "DESK_PASSWORD", "value": "known" }] });
+        let refused = space.template(clash).await.err().context("a variable is set twice")?;
+        let refused = format!("{refused:#}");
+        ensure!(refused.contains("spec.env sets a variable that spec.basicAuth sets too"), "{refused}");
+
+        space.template(json!({ "port": site.desktop_port, "basicAuth": asks })).await?;
+        let session = space.session("desktop").await?;
+        space.wait_running("desktop").await?;
+        let pod = space.pods.get("vdi-desktop").await?;
+        let env = pod.spec.context("no spec")?.containers.swap_remove(0).env.context("no env")?;
+        let variable = |name: &str| env.iter().find(|variable| variable.name == name).context("no such variable");
+        ensure!(variable("DESK_USER")?.value.as_deref() == Some("desk"));
+        let source = variable("DESK_PASSWORD")?.value_from.clone().and_then(|source| source.secret_key_ref);
+        let source = source.context("the password is in the pod itself")?;
+        let secrets: Api<Secret> = Api::namespaced(site.stack.cluster.admin(), "password");
+        let secret = secrets.get(&source.name).await?;
+        ensure!(secret.owner_references().iter().any(|owner| Some(&owner.uid) == session.metadata.uid.as_ref()));
+        let password = String::from_utf8(secret.data.context("no data")?.remove(&source.key).context("no key")?.0)?;
+
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "password", "desktop").await?;
+        let header = [("authorization", "Basic YWxpY2U6Z3Vlc3M=".to_owned())];
+        let answer = visitor.ask(&site.first, &host, Method::GET, "/vnc.html", &header, String::new()).await?;
+        let pair = answer.body.lines().find_map(|line| line.strip_prefix("authorization: Basic ")).context("none")?;
+        ensure!(STANDARD.decode(pair)? == format!("desk:{password}").into_bytes(), "{answer:?}");
         Ok(())
     })
 }
@@ -86,7 +123,9 @@ fn who_was_let_in_to_help_asks_again_after_the_hour_and_the_owner_is_renewed() -
             Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &carol(), "renewed", "desktop").await?;
         ensure!(helper.get(&site.first, &host, "/").await?.status == 200);
         ensure!(owner.post(&site.first, &host, "/.vdi/renew", "").await?.status == 200);
-        ensure!(helper.post(&site.first, &host, "/.vdi/renew", "").await?.status == 403);
+        for of_the_owner in ["/.vdi/renew", "/.vdi/extend"] {
+            ensure!(helper.post(&site.first, &host, of_the_owner, "").await?.status == 403);
+        }
         delete(&space.sessions, "desktop").await
     })
 }

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod entering;
+mod extending;
 mod running;
 
 use anyhow::Result;

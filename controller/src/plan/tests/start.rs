@@ -20,7 +20,8 @@ fn a_pod_that_only_waits_for_the_scheduler_is_not_worth_a_write() {
 #[test]
 fn what_a_pod_needs_is_made_before_it() {
     let policy = Box::new(NetworkPolicy::default());
-    let seen = Observed { home: HomeState::Missing, missing_policy: Some(policy), ..fixture::observed() };
+    let login = Some(fixture::login());
+    let seen = Observed { home: HomeState::Missing, missing_policy: Some(policy), login, ..fixture::observed() };
     let reachable = vec![Reachable { cidr: "10.0.0.0/8".to_owned(), ports: vec![] }];
     let plan = plan(&with_template(seen, |template| template.reachable = reachable), noon());
     let kinds: Vec<&str> = plan
@@ -30,11 +31,22 @@ fn what_a_pod_needs_is_made_before_it() {
             Action::ProtectNamespace(_) => "policy",
             Action::CreateHome(_) => "home",
             Action::OpenNetwork(_) => "own policy",
+            Action::CreateLogin(_) => "login",
             Action::CreatePod(_) => "pod",
             _ => "other",
         })
         .collect();
-    assert_eq!(kinds, ["policy", "home", "own policy", "pod"]);
+    assert_eq!(kinds, ["policy", "home", "own policy", "login", "pod"]);
+}
+
+#[test]
+fn a_desktop_that_asks_for_a_password_is_not_started_without_one() {
+    let asking = with_template(fixture::observed(), |template| template.basic_auth = Some(fixture::basic_auth()));
+    let without_key = plan(&asking, noon());
+    assert_eq!(said(&without_key), (Phase::Pending, "TemplateInvalid"));
+    assert!(message(&without_key).contains("login-keys-file"), "{}", message(&without_key));
+    assert_eq!(without_key.actions, []);
+    assert!(creates_pod(&plan(&Observed { login: Some(fixture::login()), ..asking }, noon())));
 }
 
 #[test]

@@ -1,0 +1,111 @@
+//! More time for a session whose time is nearly over.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use vdi_api::VDISession;
+use vdi_tests::{
+    objects::{Space, create, session, wait_for},
+    site::{BRIEF, BRIEFEST},
+    stack::{alice, gateway},
+    visitor::Visitor,
+};
+
+use crate::{Site, with_site};
+
+/// A running session of alice's with so much time, and alice at its desktop.
+async fn ending(site: &Site, space: &Space, timeout: &str) -> Result<(Visitor, String)> {
+    space.template(json!({ "port": site.desktop_port })).await?;
+    let mut ending = session("desktop", &space.name);
+    ending.spec.timeout = timeout.to_owned();
+    create(&space.sessions, &ending).await?;
+    space.wait_running("desktop").await?;
+    Visitor::at_desktop(&[&site.first], &site.stack, &alice(), &space.name, "desktop").await
+}
+
+#[test]
+fn who_has_little_time_left_gets_an_hour_more_and_then_has_time_enough() -> Result<()> {
+    with_site(async |site| {
+        let space = Space::new(&site.stack, "extended").await?;
+        let (mut visitor, host) = ending(site, &space, "10m").await?;
+        let before = space.wait_running("desktop").await?.expires_at.context("no end")?;
+        let answer = visitor.post(&site.first, &host, "/.vdi/extend", "").await?;
+        ensure!(answer.status == 200, "{answer:?}");
+        let is_later = |session: &VDISession| {
+            let end = session.status.as_ref().and_then(|status| status.expires_at.clone());
+            end.is_some_and(|end| end.0.duration_since(before.0).as_secs() == 3600)
+        };
+        let session = wait_for(&space.sessions, "desktop", "an hour more", is_later).await?;
+        ensure!(session.spec.timeout == "1h10m", "{}", session.spec.timeout);
+        // Once the gateway has seen that too.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let answer = visitor.post(&site.first, &host, "/.vdi/extend", "").await?;
+            if answer.status == 409 {
+                break;
+            }
+            ensure!(answer.status == 200 && Instant::now() < deadline, "{answer:?}");
+        }
+        ensure!(space.sessions.get("desktop").await?.spec.timeout == "1h10m", "twice is once");
+        Ok(())
+    })
+}
+
+#[test]
+fn nobody_gets_more_time_than_the_policy_allows_and_is_told_so_in_its_words() -> Result<()> {
+    with_site(async |site| {
+        let (brief, most) = BRIEF;
+        let space = Space::new(&site.stack, brief).await?;
+        let (mut visitor, host) = ending(site, &space, "14m").await?;
+        let answer = visitor.post(&site.first, &host, "/.vdi/extend", "").await?;
+        ensure!(answer.status == 200, "{answer:?}");
+        let timeout = space.sessions.get("desktop").await?.spec.timeout;
+        ensure!(timeout == "29m", "as much as there is room for below {most}, and not {timeout}");
+
+        let (briefest, most) = BRIEFEST;
+        let space = Space::new(&site.stack, briefest).await?;
+        let (mut visitor, host) = ending(site, &space, "14m").await?;
+        let answer = visitor.post(&site.first, &host, "/.vdi/extend", "").await?;
+        ensure!(answer.status == 409, "{answer:?}");
+        ensure!(answer.body.contains("spec.timeout") && answer.body.contains(&format!("at most {most}")), "{answer:?}");
+        ensure!(space.sessions.get("desktop").await?.spec.timeout == "14m");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_gateway_can_change_the_time_of_a_session_and_nothing_else_of_it() -> Result<()> {
+    with_site(async |site| {
+        let space = Space::new(&site.stack, "narrow").await?;
+        space.template(json!({})).await?;
+        space.session("desktop").await?;
+        let sessions: Api<VDISession> = Api::namespaced(site.stack.cluster.client(&gateway()).await?, "narrow");
+        let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
+        let change = async |patch| sessions.patch("desktop", &dry_run, &Patch::Merge(patch)).await;
+        ensure!(change(json!({ "spec": { "timeout": "9h" } })).await.is_ok());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        for patch in [
+            json!({ "spec": { "suspend": true } }),
+            json!({ "spec": { "timeout": "9h", "suspend": true } }),
+            json!({ "metadata": { "labels": { "a": "b" } } }),
+            json!({ "metadata": { "annotations": { "a": "b" } } }),
+            json!({ "metadata": { "finalizers": ["example.com/stuck"] } }),
+        ] {
+            // The API server takes up a new policy a moment after it was written.
+            let refused = loop {
+                match change(patch.clone()).await {
+                    Err(error) => break error.to_string(),
+                    Ok(_) => ensure!(Instant::now() < deadline, "{patch} is let through"),
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            };
+            ensure!(refused.contains("the gateway may change spec.timeout and nothing else"), "{patch}: {refused}");
+        }
+        Ok(())
+    })
+}
