@@ -78,6 +78,22 @@ impl Browser {
         Ok(())
     }
 
+    /// Makes the document in the page's frame known from any that comes after it.
+    pub async fn mark_frame(&self) -> Result<()> {
+        self.client.execute("frames[0].isMarked = true", vec![]).await.context("marking the frame")?;
+        Ok(())
+    }
+
+    /// Waits until the frame has another document than the marked one.
+    pub async fn wait_for_another_frame(&self) -> Result<()> {
+        let start = Instant::now();
+        while self.client.execute("return frames[0]?.isMarked === true", vec![]).await? == json!(true) {
+            ensure!(start.elapsed() < Duration::from_secs(60), "the page does not load its frame again");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
     /// Writes into the page's input of this name.
     pub async fn fill(&self, name: &str, value: &str) -> Result<()> {
         let selector = format!("input[name={name}]");
@@ -91,6 +107,18 @@ impl Browser {
     pub async fn submit(&self) -> Result<()> {
         let button = self.client.find(Locator::Css("form button[type=submit]")).await.context("there is no button")?;
         button.click().await.context("pressing the button")
+    }
+
+    /// Presses the button with this id, once it can be seen.
+    pub async fn press(&self, id: &str) -> Result<()> {
+        let wait = self.client.wait().at_most(Duration::from_secs(60));
+        let selector = format!("#{id}:not([hidden])");
+        wait.for_element(Locator::Css(&selector))
+            .await
+            .with_context(|| format!("there is no button {id}"))?
+            .click()
+            .await?;
+        Ok(())
     }
 
     /// Presses the keys of a text, one after the other, in whatever has the focus.

@@ -26,7 +26,7 @@ use crate::{
 pub const DOMAIN: &str = "vdi.localhost";
 
 /// What others see of the cluster, a gateway sees within moments.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gateway on loopback, with a certificate of the cluster's authority. Dropping it stops it.
 pub struct Gateway {

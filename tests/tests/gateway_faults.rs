@@ -51,7 +51,7 @@ fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a
         let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "away", "desktop").await?;
         let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
         let [_, api_server, ..] = ground.stack.cluster.servers();
-        api_server.crash(40)?;
+        api_server.crash(60)?;
         let gone = Instant::now();
         until_lost(&mut gateway).await?;
         ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "by what was known");
@@ -63,7 +63,7 @@ fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a
         ensure!(stranger.get(&gateway, &host_of_nobody, "/").await?.status == 503);
         socket.speaks().await.context("what was open goes on")?;
         visitor.until(&gateway, &host, |answer| answer.status == 200).await?;
-        ensure!(gone.elapsed() >= Duration::from_secs(40), "back after {:?}", gone.elapsed());
+        ensure!(gone.elapsed() >= Duration::from_secs(60), "back after {:?}", gone.elapsed());
         socket.speaks().await
     })
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use kube::Api;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 use vdi_api::{Phase, VDISession};
 use vdi_cluster::User;
@@ -12,7 +15,7 @@ use vdi_tests::{
     desktop,
     gateway::DOMAIN,
     objects::{create, delete, session, wait_for},
-    stack::{DESKTOPS, alice, bob},
+    stack::{self, DESKTOPS, alice, bob},
     step, target,
 };
 
@@ -25,6 +28,8 @@ pub(super) async fn run(demo: &mut Demo) -> Result<()> {
         let alice = Browser::start(&demo.stack.cluster.logs()).await?;
         let used = step("Alice follows her link, and waits for her desktop", wait_for_desktop(demo, &alice)).await?;
         step("Alice types into her desktop", type_and_read_back(demo, &alice)).await?;
+        step("The gateway is killed, and another one takes over", replace_gateway(demo, &alice)).await?;
+        step("Alice has little time left, and asks for more", ask_for_more_time(demo, &alice)).await?;
         step("Bob tries to open it", refuse_bob(demo, &alice, &used)).await?;
         step("Alice ends her session", end(demo, &alice)).await?;
         add_provider(demo).await?;
@@ -95,19 +100,53 @@ async fn address_of_session(demo: &Demo) -> Result<String> {
 async fn type_and_read_back(demo: &Demo, alice: &Browser) -> Result<()> {
     alice.click_middle().await?;
     alice.type_text("echo hello-$((40+2)) > hello.txt; cat hello.txt\u{e007}").await?;
-    let pod = format!("vdi-{SESSION}");
-    let read = ["exec", "-n", DESKTOPS, &pod, "--", "sh", "-c", "cat ~/hello.txt"];
-    for _ in 0..100 {
+    ensure!(says(demo, "hello.txt", "hello-42").await?, "what was typed did not arrive; see target/demo.png");
+    let picture = target().join("demo-typed.png");
+    std::fs::write(&picture, alice.screenshot().await?)?;
+    println!("What she typed is in her home: hello-42");
+    Ok(())
+}
+
+/// Whether a file of alice's home says this before long.
+async fn says(demo: &Demo, file: &str, line: &str) -> Result<bool> {
+    let (pod, command) = (format!("vdi-{SESSION}"), format!("cat ~/{file}"));
+    let read = ["exec", "-n", DESKTOPS, &pod, "--", "sh", "-c", &command];
+    for _ in 0..50 {
         let output = demo.stack.kubectl(&User::admin(), read).await?;
-        if String::from_utf8_lossy(&output.stdout) == "hello-42\n" {
-            let picture = target().join("demo-typed.png");
-            std::fs::write(&picture, alice.screenshot().await?)?;
-            println!("What she typed is in her home: hello-42");
-            return Ok(());
+        if String::from_utf8_lossy(&output.stdout) == format!("{line}\n") {
+            return Ok(true);
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    anyhow::bail!("what was typed did not arrive; see target/demo.png")
+    Ok(false)
+}
+
+/// As a load balancer does it when a replica is gone. Nobody touches the browser, until its desktop can be typed into again.
+async fn replace_gateway(demo: &mut Demo, alice: &Browser) -> Result<()> {
+    let gateway = demo.gateway.take().context("the gateway is stopped")?;
+    let port = gateway.address().port();
+    alice.mark_frame().await?;
+    gateway.replica.kill()?;
+    demo.gateway = Some(start_gateway(&demo.stack, port, None).await?);
+    alice.wait_for_another_frame().await?;
+    desktop::wait_until_shown(alice, &target().join("demo-back.png")).await?;
+    alice.click_middle().await?;
+    alice.type_text("echo back-$((40+2)) > back.txt; cat back.txt\u{e007}").await?;
+    ensure!(says(demo, "back.txt", "back-42").await?, "the desktop can't be typed into; see target/demo-back.png");
+    println!("Her page has gone to the other gateway by itself, and she is still signed in");
+    Ok(())
+}
+
+async fn ask_for_more_time(demo: &Demo, alice: &Browser) -> Result<()> {
+    let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.client(&stack::alice()).await?, DESKTOPS);
+    let patch = Patch::Merge(json!({ "spec": { "timeout": "14m" } }));
+    sessions.patch(SESSION, &PatchParams::default(), &patch).await?;
+    alice.wait_for_text("This desktop ends in").await?;
+    std::fs::write(target().join("demo-ending.png"), alice.screenshot().await?)?;
+    alice.press("extend").await?;
+    wait_for(&sessions, SESSION, "an hour longer", |session| session.spec.timeout == "1h14m").await?;
+    println!("Her page has offered an hour more, and she has it");
+    Ok(())
 }
 
 async fn refuse_bob(demo: &Demo, alice: &Browser, used: &str) -> Result<()> {
