@@ -2,6 +2,7 @@
 
 mod attacks;
 mod entering;
+mod limits;
 mod running;
 
 use anyhow::Result;
