@@ -2,7 +2,10 @@
 
 mod attacks;
 mod entering;
+mod frames;
+mod http2;
 mod limits;
+mod recorder;
 mod running;
 
 use anyhow::Result;
