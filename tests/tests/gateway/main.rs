@@ -5,6 +5,7 @@ mod entering;
 mod frames;
 mod http2;
 mod limits;
+mod log;
 mod recorder;
 mod running;
 
