@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod oidc;
 mod origin;
 pub mod proxy;
+pub mod questions;
 pub mod serve;
 pub mod session;
 pub mod site;

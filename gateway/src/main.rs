@@ -16,6 +16,7 @@ use vdi_gateway::{
     launch::{Doorman, Once},
     metrics::Metrics,
     proxy::Proxy,
+    questions::Questions,
     serve::{
         Gateway, listen,
         operations::{self, Operations},
@@ -68,6 +69,7 @@ async fn run(settings: Settings) -> Result<()> {
         once: once.clone(),
         client: client.clone(),
         visitors: Visitors::default(),
+        questions: Questions::default(),
         metrics,
         cache_limit: settings.cache_limit.duration(),
         began: Timestamp::now(),
@@ -100,7 +102,7 @@ async fn run(settings: Settings) -> Result<()> {
         stopping.send_replace(true);
     });
     tokio::select! {
-        served = listen::serve(gateway, listener, certificate, settings.drain.duration()) => served?,
+        served = listen::serve(gateway, listener, certificate, settings.max_connections, settings.drain.duration()) => served?,
         // Without them, what is known stays as it is for ever.
         ended = working.join_next() => bail!("a watch has ended: {ended:?}"),
     }

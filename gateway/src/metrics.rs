@@ -20,6 +20,8 @@ pub struct Metrics {
     refusals: Family<Reason, Counter>,
     sign_ins: Family<By, Counter>,
     pub tunnels: Tunnels,
+    /// Connections that were closed, as there were too many.
+    pub connections_refused: Counter,
 }
 
 /// What is open, and what goes through it. A clone counts together with what it was cloned from.
@@ -66,7 +68,10 @@ impl Metrics {
         ours.register("websockets", "Websockets, and other changed protocols, that are open", tunnels.open.clone());
         let help = "What went through them, by where it came from";
         ours.register_with_unit("websocket", help, Unit::Bytes, tunnels.bytes.clone());
-        let metrics = Self { all, requests, duration, refusals, sign_ins, tunnels };
+        let connections_refused = Counter::default();
+        let help = "Connections that were closed at once, as there were --max-connections already";
+        ours.register("connections_refused", help, connections_refused.clone());
+        let metrics = Self { all, requests, duration, refusals, sign_ins, tunnels, connections_refused };
         metrics.begin();
         metrics
     }

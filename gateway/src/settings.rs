@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Result, ensure};
-use clap::Parser;
+use clap::{Parser, value_parser};
 use ipnet::IpNet;
 use vdi_api::Timeout;
 use vdi_gateway::{
@@ -41,6 +41,11 @@ pub struct Settings {
     /// The certificate's private key, as PEM
     #[arg(long, env = "VDI_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+
+    /// How many connections of browsers may be open at the same time; one more is closed at once. Each takes a file descriptor,
+    /// and one more to its desktop
+    #[arg(long, env = "VDI_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10000", value_parser = value_parser!(u32).range(1..))]
+    pub max_connections: u32,
 
     /// Serve browsers without TLS at an address that is not loopback: only behind a proxy that has TLS, on a network where
     /// nobody listens

@@ -1,32 +1,33 @@
-//! How much is asked of each desktop at the same time. Who asks for more is told to wait, so that one of them doesn't take the
-//! gateway from the others.
+//! How much is open at the same time to each desktop, and of the portal to each person. Who asks for more is told to wait, so that
+//! one of them doesn't take the gateway from the others.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// A page opens a handful of connections. So many requests and websockets may be open to one session.
+/// A page opens a handful of connections. So many requests and websockets may be open to one session, and so
+/// many lists of their desktops to one person.
 const MOST: usize = 128;
 
 #[derive(Clone, Debug, Default)]
 pub struct Visitors(Arc<Mutex<HashMap<String, usize>>>);
 
-/// One request or websocket. It counts until it is dropped.
+/// One request, websocket or list. It counts until it is dropped.
 #[derive(Debug)]
 pub struct Visitor {
     all: Visitors,
-    session_uid: String,
+    whose: String,
 }
 
 impl Visitors {
-    /// `None` when there are too many already.
-    pub fn arrive(&self, session_uid: &str) -> Option<Visitor> {
+    /// To a session, by its uid, or to a person, by their address, which is no uid. `None` when there are too many already.
+    pub fn arrive(&self, whose: &str) -> Option<Visitor> {
         let mut all = self.lock();
-        let count = all.entry(session_uid.to_owned()).or_default();
+        let count = all.entry(whose.to_owned()).or_default();
         (*count < MOST).then(|| {
             *count += 1;
-            Visitor { all: self.clone(), session_uid: session_uid.to_owned() }
+            Visitor { all: self.clone(), whose: whose.to_owned() }
         })
     }
 
@@ -43,10 +44,10 @@ impl Visitors {
 impl Drop for Visitor {
     fn drop(&mut self) {
         let mut all = self.all.lock();
-        if let Some(count) = all.get_mut(&self.session_uid) {
+        if let Some(count) = all.get_mut(&self.whose) {
             *count -= 1;
             if *count == 0 {
-                all.remove(&self.session_uid);
+                all.remove(&self.whose);
             }
         }
     }

@@ -98,9 +98,21 @@ impl Gateway {
 
     /// A connection of its own: TLS, HTTP/1.1.
     pub async fn connect(&self, host: &str) -> Result<TlsStream<TcpStream>> {
+        self.connect_for(host, &[]).await
+    }
+
+    /// The same for HTTP/2.
+    pub async fn connect_http2(&self, host: &str) -> Result<TlsStream<TcpStream>> {
+        let stream = self.connect_for(host, &[b"h2"]).await?;
+        ensure!(stream.get_ref().1.alpn_protocol() == Some(b"h2"), "the gateway has no HTTP/2");
+        Ok(stream)
+    }
+
+    async fn connect_for(&self, host: &str, protocols: &[&[u8]]) -> Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await.context("connecting to the gateway")?;
-        let tls = TlsConnector::from(Arc::new(vdi_service::any_certificate::client()?));
-        Ok(tls.connect(host.to_owned().try_into()?, stream).await?)
+        let mut config = vdi_service::any_certificate::client()?;
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(TlsConnector::from(Arc::new(config)).connect(host.to_owned().try_into()?, stream).await?)
     }
 
     /// Asks for a link to a session, as somebody who may, until the gateway knows of it: its host, and the code.

@@ -45,6 +45,13 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Sends a signal, such as `STOP`, to a process that this one has started.
+pub fn signal(name: &str, process: u64) -> Result<()> {
+    let status = Command::new("kill").args([format!("-{name}"), process.to_string()]).status()?;
+    ensure!(status.success(), "kill: {status}");
+    Ok(())
+}
+
 /// What the compiler that cargo uses in `folder` says.
 pub fn rustc(folder: &Path, arguments: &[&str]) -> Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());

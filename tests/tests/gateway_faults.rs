@@ -3,10 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use kube::api::DeleteParams;
-use tokio::{sync::Mutex, time::sleep};
+use futures::{StreamExt, stream::FuturesUnordered};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, api::DeleteParams};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 use vdi_tests::{
     gateway::{DOMAIN, Gateway},
+    process::signal,
     shared::{Shared, directory},
     site::Ground,
     stack::alice,
@@ -114,6 +120,69 @@ fn a_gateway_that_is_told_to_stop_lets_what_is_open_go_on_for_a_while_and_takes_
         socket.speaks().await.context("it was cut at once")?;
         socket.ended().await?;
         ensure!(stopping.await??.success());
+        Ok(())
+    })
+}
+
+#[test]
+fn when_the_secret_of_the_keys_is_deleted_every_token_is_void_and_new_links_are_good() -> Result<()> {
+    with_ground(async |ground| {
+        ground.running("void").await?;
+        let gateway = ground.gateway("gateway-void", ground.public_port, &[]).await?;
+        let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "void", "desktop").await?;
+        let (_, code) = gateway.link(&ground.stack, &alice(), "void", "desktop").await?;
+        let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
+        let secrets = Api::<Secret>::namespaced(ground.stack.cluster.admin(), "vdiwarden-system");
+        secrets.delete("vdi-gateway-keys", &DeleteParams::default()).await?;
+        visitor.until(&gateway, &host, |answer| answer.status == 401).await?;
+        ensure!(Visitor::default().post(&gateway, &host, "/.vdi/enter", &code).await?.status == 401, "an old link");
+        socket.speaks().await.context("what is open stays open")?;
+        let (mut again, _) = Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "void", "desktop").await?;
+        ensure!(again.get(&gateway, &host, "/").await?.status == 200);
+        ensure!(visitor.get(&gateway, &host, "/").await?.status == 401);
+        Ok(())
+    })
+}
+
+/// The API server hangs as long as this is there: it takes what it is asked, and answers nothing.
+struct Hanging(u64);
+
+impl Hanging {
+    fn begin(ground: &Ground) -> Result<Self> {
+        let [_, api_server, ..] = ground.stack.cluster.servers();
+        let process = api_server.pid().context("the API server doesn't run")?.into();
+        signal("STOP", process)?;
+        Ok(Self(process))
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        let _ = signal("CONT", self.0);
+    }
+}
+
+#[test]
+fn while_the_api_server_hangs_so_many_wait_for_it_and_others_are_told_to_come_again() -> Result<()> {
+    with_ground(async |ground| {
+        ground.running("hanging").await?;
+        let gateway = ground.gateway("gateway-hanging", ground.public_port, &[]).await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "hanging", "desktop").await?;
+        let hanging = Hanging::begin(ground)?;
+        let ask = async || gateway.launch(&ground.stack, &alice(), "hanging", "desktop").await;
+        let mut asked: FuturesUnordered<_> = (0..40).map(|_| ask()).collect();
+        for _ in 0..8 {
+            let told = timeout(Duration::from_secs(5), asked.next()).await.context("nobody is told")?;
+            let told = told.context("nobody has asked")??;
+            ensure!(told.status == 503 && told.header("retry-after") == "5", "{told:?}");
+        }
+        ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "who is in stays in");
+        ensure!(timeout(Duration::from_millis(500), asked.next()).await.is_err(), "the others wait");
+        drop(hanging);
+        while let Some(answer) = asked.next().await {
+            answer?.link()?;
+        }
         Ok(())
     })
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -16,6 +15,7 @@ use vdi_tests::{
     audit,
     faults::invariants::miscounted,
     objects::{Space, create, session},
+    process::signal,
     replica::Replica,
     shared::with_stack_alone,
     stack::{Stack, controller},
@@ -47,12 +47,6 @@ fn writes(stack: &Stack, identity: &str) -> Result<Vec<(Timestamp, String)>> {
         }
     }
     Ok(writes)
-}
-
-fn signal(name: &str, process: u64) -> Result<()> {
-    let status = Command::new("kill").args([format!("-{name}"), process.to_string()]).status()?;
-    ensure!(status.success(), "kill: {status}");
-    Ok(())
 }
 
 /// How long it took until another replica wrote something, from `began` on.

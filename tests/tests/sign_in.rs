@@ -1,5 +1,7 @@
 //! Signing in at a real OpenID provider, and from there to a desktop.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
 use tokio::sync::Mutex;
@@ -203,6 +205,37 @@ fn who_signs_in_after_the_provider_has_new_keys_gets_in() -> Result<()> {
         let (url, page) = site.sign_in(&mut visitor, &host, "ines@example.com").await?;
         ensure!(url.path() == "/.vdi/enter", "{url}: {page:?}");
         ensure!(enter(site, &mut visitor, &url).await?.status == 200);
+        Ok(())
+    })
+}
+
+#[test]
+fn one_person_can_have_so_many_lists_open_and_leaves_room_for_the_others() -> Result<()> {
+    with_site(async |site| {
+        let (mut greedy, mut modest) = (Visitor::default(), Visitor::default());
+        for (visitor, account) in [(&mut greedy, "greta@example.com"), (&mut modest, "mo@example.com")] {
+            let there = site.provider.lock().await;
+            oidc::sign_in(visitor, &site.gateway, &format!("{}/.vdi/sign-in", site.ground.public_url()), account)
+                .await?;
+            drop(there);
+        }
+        let list = async |visitor: &mut Visitor| {
+            visitor.send(&site.gateway, DOMAIN, Method::GET, "/.vdi/sessions", &[], String::new()).await
+        };
+        let mut open = Vec::new();
+        for _ in 0..128 {
+            let answer = list(&mut greedy).await?;
+            ensure!(answer.status() == 200, "{}: {answer:?}", open.len());
+            open.push(answer);
+        }
+        ensure!(list(&mut greedy).await?.status() == 429);
+        ensure!(list(&mut modest).await?.status() == 200);
+        open.pop();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while list(&mut greedy).await?.status() != 200 {
+            ensure!(Instant::now() < deadline, "there is no room again");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         Ok(())
     })
 }

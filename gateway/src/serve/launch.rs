@@ -60,7 +60,8 @@ pub fn link(gateway: &Gateway, subject: &str, session: &Session, keys: &KeyRing)
     Ok(format!("{}/.vdi/enter#{code}", gateway.public.origin_of(&session.host)))
 }
 
-async fn admit(gateway: &Gateway, token: &str, launch: &Launch) -> Result<(String, Arc<Session>), Denied> {
+async fn admit(gateway: &Gateway, token: &str, launch: &Launch) -> Result<(String, Arc<Session>), Refusal> {
+    let _asks = gateway.questions.api_server.once_more().ok_or(Refusal::Busy)?;
     let person = gateway.doorman.person(token).await?;
     let session = gateway.directory.named(&launch.namespace, &launch.name).ok_or(Denied::Session)?;
     Ok((gateway.doorman.admit(&person, &session).await?, session))

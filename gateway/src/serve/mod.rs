@@ -7,7 +7,9 @@ mod check;
 mod desktop;
 mod enter;
 mod events;
+mod idle;
 mod launch;
+mod limit;
 pub mod listen;
 pub mod operations;
 mod pages;
@@ -42,6 +44,7 @@ use crate::{
     oidc::Provider,
     origin::{is_from_elsewhere, is_service_worker},
     proxy::Proxy,
+    questions::Questions,
     session::{Desktop, Session},
     site::{PublicUrl, Scheme, Site},
     token::{Claims, Grant, KeyRing, SignError, sign},
@@ -64,6 +67,7 @@ pub struct Gateway {
     /// For more time of sessions.
     pub client: Client,
     pub visitors: Visitors,
+    pub questions: Questions,
     pub metrics: Arc<Metrics>,
     /// How old what is known may be.
     pub cache_limit: Duration,

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     cookie,
     token::{Claims, Expected, Purpose, verify},
+    visitors::Visitor,
 };
 
 pub async fn answer(gateway: Arc<Gateway>, request: Request<Body>) -> Result<Response, Refusal> {
@@ -98,9 +99,14 @@ const BURST: Duration = Duration::from_millis(200);
 /// The list, each time that it changes, until the sign-in is over.
 fn follow(gateway: Arc<Gateway>, head: &Parts) -> Result<Response, Refusal> {
     let claims = gateway.signed_in(head)?.ok_or_else(|| Refusal::said(StatusCode::UNAUTHORIZED, "sign in first"))?;
-    let email = claims.email.parse().map_err(|_| Refusal::said(StatusCode::UNAUTHORIZED, "sign in first"))?;
+    let email: Email = claims.email.parse().map_err(|_| Refusal::said(StatusCode::UNAUTHORIZED, "sign in first"))?;
+    let visitor = gateway
+        .visitors
+        .arrive(email.normalized().as_str())
+        .ok_or_else(|| Refusal::said(StatusCode::TOO_MANY_REQUESTS, "too many pages with your desktops are open"))?;
     let (changes, stopping) = (gateway.directory.changes(), gateway.stopping.clone());
-    let follower = Follower { gateway, email, until: claims.exp, changes, stopping, last: String::new() };
+    let follower =
+        Follower { gateway, email, until: claims.exp, changes, stopping, _visitor: visitor, last: String::new() };
     Ok(Sse::new(follower.events()).into_response())
 }
 
@@ -110,6 +116,8 @@ struct Follower {
     until: i64,
     changes: watch::Receiver<()>,
     stopping: watch::Receiver<bool>,
+    /// Counts as long as this is open.
+    _visitor: Visitor,
     last: String,
 }
 

@@ -1,7 +1,7 @@
 //! Why a request is not answered as it was meant, and what is said instead: to people, as little as helps them.
 
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 
 use super::{
     access::About,
@@ -17,6 +17,8 @@ pub enum Refusal {
     Code(Why),
     /// What is known is too old to tell who may.
     OutOfTouch,
+    /// So much is asked of others already that this would be too much for them.
+    Busy,
     Sign(SignError),
     /// Somebody could not be signed in, for reasons that are in the log.
     SignInFailed,
@@ -54,6 +56,12 @@ impl Refusal {
                 text(StatusCode::UNAUTHORIZED, line)
             }
             Self::OutOfTouch => page(StatusCode::SERVICE_UNAVAILABLE, &NOT_NOW),
+            Self::Busy => {
+                let mut answer = page(StatusCode::SERVICE_UNAVAILABLE, &BUSY);
+                // In seconds.
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+                answer
+            }
             Self::Sign(error) => {
                 tracing::error!(%error, "a token can't be made");
                 text(StatusCode::INTERNAL_SERVER_ERROR, "a token can't be made")
@@ -83,5 +91,11 @@ const NOT_NOW: Message = Message {
     title: "Not now",
     text: "The gateway has lost touch with the cluster, so it can't tell who may come in. Desktops that are open stay \
            open. Try again in a minute.",
+    link: None,
+};
+
+const BUSY: Message = Message {
+    title: "Many are signing in just now",
+    text: "Desktops that are open stay open. Try again in a few seconds.",
     link: None,
 };

@@ -27,7 +27,9 @@ use crate::{
 pub async fn begin(gateway: &Gateway, wanted: &str) -> Result<Response, Refusal> {
     let provider = provider(gateway)?;
     let attempt = Attempt::begin().ok_or_else(|| failed(&"this machine gives no random numbers"))?;
+    let asks = gateway.questions.provider.once_more().ok_or(Refusal::Busy)?;
     let address = provider.address(&attempt, wanted).await.map_err(|error| failed(&error))?;
+    drop(asks);
     Ok(with_cookie(redirect(&address), &cookie::set(cookie::ATTEMPT, attempt.cookie())))
 }
 
@@ -43,11 +45,13 @@ pub async fn end(gateway: &Gateway, head: &Parts) -> Result<Response, Refusal> {
         return Ok(About { refused: Some(Why::NotBegun), ..About::default() }.put(answer));
     };
     let code = query(head, "code").ok_or_else(|| failed(&query(head, "error").unwrap_or_default()))?;
+    let asks = gateway.questions.provider.once_more().ok_or(Refusal::Busy)?;
     let account = match provider.account(attempt, &code).await {
         Ok(account) => account,
         Err(SignInError::NoVerifiedEmail) => return Ok(page(StatusCode::FORBIDDEN, &NO_EMAIL)),
         Err(error) => return Err(failed(&error)),
     };
+    drop(asks);
     let issuer = gateway.issuer();
     let grant = Grant {
         purpose: Purpose::Login,

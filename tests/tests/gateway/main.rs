@@ -3,6 +3,11 @@
 mod attacks;
 mod entering;
 mod extending;
+mod frames;
+mod http2;
+mod limits;
+mod log;
+mod recorder;
 mod running;
 
 use anyhow::Result;

@@ -1,0 +1,128 @@
+//! How much there may be of what anybody can ask for.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures::future::join_all;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+use vdi_tests::{gateway::DOMAIN, stack::alice, visitor::Visitor, websocket::Websocket};
+
+use crate::with_site;
+
+#[test]
+fn one_connection_too_many_is_closed_at_once_and_there_is_room_again_when_one_ends() -> Result<()> {
+    with_site(async |site| {
+        site.running("full").await?;
+        let flags = ["--max-connections", "3"];
+        let mut gateway = site.gateway("gateway-full", vdi_cluster::free_port()?, &flags).await?;
+        let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &site.stack, &alice(), "full", "desktop").await?;
+        // A websocket counts as long as it is open, and so does who has yet to ask for something.
+        let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
+        let mut connections = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while connections.len() < 2 {
+            // The last of the visitor's own may just be closing.
+            connections.extend(gateway.connect(DOMAIN).await.ok());
+            ensure!(Instant::now() < deadline, "there is no room");
+        }
+        let began = Instant::now();
+        ensure!(gateway.connect(DOMAIN).await.is_err(), "there was room for one more");
+        ensure!(began.elapsed() < Duration::from_secs(1), "it was left to wait for {:?}", began.elapsed());
+        let metrics = gateway.replica.metrics().await?;
+        ensure!(!metrics.contains("\nvdi_gateway_connections_refused_total 0\n"), "{metrics}");
+        socket.speaks().await.context("what is open stays open")?;
+
+        drop(socket);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while gateway.connect(DOMAIN).await.is_err() {
+            ensure!(Instant::now() < deadline, "there is no room again");
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_connection_at_which_nothing_more_is_asked_is_closed() -> Result<()> {
+    with_site(async |site| {
+        let mut stream = site.first.connect(DOMAIN).await?;
+        let request = format!("GET /.vdi/style.css HTTP/1.1\r\nHost: {}\r\n\r\n", site.first.authority(DOMAIN));
+        stream.write_all(request.as_bytes()).await?;
+        let (began, mut answer) = (Instant::now(), Vec::new());
+        let read = timeout(Duration::from_secs(25), stream.read_to_end(&mut answer)).await.context("it stays open")?;
+        // It may end without TLS' own goodbye.
+        let _ = read;
+        ensure!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+        ensure!(began.elapsed() > Duration::from_secs(5), "nobody could ask for more");
+        Ok(())
+    })
+}
+
+#[test]
+fn who_does_not_send_the_rest_of_a_short_body_is_told_so() -> Result<()> {
+    with_site(async |site| {
+        site.running("slow").await?;
+        let (_, host) = Visitor::at_desktop(&[&site.first], &site.stack, &alice(), "slow", "desktop").await?;
+        let enter = format!("Origin: https://{}\r\n", site.first.authority(&host));
+        let launch = "Authorization: Bearer a\r\n";
+        let tries =
+            [(&*host, "/.vdi/enter", &*enter), (DOMAIN, "/launch", launch)].map(async |(host, path, header)| {
+                let authority = site.first.authority(host);
+                let head = format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\n{header}Content-Length: 100\r\n\r\n");
+                let mut stream = site.first.connect(host).await?;
+                stream.write_all(head.as_bytes()).await?;
+                let mut answer = [0; 12];
+                let answered = async {
+                    // A byte a second keeps nothing open.
+                    loop {
+                        stream.write_all(b"a").await?;
+                        if let Ok(read) = timeout(Duration::from_secs(1), stream.read_exact(&mut answer)).await {
+                            return read;
+                        }
+                    }
+                };
+                timeout(Duration::from_secs(25), answered).await.context("it is waited for")??;
+                ensure!(&answer == b"HTTP/1.1 408", "{path}: {}", String::from_utf8_lossy(&answer));
+                Ok(())
+            });
+        join_all(tries).await.into_iter().collect()
+    })
+}
+
+#[test]
+fn who_signs_in_while_the_provider_is_asked_a_lot_already_is_told_to_come_again() -> Result<()> {
+    with_site(async |site| {
+        // A provider that takes everything and says nothing.
+        let silent = TcpListener::bind("127.0.0.1:0").await?;
+        let issuer = format!("http://{}", silent.local_addr()?);
+        let flags = ["--oidc-issuer", &issuer, "--oidc-client-id", "a"];
+        let gateway = site.gateway("gateway-silent", vdi_cluster::free_port()?, &flags).await?;
+        let answers = join_all((0..40).map(async |_| {
+            let began = Instant::now();
+            let answer = Visitor::default().get(&gateway, DOMAIN, "/.vdi/sign-in").await?;
+            anyhow::Ok((answer, began.elapsed()))
+        }));
+        let (mut asked, mut refused) = (0, 0);
+        for answer in answers.await {
+            let (answer, after) = answer?;
+            match answer.status.as_u16() {
+                502 => asked += 1,
+                503 => {
+                    ensure!(
+                        answer.header("retry-after") == "5" && answer.body.contains("in a few seconds"),
+                        "{answer:?}"
+                    );
+                    ensure!(after < Duration::from_secs(8), "that was told after {after:?}");
+                    refused += 1;
+                }
+                _ => anyhow::bail!("{answer:?}"),
+            }
+        }
+        ensure!((asked, refused) == (32, 8), "{asked} were waited for, {refused} not");
+        Ok(())
+    })
+}
