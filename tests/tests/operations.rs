@@ -14,8 +14,18 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use vdi_tests::{objects::Space, shared::with_stack_alone, stack, workspace};
+use tokio::{
+    net::TcpListener,
+    time::{Duration, Instant, sleep},
+};
+use vdi_tests::{
+    gateway::{DOMAIN, Gateway, GatewayLaunch},
+    objects::Space,
+    shared::with_stack_alone,
+    stack::{self, Stack},
+    visitor::Visitor,
+    workspace,
+};
 
 /// What a controller says that has no cluster to talk to: first of all, its settings.
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
@@ -79,6 +89,27 @@ fn served(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     metrics
 }
 
+/// What a gateway serves that has refused somebody.
+async fn served_by_a_gateway(stack: &Stack) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let port = vdi_cluster::free_port()?;
+    let launch = GatewayLaunch { name: "gateway-monitored", port, public_port: port, flags: Vec::new() };
+    let mut gateway = Gateway::start(stack, launch).await?;
+    ensure!(Visitor::default().get(&gateway, &format!("nobody.{DOMAIN}"), "/").await?.status == 401);
+    Ok(served(&gateway.replica.metrics().await?))
+}
+
+fn are_documented(served: &BTreeMap<String, BTreeSet<String>>, file: &str) -> Result<()> {
+    let docs = std::fs::read_to_string(workspace().join(file))?;
+    for (name, labels) in served {
+        let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let row = docs.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.with_context(|| format!("{file} lacks {name}"))?;
+        let lacking = labels.iter().find(|label| *label != "le" && !row.contains(&format!("`{label}`")));
+        ensure!(lacking.is_none(), "{file} lacks {lacking:?} of {name}");
+    }
+    Ok(())
+}
+
 /// Every query of a dashboard and of alerts, wherever it is.
 fn queries<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     match value {
@@ -102,7 +133,13 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
         let mut replica = stack.start_replica("replica-a", &[])?;
         space.session("desktop").await?;
         space.wait_running("desktop").await?;
-        let page = replica.metrics().await?;
+        let mut page = replica.metrics().await?;
+        // Counted once the write is answered, which others see a moment before.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !page.contains("vdi_controller_session_start_seconds_count{") && Instant::now() < deadline {
+            sleep(Duration::from_millis(20)).await;
+            page = replica.metrics().await?;
+        }
         for line in [
             "vdi_controller_sessions{template=\"monitoring\",phase=\"Running\"} 1",
             "vdi_controller_gpus_requested{template=\"monitoring\"} 1",
@@ -117,15 +154,11 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
         }
         ensure!(page.ends_with("# EOF\n"), "{page}");
 
-        let served = served(&page);
-        let docs = std::fs::read_to_string(workspace().join("docs/operations.md"))?;
-        for (name, labels) in &served {
-            let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-            let row = docs.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
-            let row = row.with_context(|| format!("docs/operations.md lacks {name}"))?;
-            let lacking = labels.iter().find(|label| *label != "le" && !row.contains(&format!("`{label}`")));
-            ensure!(lacking.is_none(), "docs/operations.md lacks {lacking:?} of {name}");
-        }
+        let mut served = served(&page);
+        are_documented(&served, "docs/operations.md")?;
+        let at_the_gateway = served_by_a_gateway(stack).await?;
+        are_documented(&at_the_gateway, "docs/gateway.md")?;
+        served.extend(at_the_gateway);
         let folder = workspace().join("deploy/monitoring");
         let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("dashboard.json"))?)?;
         let alerts: Value = serde_saphyr::from_str(&std::fs::read_to_string(folder.join("alerts.yaml"))?)?;
@@ -133,7 +166,7 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
         queries(&dashboard, &mut all);
         queries(&alerts, &mut all);
         ensure!(all.len() > 20, "{all:?}");
-        let metric = regex::Regex::new(r"\b(?:vdi_controller|process)_\w+")?;
+        let metric = regex::Regex::new(r"\b(?:vdi_controller|vdi_gateway|process)_\w+")?;
         let label = regex::Regex::new(r"[{,]\s*(\w+)\s*(?:=|!=|=~|!~)\s*.")?;
         let grouping = regex::Regex::new(r"\b(?:by|on) \(([^)]*)\)")?;
         for query in all {
@@ -148,7 +181,8 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
                 ensure!(is_served || SCRAPED.contains(&label), "{query}: nothing has the label {label}: {served:#?}");
             }
         }
-        for rule in alerts["spec"]["groups"][0]["rules"].as_array().context("no rules")? {
+        let groups = alerts["spec"]["groups"].as_array().context("no groups")?;
+        for rule in groups.iter().flat_map(|group| group["rules"].as_array().into_iter().flatten()) {
             for text in ["summary", "description"] {
                 ensure!(rule["annotations"][text].as_str().is_some_and(|text| !text.is_empty()), "{rule}");
             }
