@@ -10,7 +10,7 @@ use ring::{
 };
 use serde_json::{Value, json};
 
-use super::base64url;
+use super::{base64url, crypto};
 
 /// The `kid` of a key: when it was made, and something random, as in `20260101T120000Z-1f2e3d4c`. In this form it is also
 /// the name of the key's entry in a Secret, so that the Secret alone says how old each key is.
@@ -89,6 +89,8 @@ impl Key {
     }
 
     pub fn from_pkcs8(id: KeyId, pkcs8: &[u8]) -> Result<Self, KeyError> {
+        // Nothing is signed or verified without a key, and every key comes from here.
+        crypto::install();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &SystemRandom::new());
         let Ok(pair) = pair else { return Err(KeyError::NotAKey(id)) };
         // Uncompressed, by SEC 1: 0x04, and two coordinates of 32 bytes.

@@ -4,6 +4,7 @@
 //! [RFC 7519]: https://www.rfc-editor.org/rfc/rfc7519
 
 mod claims;
+mod crypto;
 mod key;
 mod ring;
 mod sign;
