@@ -7,7 +7,7 @@ use clap::{Parser, value_parser};
 use ipnet::IpNet;
 use vdi_api::Timeout;
 use vdi_gateway::{
-    oidc::{Client, HttpClient, IssuerUrl, Provider, RedirectUrl},
+    oidc::{Client, HttpClient, IssuerUrl, Provider, RedirectUrl, parse_issuer},
     serve::certificate::Files,
     site::{PublicUrl, Scheme},
 };
@@ -145,17 +145,6 @@ impl Settings {
     }
 }
 
-/// What comes from the provider decides who somebody is, so it has to come over TLS, or from this very machine.
-fn parse_issuer(text: &str) -> Result<IssuerUrl, String> {
-    let issuer = IssuerUrl::new(text.to_owned()).map_err(|error| error.to_string())?;
-    let url = issuer.url();
-    let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    match url.scheme() == "https" || url.scheme() == "http" && is_local {
-        true => Ok(issuer),
-        false => Err("the address of an OpenID provider is expected, such as https://login.example.com".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -184,7 +173,13 @@ mod tests {
         for url in ["https://login.example.com", "http://127.0.0.1:3000", "http://localhost:3000"] {
             assert!(issuer(url).is_ok(), "{url}");
         }
-        for url in ["http://login.example.com", "http://localhost.example.com", "ftp://localhost", "login"] {
+        for url in [
+            "http://login.example.com",
+            "http://localhost.example.com",
+            "http://127.0.0.1@login.example.com",
+            "ftp://localhost",
+            "login",
+        ] {
             assert!(issuer(url).is_err(), "{url}");
         }
         assert!(load(&["--oidc-issuer=https://login.example.com"]).is_err(), "which client?");

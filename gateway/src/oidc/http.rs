@@ -1,4 +1,4 @@
-//! How the provider is asked: over TLS that is verified, without following redirects.
+//! How the provider is asked: over TLS that is verified, within limits, without following redirects.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use std::{
 
 use axum::body::Body;
 use futures::{FutureExt, future::BoxFuture};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -24,10 +24,12 @@ use rustls::{
 };
 use tokio::time::timeout;
 
+use super::address::is_trusted;
+
 /// Of one request, from its beginning to the end of its answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// More than any provider's keys.
-const LONGEST: usize = 1 << 20;
+pub(super) const LONGEST: usize = 1 << 20;
 
 #[derive(Clone)]
 pub struct HttpClient(legacy::Client<HttpsConnector<HttpConnector>, Body>);
@@ -44,6 +46,8 @@ pub enum CertificateError {
 
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
+    #[error("it would be asked at {0}, which is neither https nor on this machine")]
+    NotTrusted(Uri),
     #[error("no answer within {PATIENCE:?}")]
     Slow,
     #[error("{0}")]
@@ -72,6 +76,11 @@ impl HttpClient {
     }
 
     async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
+        // The provider says where most of its addresses are, and whoever answers at one says who has signed in.
+        let uri = request.uri();
+        if !is_trusted(uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default()) {
+            return Err(HttpError::NotTrusted(uri.clone()));
+        }
         let answer = async {
             let (head, body) = self.0.request(request.map(Body::from)).await?.into_parts();
             let body = Limited::new(body, LONGEST).collect().await.map_err(|_| HttpError::Body)?;

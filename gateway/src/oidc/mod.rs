@@ -2,6 +2,7 @@
 //!
 //! [OpenID provider]: https://openid.net/specs/openid-connect-core-1_0.html
 
+mod address;
 mod attempt;
 mod http;
 mod provider;
@@ -9,6 +10,7 @@ mod provider;
 pub use openidconnect::{IssuerUrl, RedirectUrl};
 
 pub use self::{
+    address::parse_issuer,
     attempt::Attempt,
     http::{CertificateError, HttpClient},
     provider::{Account, Client, Provider, SignInError},

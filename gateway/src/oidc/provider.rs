@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use openidconnect::{
     AccessToken, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EmptyAdditionalClaims,
     EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge,
@@ -15,9 +16,10 @@ use openidconnect::{
         CoreProviderMetadata,
     },
 };
+use url::Url;
 use vdi_api::Email;
 
-use super::{Attempt, HttpClient};
+use super::{Attempt, HttpClient, address::is_trusted_url};
 
 /// This gateway, as the provider knows it.
 #[derive(Clone, Debug)]
@@ -65,13 +67,15 @@ pub struct Account {
 pub enum SignInError {
     #[error("the provider can't be asked: {0}")]
     Provider(String),
+    #[error("the provider names {0}, which is neither https nor on this machine")]
+    NotTrusted(Url),
     #[error("the client's secret can't be read: {0}")]
     Secret(std::io::Error),
     #[error("the provider doesn't take the code: {0}")]
     Code(String),
     #[error("the provider gave no ID token")]
     NoIdToken,
-    #[error("the ID token is not good: {0}")]
+    #[error("the ID token is not good: {}", chain(.0))]
     IdToken(#[from] ClaimsVerificationError),
     #[error("the account has no e-mail address that the provider has verified")]
     NoVerifiedEmail,
@@ -81,6 +85,9 @@ pub enum SignInError {
 const FRESH: Duration = Duration::from_secs(60 * 60);
 /// It is not asked before its time more often than this, whatever tokens somebody makes up.
 const PAUSE: Duration = Duration::from_secs(10);
+
+/// How many seconds a provider's clock may be ahead of this one.
+const AHEAD: i64 = 5 * 60;
 
 /// Signatures that only the provider can make. Those of the family HS256 are made with the client's secret.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
@@ -161,6 +168,7 @@ impl Provider {
                 let asked = Instant::now();
                 let metadata = CoreProviderMetadata::discover_async(self.client.issuer.clone(), &self.http).await;
                 let metadata = metadata.map_err(|error| SignInError::Provider(chain(&error)))?;
+                trusted(&metadata)?;
                 let missed = if asks { Some(asked) } else { missed };
                 let known = Known { metadata: metadata.clone(), asked, missed };
                 *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
@@ -183,7 +191,24 @@ fn verified<'a>(
     token: &'a CoreIdToken,
     nonce: &Nonce,
 ) -> Result<&'a CoreIdTokenClaims, ClaimsVerificationError> {
-    token.claims(&client.id_token_verifier().set_allowed_algs(ALGORITHMS), nonce)
+    let verifier = client.id_token_verifier().set_allowed_algs(ALGORITHMS);
+    let verifier = verifier.set_issue_time_verifier_fn(|issued| is_issued(issued.timestamp()));
+    token.claims(&verifier, nonce)
+}
+
+fn is_issued(at: i64) -> Result<(), String> {
+    match at <= Timestamp::now().as_second() + AHEAD {
+        true => Ok(()),
+        false => Err(format!("it is issued at {at}, which is yet to come")),
+    }
+}
+
+/// Before anybody is sent there. The address of its keys has been asked by now, so it is trusted.
+fn trusted(metadata: &CoreProviderMetadata) -> Result<(), SignInError> {
+    let token = metadata.token_endpoint().map(|endpoint| endpoint.url());
+    let user_info = metadata.userinfo_endpoint().map(|endpoint| endpoint.url());
+    let mut named = [Some(metadata.authorization_endpoint().url()), token, user_info].into_iter().flatten();
+    named.find(|url| !is_trusted_url(url)).map_or(Ok(()), |url| Err(SignInError::NotTrusted(url.clone())))
 }
 
 fn is_for_lack_of_a_key(error: &ClaimsVerificationError) -> bool {
