@@ -6,6 +6,8 @@ mod address;
 mod attempt;
 mod http;
 mod provider;
+#[cfg(test)]
+mod tests;
 
 pub use openidconnect::{IssuerUrl, RedirectUrl};
 

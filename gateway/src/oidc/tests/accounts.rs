@@ -1,0 +1,78 @@
+//! Whose account it is: by an address that the provider has verified, and of the person whom the ID token names.
+
+use serde_json::{Value, json};
+
+use super::fake::{DISCOVERY, Fake, USER_INFO, header, with};
+use crate::oidc::Attempt;
+
+const NOT_VERIFIED: &str = "no e-mail address that the provider has verified";
+
+/// Of the ID token: without an address, which is then asked for.
+fn silent() -> Value {
+    json!({ "email": null, "email_verified": null })
+}
+
+fn info(changes: Value) -> Value {
+    with(json!({ "sub": "a-1", "email": "alice@example.com", "email_verified": true }), changes)
+}
+
+#[tokio::test]
+async fn an_account_without_an_address_that_is_verified_signs_nobody_in() {
+    let fake = Fake::start().await;
+    let (provider, attempt) = (fake.provider(), Attempt::begin().unwrap());
+    // Whatever it says there of one whose ID token has an address.
+    fake.says(USER_INFO, info(json!({ "email": "bob@example.com" })));
+    for (changes, words) in [
+        (json!({ "email_verified": null }), NOT_VERIFIED),
+        (json!({ "email_verified": false }), NOT_VERIFIED),
+        (json!({ "email_verified": "true" }), "Failed to parse"),
+        (json!({ "email_verified": 1 }), "Failed to parse"),
+        (json!({ "email": "alice" }), NOT_VERIFIED),
+        (json!({ "email": "" }), NOT_VERIFIED),
+        (json!({ "email": ["alice@example.com"] }), "Failed to parse"),
+    ] {
+        let token = fake.key.signed(&header(), &with(fake.claims(&attempt), changes.clone()));
+        let refused = fake.account(&provider, &attempt, &token).await.unwrap_err();
+        assert!(refused.contains(words), "{changes}: {refused}");
+    }
+    let account = fake.account(&provider, &attempt, &fake.key.signed(&header(), &fake.claims(&attempt))).await;
+    assert_eq!(account.unwrap().email.as_str(), "alice@example.com");
+    assert!(fake.asked(USER_INFO).is_empty(), "who has an address in the ID token is asked for no other");
+}
+
+#[tokio::test]
+async fn an_address_that_is_asked_for_has_to_be_that_persons_and_verified_where_it_is_said() {
+    let fake = Fake::start().await;
+    let (provider, attempt) = (fake.provider(), Attempt::begin().unwrap());
+    let silent = with(fake.claims(&attempt), silent());
+    for (claims, answer, words) in [
+        // Somebody else's, by an access token that isn't this person's.
+        (json!({}), info(json!({ "sub": "b-2" })), "Invalid subject"),
+        (json!({}), info(json!({ "sub": null })), "Failed to parse"),
+        (json!({}), info(json!({ "email_verified": null })), NOT_VERIFIED),
+        (json!({}), info(json!({ "email_verified": false })), NOT_VERIFIED),
+        (json!({}), info(json!({ "email_verified": "true" })), "Failed to parse"),
+        (json!({}), info(json!({ "email": null })), NOT_VERIFIED),
+        // That of the ID token is about no address.
+        (json!({ "email_verified": true }), info(json!({ "email_verified": null })), NOT_VERIFIED),
+    ] {
+        fake.says(USER_INFO, answer.clone());
+        let token = fake.key.signed(&header(), &with(silent.clone(), claims.clone()));
+        let refused = fake.account(&provider, &attempt, &token).await.unwrap_err();
+        assert!(refused.contains(words), "{claims}, {answer}: {refused}");
+    }
+    fake.says(USER_INFO, info(json!({})));
+    let account = fake.account(&provider, &attempt, &fake.key.signed(&header(), &silent)).await.unwrap();
+    assert_eq!(account.email.as_str(), "alice@example.com");
+    assert_eq!(fake.asked(USER_INFO).pop().unwrap().authorization, "Bearer an access token");
+}
+
+#[tokio::test]
+async fn a_provider_that_has_nowhere_to_ask_for_an_address_signs_in_nobody_without_one() {
+    let fake = Fake::start().await;
+    fake.says(DISCOVERY, with(fake.discovery(), json!({ "userinfo_endpoint": null })));
+    let (provider, attempt) = (fake.provider(), Attempt::begin().unwrap());
+    let token = fake.key.signed(&header(), &with(fake.claims(&attempt), silent()));
+    let refused = fake.account(&provider, &attempt, &token).await.unwrap_err();
+    assert!(refused.contains(NOT_VERIFIED), "{refused}");
+}

@@ -1,0 +1,67 @@
+//! Addresses that the provider names, or that somebody names for it.
+
+use serde_json::json;
+
+use super::fake::{CODE, DISCOVERY, Fake, with};
+use crate::oidc::{Attempt, address::is_trusted_url};
+
+/// Reserved for documentation, so nobody answers there ([RFC 5737](https://www.rfc-editor.org/rfc/rfc5737)).
+const ELSEWHERE: &str = "http://192.0.2.1/";
+
+#[tokio::test]
+async fn a_provider_that_names_an_address_over_plain_http_is_refused_before_anybody_is_sent_there() {
+    for field in ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"] {
+        let fake = Fake::start().await;
+        let (provider, attempt) = (fake.provider(), Attempt::begin().unwrap());
+        fake.says(DISCOVERY, with(fake.discovery(), json!({ field: ELSEWHERE })));
+        let begun = provider.address(&attempt, "").await.unwrap_err().to_string();
+        let ended = provider.account(&attempt, CODE).await.unwrap_err().to_string();
+        for error in [begun, ended] {
+            assert!(error.contains(&format!("{ELSEWHERE}, which is neither https nor on this machine")), "{error}");
+        }
+        fake.says(DISCOVERY, fake.discovery());
+        provider.address(&attempt, "").await.expect("it has been mended");
+    }
+}
+
+#[tokio::test]
+async fn addresses_over_tls_may_be_anywhere() {
+    let fake = Fake::start().await;
+    let elsewhere = "https://login.example.com/";
+    let changes = json!({
+        "authorization_endpoint": elsewhere, "token_endpoint": elsewhere, "userinfo_endpoint": elsewhere
+    });
+    fake.says(DISCOVERY, with(fake.discovery(), changes));
+    let address = fake.provider().address(&Attempt::begin().unwrap(), "").await.unwrap();
+    assert!(address.starts_with(elsewhere), "{address}");
+}
+
+#[tokio::test]
+async fn an_issuer_over_plain_http_is_not_asked_whoever_has_set_it() {
+    let mut fake = Fake::start().await;
+    fake.issuer = ELSEWHERE.to_owned();
+    let error = fake.provider().address(&Attempt::begin().unwrap(), "").await.unwrap_err().to_string();
+    assert!(error.contains("neither https nor on this machine"), "{error}");
+}
+
+#[test]
+fn this_machine_is_known_by_its_names_and_by_nothing_that_looks_like_them() {
+    let trusted = |url: &str| is_trusted_url(&url.parse().unwrap());
+    for url in ["https://login.example.com", "http://localhost:3000", "http://127.0.0.1/keys", "http://[::1]:3000"] {
+        assert!(trusted(url), "{url}");
+    }
+    for url in [
+        "http://login.example.com",
+        "http://localhost.example.com",
+        "http://localhost@example.com",
+        "http://127.0.0.1:80@example.com",
+        "http://127.0.0.1.example.com",
+        "http://10.0.0.1",
+        "http://[::ffff:10.0.0.1]",
+        "ftp://localhost",
+        "data:,keys",
+        "javascript:alert(1)",
+    ] {
+        assert!(!trusted(url), "{url}");
+    }
+}
