@@ -7,7 +7,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    watch,
+};
 use vdi_api::Email;
 
 pub use freshness::Freshness;
@@ -17,13 +20,23 @@ use crate::session::Session;
 /// A session as it is now, and as it becomes. It ends when the session is gone.
 pub type Changes = watch::Receiver<Arc<Session>>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Directory {
     by_host: RwLock<HashMap<String, watch::Sender<Arc<Session>>>>,
-    /// Something has changed.
-    changed: watch::Sender<()>,
+    /// Whose session has changed.
+    changed: broadcast::Sender<Arc<Email>>,
     /// How much what is here can be relied on.
     pub freshness: Freshness,
+}
+
+/// Who is that far behind looks at everything again.
+const BEHIND: usize = 256;
+
+impl Default for Directory {
+    fn default() -> Self {
+        let (by_host, freshness) = Default::default();
+        Self { by_host, changed: broadcast::Sender::new(BEHIND), freshness }
+    }
 }
 
 impl Directory {
@@ -54,9 +67,9 @@ impl Directory {
         self.by_host.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Wakes whoever waits for it with each change of any session.
-    pub fn changes(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+    /// The changes from now on of one person's sessions.
+    pub fn changes_of(&self, owner: Email) -> ChangesOf {
+        ChangesOf { owner, changed: self.changed.subscribe() }
     }
 
     /// The session is like this now. Another one that had its host before has it no more.
@@ -64,28 +77,61 @@ impl Directory {
         let mut sessions = self.by_host.write().unwrap_or_else(PoisonError::into_inner);
         match sessions.get(&session.host) {
             Some(known) => {
-                known.send_if_modified(|known| {
-                    let differs = **known != session;
-                    if differs {
-                        *known = Arc::new(session);
-                    }
-                    differs
-                });
+                if **known.borrow() == session {
+                    return;
+                }
+                let session = Arc::new(session);
+                let before = known.send_replace(session.clone());
+                if before.owner != session.owner {
+                    self.tell(&before.owner);
+                }
+                self.tell(&session.owner);
             }
             None => {
+                self.tell(&session.owner);
                 sessions.insert(session.host.clone(), watch::Sender::new(Arc::new(session)));
             }
         }
-        self.changed.send_replace(());
     }
 
     /// The session of this uid is gone. Whoever has its host by now keeps it.
     pub fn remove(&self, host: &str, uid: &str) {
         let mut sessions = self.by_host.write().unwrap_or_else(PoisonError::into_inner);
-        if sessions.get(host).is_some_and(|known| known.borrow().uid == uid) {
-            sessions.remove(host);
-            self.changed.send_replace(());
+        let is_this = sessions.get(host).is_some_and(|known| known.borrow().uid == uid);
+        if let Some(gone) = is_this.then(|| sessions.remove(host)).flatten() {
+            self.tell(&gone.borrow().owner);
         }
+    }
+
+    fn tell(&self, owner: &Email) {
+        // An error means that nobody listens.
+        let _ = self.changed.send(Arc::new(owner.clone()));
+    }
+}
+
+/// The changes of one person's sessions.
+#[derive(Debug)]
+pub struct ChangesOf {
+    owner: Email,
+    changed: broadcast::Receiver<Arc<Email>>,
+}
+
+impl ChangesOf {
+    /// Returns with the next change, or the first that has come since. `None` once there can be no more.
+    pub async fn next(&mut self) -> Option<()> {
+        loop {
+            match self.changed.recv().await {
+                Ok(owner) if owner.is_same_person(&self.owner) => return Some(()),
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => return Some(()),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Forgets what has come so far.
+    pub fn skip(&mut self) {
+        self.changed = self.changed.resubscribe();
     }
 }
 
@@ -119,6 +165,30 @@ mod tests {
         assert!(directory.at(&session.host).is_some(), "another one had this host before");
         directory.remove(&session.host, &session.uid);
         assert!(directory.at(&session.host).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_person_is_woken_by_changes_of_their_own_sessions_and_by_no_others() {
+        let directory = Directory::default();
+        directory.put(session());
+        let bobs =
+            Session { host: "bob.vdi.example.com".to_owned(), owner: "bob@example.com".parse().unwrap(), ..session() };
+        let mut changes = directory.changes_of(session().owner);
+        directory.put(session());
+        directory.put(bobs.clone());
+        directory.remove(&bobs.host, &bobs.uid);
+        assert!(changes.next().now_or_never().is_none(), "nothing of hers is different");
+        let changed = Session { phase: Phase::Terminating, ..session() };
+        directory.put(changed.clone());
+        assert!(changes.next().now_or_never().is_some());
+        directory.remove(&changed.host, &changed.uid);
+        changes.skip();
+        assert!(changes.next().now_or_never().is_none(), "she has just looked");
+        (0..=BEHIND).for_each(|_| {
+            directory.put(bobs.clone());
+            directory.remove(&bobs.host, &bobs.uid);
+        });
+        assert!(changes.next().now_or_never().is_some(), "something may have been missed");
     }
 
     #[test]

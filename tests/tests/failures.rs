@@ -164,8 +164,10 @@ fn a_pod_whose_node_is_gone_is_replaced_on_another() -> Result<()> {
     with_stack(async |stack| {
         let lost = LostNode::with_a_desktop(stack, "gone").await?;
         // The taint manager deletes the pod of a node that doesn't answer. No kubelet confirms that, so it stays.
+        // With its time: one that is older than two minutes is taken back by the disruption controller.
+        let now = jiff::Timestamp::now().to_string();
         let taken = json!({ "conditions": [
-            { "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager" },
+            { "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "lastTransitionTime": now },
             { "type": "Ready", "status": "False" },
         ]});
         lost.space.change_pod("desktop", taken).await?;

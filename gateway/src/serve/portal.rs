@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     cookie,
+    directory::ChangesOf,
     token::{Claims, Expected, Purpose, verify},
     visitors::Visitor,
 };
@@ -104,7 +105,7 @@ fn follow(gateway: Arc<Gateway>, head: &Parts) -> Result<Response, Refusal> {
         .visitors
         .arrive(email.normalized().as_str())
         .ok_or_else(|| Refusal::said(StatusCode::TOO_MANY_REQUESTS, "too many pages with your desktops are open"))?;
-    let (changes, stopping) = (gateway.directory.changes(), gateway.stopping.clone());
+    let (changes, stopping) = (gateway.directory.changes_of(email.clone()), gateway.stopping.clone());
     let follower =
         Follower { gateway, email, until: claims.exp, changes, stopping, _visitor: visitor, last: String::new() };
     Ok(Sse::new(follower.events()).into_response())
@@ -114,7 +115,7 @@ struct Follower {
     gateway: Arc<Gateway>,
     email: Email,
     until: i64,
-    changes: watch::Receiver<()>,
+    changes: ChangesOf,
     stopping: watch::Receiver<bool>,
     /// Counts as long as this is open.
     _visitor: Visitor,
@@ -128,14 +129,14 @@ impl Follower {
 
     async fn next(&mut self) -> Option<Event> {
         loop {
-            self.changes.mark_unchanged();
+            self.changes.skip();
             let list = list(&self.gateway, &self.email);
             if list != self.last {
                 self.last.clone_from(&list);
                 return Some(Event::default().event("sessions").data(list));
             }
             tokio::select! {
-                changed = self.changes.changed() => changed.ok()?,
+                changed = self.changes.next() => changed?,
                 () = tokio::time::sleep(EVERY) => {}
                 // The browser asks again by itself, and reaches another replica.
                 _ = self.stopping.wait_for(|stopping| *stopping) => return None,
