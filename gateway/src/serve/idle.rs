@@ -32,6 +32,8 @@ struct Use {
     open: usize,
     /// When that changed last.
     since: Instant,
+    /// Whether it is for requests still.
+    is_http: bool,
 }
 
 /// A request, until this is dropped.
@@ -40,7 +42,7 @@ pub struct Open(Connection);
 
 impl Default for Connection {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Use { open: 0, since: Instant::now() })))
+        Self(Arc::new(Mutex::new(Use { open: 0, since: Instant::now(), is_http: true })))
     }
 }
 
@@ -52,12 +54,16 @@ impl Connection {
 
     /// It is no longer for requests: what it has become ends by itself.
     pub fn changes_protocol(&self) {
-        self.change(|open| open + 1);
+        self.lock().is_http = false;
     }
 
     fn change(&self, change: impl FnOnce(usize) -> usize) {
         let mut now = self.lock();
-        *now = Use { open: change(now.open), since: Instant::now() };
+        *now = Use { open: change(now.open), since: Instant::now(), ..*now };
+    }
+
+    fn is_http(&self) -> bool {
+        self.lock().is_http
     }
 
     fn is_idle(&self) -> bool {
@@ -110,14 +116,15 @@ impl HttpBody for Sent {
 pub struct Kept<S> {
     stream: S,
     connection: Connection,
-    look: Interval,
+    /// `None` for what is no HTTP any more: looking was measured to cost each message of a websocket some 20 µs.
+    look: Option<Interval>,
     /// Counts as long as the connection is there.
     _permit: OwnedSemaphorePermit,
 }
 
 impl<S> Kept<S> {
     pub fn new(stream: S, connection: Connection, permit: OwnedSemaphorePermit) -> Self {
-        Self { stream, connection, look: interval_at(Instant::now() + LOOK, LOOK), _permit: permit }
+        Self { stream, connection, look: Some(interval_at(Instant::now() + LOOK, LOOK)), _permit: permit }
     }
 }
 
@@ -125,7 +132,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Kept<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context, buffer: &mut ReadBuf) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         // What has come is a request more often than not, so it goes first.
-        while read.is_pending() && self.look.poll_tick(context).is_ready() {
+        if read.is_ready() {
+            return read;
+        }
+        if !self.connection.is_http() {
+            self.look = None;
+        }
+        while let Some(look) = &mut self.look
+            && look.poll_tick(context).is_ready()
+        {
             if self.connection.is_idle() {
                 return Poll::Ready(Ok(()));
             }
