@@ -11,5 +11,6 @@ events.addEventListener("session", ({ data }) => {
   element("message").textContent = view.text;
   element("then").textContent = view.then;
   element("bar").hidden = !view.isComing;
+  element("onward").hidden = view.isComing;
 });
 events.addEventListener("gone", () => location.reload());

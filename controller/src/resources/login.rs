@@ -14,7 +14,7 @@ use crate::observe::Observed;
 /// What a session's desktop asks its visitors for.
 #[derive(Clone, PartialEq)]
 pub struct Login {
-    pub user: String,
+    user: String,
     user_env: Option<String>,
     password_env: String,
     /// The name of the key that the password follows from.

@@ -57,7 +57,7 @@ pub async fn answer(
             about.put(enter_desktop(gateway, desktop, entry, asking, request).await)
         }
         Decided::Wait(entry) => about(&entry).put(wait(gateway, &entry.session, &request)),
-        Decided::Ended => page(StatusCode::GONE, &ENDED),
+        Decided::Ended => page(StatusCode::GONE, &ended(&gateway.issuer())),
     })
 }
 
@@ -131,17 +131,19 @@ fn failed(error: &ProxyError) -> Response {
 /// To a person, a page that moves on by itself; to anything else, that it has to come again.
 fn wait(gateway: &Gateway, session: &Session, request: &Request<Body>) -> Response {
     match request.method() == Method::GET && !asks_to_upgrade(request.headers()) {
-        true => page(StatusCode::OK, &Waiting { session, view: gateway.view(session) }),
+        true => page(StatusCode::OK, &Waiting { session, view: gateway.view(session), portal: &gateway.issuer() }),
         false => text(StatusCode::SERVICE_UNAVAILABLE, "the desktop is not running"),
     }
 }
 
 /// To who had a desktop here and comes back.
-const ENDED: Message = Message {
-    title: "This session has ended",
-    text: "Its desktop is gone and its GPU is free. Files in its home stay. To go on, start a new session.",
-    link: None,
-};
+fn ended(portal: &str) -> Message<'_> {
+    Message {
+        title: "This session has ended",
+        text: "Its desktop is gone and its GPU is free. Files in its home stay. To go on, start a new session.",
+        link: Some(Link { href: portal, label: "Your desktops" }),
+    }
+}
 
 /// Somebody has said that they are still there.
 fn stay(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {

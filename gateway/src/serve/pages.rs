@@ -35,6 +35,8 @@ pub struct Link<'a> {
 pub struct Waiting<'a> {
     pub session: &'a Session,
     pub view: View,
+    /// Where people go on from a session that is over.
+    pub portal: &'a str,
 }
 
 /// Around a desktop that is.
@@ -173,7 +175,7 @@ mod tests {
         let session = Session { name: "<script>alert(1)</script>".to_owned(), ..session() };
         let frame = Frame { session: &session, path: "/\"><script>" }.render().unwrap();
         let view = View::of(&session, std::time::Duration::ZERO, noon());
-        let waiting = Waiting { session: &session, view }.render().unwrap();
+        let waiting = Waiting { session: &session, view, portal: "" }.render().unwrap();
         let view = View::of(&session, std::time::Duration::ZERO, noon());
         let list = html(&Sessions { rows: vec![Row::of(&session, view)] });
         for html in [frame, waiting, list] {
@@ -188,7 +190,7 @@ mod tests {
         let pages = [
             Enter { asks: true }.render(),
             Frame { session: &session, path: "/" }.render(),
-            Waiting { session: &session, view }.render(),
+            Waiting { session: &session, view, portal: "" }.render(),
             Message { title: "", text: "", link: None }.render(),
             Portal { email: "", list: String::new() }.render(),
         ];

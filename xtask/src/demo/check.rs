@@ -31,7 +31,7 @@ pub(super) async fn run(demo: &mut Demo) -> Result<()> {
         step("The gateway is killed, and another one takes over", replace_gateway(demo, &alice)).await?;
         step("Alice has little time left, and asks for more", ask_for_more_time(demo, &alice)).await?;
         step("Bob tries to open it", refuse_bob(demo, &alice, &used)).await?;
-        step("Alice ends her session", end(demo, &alice)).await?;
+        step("Alice ends her session", end(demo, &alice, &used)).await?;
         add_provider(demo).await?;
     }
     step("Alice signs in at the OpenID provider, and waits for her desktop", sign_in(demo)).await
@@ -207,11 +207,21 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, used: &str) -> Result<()> {
     Ok(())
 }
 
-async fn end(demo: &Demo, alice: &Browser) -> Result<()> {
+async fn end(demo: &Demo, alice: &Browser, used: &str) -> Result<()> {
+    let hers = alice.cookie(COOKIE).await?;
     let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
     delete(&sessions, SESSION).await?;
     alice.wait_for_text("This session has ended").await?;
     std::fs::write(target().join("demo-ended.png"), alice.screenshot().await?)?;
     println!("Her page says that it has ended");
+
+    let address = used.split("/.vdi/").next().context("no address")?;
+    let bob = Browser::start(&demo.stack.cluster.logs()).await?;
+    bob.open(address).await?;
+    bob.wait_for_text("Sign in first").await?;
+    bob.set_cookie(COOKIE, &hers).await?;
+    bob.open(address).await?;
+    bob.wait_for_text("This session has ended").await?;
+    println!("Nor does her cookie open anything to bob any more");
     Ok(())
 }
