@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    runtime::wait::await_condition,
+    runtime::wait::{await_condition, conditions},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -138,13 +138,16 @@ where
     api.create(&PostParams::default(), object).await.with_context(|| format!("creating {}", object.name_any()))
 }
 
-/// Deletes an object and waits until it is gone.
+/// Deletes an object and waits until it is gone. Another one may have its name by then.
 pub async fn delete<K>(api: &Api<K>, name: &str) -> Result<()>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
+    let uid = api.get_metadata(name).await?.uid().with_context(|| format!("{name} has no uid"))?;
     api.delete(name, &DeleteParams::default()).await?;
-    wait_gone(api, name).await
+    let gone = await_condition(api.clone(), name, conditions::is_deleted(&uid));
+    tokio::time::timeout(PATIENCE, gone).await.with_context(|| format!("{name} is still there"))??;
+    Ok(())
 }
 
 pub async fn wait_gone<K>(api: &Api<K>, name: &str) -> Result<()>
