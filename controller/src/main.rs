@@ -81,7 +81,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, "starting");
-    let login_keys = settings.login_keys_file.as_deref().map(LoginKeys::read).transpose()?.unwrap_or_default();
+    let login_keys = LoginKeys::read(settings.login_keys_file.as_deref())?;
     let stop = stop_signal()?.shared();
     let (clock, counters, queue) = (Arc::new(Clock::default()), Counters::default(), Arc::new(Queue::default()));
     let connection = Connection::infer(&identity, clock.clone(), counters.clone()).await?;

@@ -45,7 +45,7 @@ async fn run(settings: Settings) -> Result<()> {
         None => None,
     };
     let provider = settings.provider()?;
-    let login_keys = settings.login_keys_file.as_deref().map(LoginKeys::read).transpose()?.unwrap_or_default();
+    let login_keys = LoginKeys::read(settings.login_keys_file.as_deref())?;
     let listener = listen_at(settings.listen)?;
     let operations_listener = listen_at(settings.operations_listen)?;
     let (client, namespace) = (client().await?, settings.namespace());

@@ -20,8 +20,9 @@ pub struct LoginKey {
 const SHORTEST: usize = 32;
 
 impl LoginKeys {
-    /// Those of a file, one a line.
-    pub fn read(file: &Path) -> Result<Self> {
+    /// Those of a file, one a line; none where no file is set.
+    pub fn read(file: Option<&Path>) -> Result<Self> {
+        let Some(file) = file else { return Ok(Self::default()) };
         let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         text.parse().with_context(|| format!("reading {}", file.display()))
     }

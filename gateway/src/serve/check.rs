@@ -17,11 +17,11 @@ use http::{
 use super::{Decided, Gateway, authority, operations::Operations, pages::text};
 use crate::{
     origin::{asks_to_upgrade, is_page},
-    session::Session,
+    session::{Desktop, Session},
     site::Site,
 };
 
-/// Where the desktop is, such as `http://10.1.2.3:6080`. Without, as where the desktop asks for a password, the front has to pass the request to this gateway.
+/// Where the desktop is, such as `http://10.1.2.3:6080`. Without, the front has to pass the request to this gateway.
 const UPSTREAM: &str = "x-vdi-upstream";
 /// Who was let in.
 const USER: &str = "x-vdi-user";
@@ -34,8 +34,8 @@ pub async fn check(State(Operations { gateway, .. }): State<Operations>, request
     match gateway.decide(&host, &head) {
         Ok(Decided::Pass { desktop, entry }) => {
             let scheme = if desktop.tls { "https" } else { "http" };
-            let goes_direct = desktop.authorization.is_none() && goes_direct(&head, &entry.session);
-            let upstream = goes_direct.then(|| format!("{scheme}://{}", desktop.address));
+            let upstream =
+                goes_direct(&head, &entry.session, &desktop).then(|| format!("{scheme}://{}", desktop.address));
             let mut answer = text(StatusCode::OK, "ok");
             for (name, value) in [(UPSTREAM, upstream), (USER, Some(entry.claims.sub.clone()))] {
                 if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
@@ -95,12 +95,14 @@ fn restore_upgrade(headers: &mut HeaderMap) {
 }
 
 /// Whether a front may pass it to the desktop itself. The rest has to go through this gateway: a page in a tab, which is the
-/// gateway's own around the desktop, and what people do at a desktop that ends when they do nothing.
-fn goes_direct(head: &Parts, session: &Session) -> bool {
-    match asks_to_upgrade(&head.headers) {
+/// gateway's own around the desktop, what people do at a desktop that ends when they do nothing, and everything at a desktop that
+/// asks for a password, which only the gateway gives.
+fn goes_direct(head: &Parts, session: &Session, desktop: &Desktop) -> bool {
+    let is_for_the_front = match asks_to_upgrade(&head.headers) {
         true => session.idle_timeout.is_none(),
         false => !is_page(&head.method, &head.headers),
-    }
+    };
+    is_for_the_front && desktop.authorization.is_none()
 }
 
 #[cfg(test)]
@@ -126,16 +128,19 @@ mod tests {
 
     #[test]
     fn what_the_gateway_answers_or_has_to_hear_goes_through_it() {
+        let open = session().desktop.unwrap();
         let watched = Session { idle_timeout: Some("1h".parse().unwrap()), ..session() };
         let unwatched = Session { idle_timeout: None, ..session() };
         let websocket = head(&[("x-forwarded-upgrade", "websocket")]);
-        assert!(goes_direct(&websocket, &unwatched));
-        assert!(!goes_direct(&websocket, &watched), "nobody else hears what somebody does");
+        assert!(goes_direct(&websocket, &unwatched, &open));
+        assert!(!goes_direct(&websocket, &watched, &open), "nobody else hears what somebody does");
         let page = head(&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")]);
-        assert!(!goes_direct(&page, &unwatched), "the page around the desktop");
+        assert!(!goes_direct(&page, &unwatched, &open), "the page around the desktop");
         let framed = head(&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")]);
-        assert!(goes_direct(&framed, &watched));
-        assert!(goes_direct(&head(&[]), &watched));
+        assert!(goes_direct(&framed, &watched, &open));
+        assert!(goes_direct(&head(&[]), &watched, &open));
+        let asking = Desktop { authorization: Some(HeaderValue::from_static("Basic YTpi")), ..open };
+        assert!(!goes_direct(&head(&[]), &watched, &asking), "nobody else has its password");
     }
 
     #[test]
