@@ -1,6 +1,8 @@
 //! What the controller writes on a session's pod, and others read there.
 
-/// The label selector of everything that the controller makes.
+/// The label that everything which the controller makes has, with the value `vdiwarden`.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The label selector of that.
 pub const OURS: &str = "app.kubernetes.io/managed-by=vdiwarden";
 /// An annotation: the port that the desktop is served at.
 pub const PORT: &str = "vdi.kasm.io/port";

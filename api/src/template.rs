@@ -167,6 +167,11 @@ pub struct VDITemplateSpec {
     #[schemars(with = "Timeout")]
     pub start_deadline: String,
 
+    /// Whether the last lines that a desktop wrote to its log before it crashed are told in its session's status. Whoever may read
+    /// sessions of the namespace reads them there, and what an image logs may be its user's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub log_in_status: bool,
+
     /// How long a failed session stays, so that its user sees why, before it is removed.
     #[serde(default = "default_failed_retention")]
     #[schemars(with = "Timeout")]

@@ -39,6 +39,11 @@ pub fn is_known(seen: &Observed) -> bool {
     published(seen).is_some_and(|condition| condition.status != "Unknown")
 }
 
+/// Whether its desktop was up: until the session gets another pod, what it renders with is told, be it that nobody knows.
+pub fn was_looked_at(seen: &Observed) -> bool {
+    published(seen).is_some()
+}
+
 fn published(seen: &Observed) -> Option<&Condition> {
     seen.status.conditions.iter().find(|condition| condition.type_ == CONDITION)
 }

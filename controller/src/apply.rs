@@ -1,37 +1,33 @@
 //! Step three: the plan's actions. Doing each twice is doing it once.
 
-use std::fmt::Debug;
-
 use k8s_openapi::api::{
     core::v1::{PersistentVolumeClaim, Pod, Secret},
     networking::v1::NetworkPolicy,
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, ObjectMeta, PostParams, Preconditions, PropagationPolicy},
     core::{Request, Status},
 };
-use serde::{
-    Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
-use serde_json::json;
+use serde::de::IgnoredAny;
 use vdi_api::VDISession;
 
 use crate::{
     observe::Observed,
     plan::Action,
     reason::Reason,
-    resources::{pod_name, pod_name_taken},
+    resources::{MANAGED_BY, OURS, home_taken, pod_name, pod_name_taken},
 };
 
 /// What came of it.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub enum Outcome {
-    #[default]
     Done,
-    /// The cluster does not want the pod. Nothing is wrong with the connection: only time or a person can change it.
-    Refused { reason: Reason, message: String },
+    /// The cluster does not want it. Nothing is wrong with the connection: only time or a person can change it.
+    Refused {
+        reason: Reason,
+        message: String,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,11 +48,11 @@ pub async fn apply(action: &Action, session: &Observed, client: &Client) -> Resu
         }
         Action::CreateHome(home) => {
             let homes: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-            ("creating", format!("home {}", home.name_any()), create_once(home.as_ref(), &homes).await)
+            ("creating", format!("home {}", home.name_any()), create_home(home, &homes).await)
         }
         Action::CreateLogin(secret) => {
             let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-            ("creating", format!("secret {}", secret.name_any()), create_once(secret.as_ref(), &secrets).await)
+            ("creating", format!("secret {}", secret.name_any()), create_login(secret, &secrets).await)
         }
         Action::CreatePod(pod) => {
             ("creating", format!("pod {}", pod.name_any()), create_pod(pod, session, &pods).await)
@@ -73,7 +69,13 @@ pub async fn apply(action: &Action, session: &Observed, client: &Client) -> Resu
             ("deleting", "the session".to_owned(), gone(result))
         }
     };
-    result.map_err(|source| ApplyError { verb, what, source: Box::new(source) })
+    match result {
+        // Of a pod it goes without saying.
+        Ok(Outcome::Refused { reason, message }) if !matches!(action, Action::CreatePod(_)) => {
+            Ok(Outcome::Refused { reason, message: format!("{what}: {message}") })
+        }
+        result => result.map_err(|source| ApplyError { verb, what, source: Box::new(source) }),
+    }
 }
 
 /// What is gone already, or is another object by now, is as good as deleted.
@@ -97,29 +99,69 @@ fn this_very_session(session: &Observed) -> DeleteParams {
     DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..only(Some(&session.uid)) }
 }
 
-/// One request where there is none yet; what is there and differs is brought in line.
+/// One request where there is none yet; what is there and differs is replaced as a whole: whatever somebody added to it goes.
 async fn write_policy(policy: &NetworkPolicy, policies: &Api<NetworkPolicy>) -> Result<Outcome, kube::Error> {
-    match policies.create(&PostParams::default(), policy).await {
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            // As a whole: lists in it are replaced, not added to.
-            let patch = Patch::Merge(json!({ "spec": policy.spec }));
-            policies.patch(&policy.name_any(), &PatchParams::default(), &patch).await?;
-            Ok(Outcome::Done)
+    let written = match policies.create(&PostParams::default(), policy).await {
+        Err(kube::Error::Api(taken)) if taken.code == 409 => {
+            // Gone again by now: there is no policy, so this was not done.
+            let Some(there) = policies.get_opt(&policy.name_any()).await? else { return Err(kube::Error::Api(taken)) };
+            if !is_ours(&there.metadata, &policy.metadata) {
+                let message = format!("it exists, and is not this controller's ({OURS}): delete it");
+                return Ok(Outcome::Refused { reason: Reason::NetworkPolicyRefused, message });
+            }
+            if there.spec == policy.spec {
+                return Ok(Outcome::Done);
+            }
+            let mut wanted = policy.clone();
+            wanted.metadata.resource_version = there.metadata.resource_version;
+            policies.replace(&policy.name_any(), &PostParams::default(), &wanted).await
         }
-        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => Ok(refusal(&status)),
+        result => result,
+    };
+    match written {
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
+            Ok(Outcome::Refused { reason: Reason::NetworkPolicyRefused, message: status.message.clone() })
+        }
         result => result.map(|_| Outcome::Done),
     }
 }
 
-/// What is there already is what is wanted, whoever made it: its name says whose it is.
-async fn create_once<K>(object: &K, api: &Api<K>) -> Result<Outcome, kube::Error>
-where
-    K: Clone + DeserializeOwned + Serialize + Debug,
-{
-    match api.create(&PostParams::default(), object).await {
+/// Whether what is there under a name is this controller's, and belongs to whom the wanted belongs to. Its name says neither.
+fn is_ours(there: &ObjectMeta, wanted: &ObjectMeta) -> bool {
+    let managed_by = |object: &ObjectMeta| object.labels.as_ref()?.get(MANAGED_BY).cloned();
+    let owners = |object: &ObjectMeta| -> Vec<String> {
+        object.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect()
+    };
+    managed_by(there) == managed_by(wanted) && owners(there) == owners(wanted)
+}
+
+/// A home that is there already is used, if it is the user's.
+async fn create_home(home: &PersistentVolumeClaim, homes: &Api<PersistentVolumeClaim>) -> Result<Outcome, kube::Error> {
+    match homes.create(&PostParams::default(), home).await {
+        Err(kube::Error::Api(taken)) if taken.code == 409 => {
+            let there = homes.get_metadata_opt(&home.name_any()).await?;
+            let there = there.ok_or(kube::Error::Api(taken))?;
+            Ok(match is_ours(&there.metadata, &home.metadata) {
+                true => Outcome::Done,
+                false => Outcome::Refused { reason: Reason::HomeTaken, message: home_taken(&home.name_any()) },
+            })
+        }
+        result => created(result.map(drop)),
+    }
+}
+
+/// What is there already is what is wanted: nobody else makes such a name, which has the session's uid and the key in it.
+async fn create_login(secret: &Secret, secrets: &Api<Secret>) -> Result<Outcome, kube::Error> {
+    match secrets.create(&PostParams::default(), secret).await {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(Outcome::Done),
+        result => created(result.map(drop)),
+    }
+}
+
+fn created(result: Result<(), kube::Error>) -> Result<Outcome, kube::Error> {
+    match result {
         Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => Ok(refusal(&status)),
-        result => result.map(|_| Outcome::Done),
+        result => result.map(|()| Outcome::Done),
     }
 }
 
@@ -128,13 +170,8 @@ async fn create_pod(pod: &Pod, session: &Observed, pods: &Api<Pod>) -> Result<Ou
     let request = Request::new(pods.resource_url()).create(&PostParams::default(), json);
     // Most of a pod's answer is what was asked for, and its watch brings it too.
     match pods.clone().into_client().request::<IgnoredAny>(request.map_err(kube::Error::BuildRequest)?).await {
-        Ok(_) => Ok(Outcome::Done),
-        Err(kube::Error::Api(status)) => match status.code {
-            409 => name_taken(pod, session, pods).await,
-            403 | 422 => Ok(refusal(&status)),
-            _ => Err(kube::Error::Api(status)),
-        },
-        Err(error) => Err(error),
+        Err(kube::Error::Api(status)) if status.code == 409 => name_taken(pod, session, pods).await,
+        result => created(result.map(drop)),
     }
 }
 
@@ -142,9 +179,11 @@ async fn create_pod(pod: &Pod, session: &Observed, pods: &Api<Pod>) -> Result<Ou
 async fn name_taken(pod: &Pod, session: &Observed, pods: &Api<Pod>) -> Result<Outcome, kube::Error> {
     let name = pod.name_any();
     let Some(existing) = pods.get_metadata_opt(&name).await? else { return Ok(Outcome::Done) };
-    let is_ours = existing.owner_references().iter().any(|owner| owner.uid == session.uid);
     let message = pod_name_taken(&session.name);
-    Ok(if is_ours { Outcome::Done } else { Outcome::Refused { reason: Reason::PodNameTaken, message } })
+    Ok(match is_ours(&existing.metadata, &pod.metadata) {
+        true => Outcome::Done,
+        false => Outcome::Refused { reason: Reason::PodNameTaken, message },
+    })
 }
 
 fn refusal(status: &Status) -> Outcome {

@@ -29,7 +29,7 @@ pub fn observed() -> Observed {
         uid: "7f3a9c1e-0000-4000-8000-000000000001".to_owned(),
         generation: Some(1),
         created: noon() - SignedDuration::from_mins(1),
-        deleting: false,
+        deletion: None,
         spec: Ok(spec()),
         status: VDISessionStatus::default(),
         template: Some(Ok(template())),
@@ -113,6 +113,7 @@ pub fn template() -> Template {
             max_timeout: None,
             start_deadline: "5m".parse().unwrap(),
             failed_retention: "1h".parse().unwrap(),
+            log_in_status: false,
         },
     }
 }
@@ -177,6 +178,7 @@ pub fn template_with_everything() -> Template {
             renderer_path: Some(text("/renderer")),
             idle_timeout: Some("30m".parse().unwrap()),
             max_timeout: Some("12h".parse().unwrap()),
+            log_in_status: true,
             ..template().terms
         },
     }

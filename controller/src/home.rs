@@ -17,7 +17,7 @@ use crate::{
     observe::Spec,
     resources::{home_name, pod_name},
     stores::{PodSummary, Stores},
-    template::Template,
+    template::{Home, Template},
 };
 
 /// What a session's home is, as far as it matters before there is a pod.
@@ -35,6 +35,10 @@ pub enum HomeState {
     InUse {
         by: String,
     },
+    /// Somebody deleted it, and it isn't gone yet.
+    Leaving,
+    /// A claim of its name is there that is not this session's.
+    Taken,
 }
 
 /// The homes that are in use, by namespace and name.
@@ -43,8 +47,12 @@ pub enum HomeState {
 /// same moment don't see each other's pod yet, so what was given out is remembered here too.
 #[derive(Default)]
 pub struct Homes {
-    holders: Mutex<Option<HashMap<(String, String), Holder>>>,
+    holders: Mutex<Option<Holders>>,
 }
+
+/// A namespace, and the name of a claim in it.
+type Key = (String, String);
+type Holders = HashMap<Key, Holder>;
 
 struct Holder {
     session: String,
@@ -55,38 +63,77 @@ struct Holder {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Homes {
-    /// Takes the home for this session, unless another one has it.
-    pub fn take(&self, session: &VDISession, spec: &Spec, template: &Template, stores: &Stores) -> HomeState {
+    /// The session's home as it is now. Nothing is taken.
+    pub fn look(&self, session: &VDISession, spec: &Spec, template: &Template, stores: &Stores) -> HomeState {
         let Some(home) = &template.home else { return HomeState::NotWanted };
         let namespace = session.namespace().unwrap_or_default();
-        let claim = home_name(&session.name_any(), spec, home);
-        let is_shared = home.access == HomeAccess::ReadWriteMany || home.scope == HomeScope::Session;
-        if !is_shared && let Err(by) = self.hold((namespace.clone(), claim.clone()), &session.name_any(), &stores.pods)
+        let uid = session.uid().unwrap_or_default();
+        let claim = home_name(&uid, spec, home);
+        if is_for_one(home)
+            && let Some(by) = self.holder(&(namespace.clone(), claim.clone()), &session.name_any(), &stores.pods)
         {
             return HomeState::InUse { by };
         }
-        match stores.claims.get(&ObjectRef::new(&claim).within(&namespace)) {
-            Some(claim) if is_bound(&claim) => HomeState::There,
-            Some(_) => HomeState::Unbound { why: None },
-            None => HomeState::Missing,
+        let Some(claim) = stores.claims.get(&ObjectRef::new(&claim).within(&namespace)) else {
+            return HomeState::Missing;
+        };
+        let is_anothers = || claim.owner_references().iter().all(|owner| owner.uid != uid);
+        match claim.as_ref() {
+            claim if claim.metadata.deletion_timestamp.is_some() => HomeState::Leaving,
+            _ if home.scope == HomeScope::Session && is_anothers() => HomeState::Taken,
+            claim if is_bound(claim) => HomeState::There,
+            _ => HomeState::Unbound { why: None },
         }
     }
 
+    /// Takes the home for a session that has a pod, or is about to get one, unless another one has it.
+    pub fn take(&self, session: &VDISession, spec: &Spec, template: &Template, pods: &Store<PodSummary>) {
+        if let Some(home) = template.home.as_ref().filter(|home| is_for_one(home)) {
+            let claim = home_name(&session.uid().unwrap_or_default(), spec, home);
+            let _ = self.hold((session.namespace().unwrap_or_default(), claim), &session.name_any(), pods);
+        }
+    }
+
+    /// The session gets no pod after all.
+    pub fn leave(&self, session: &VDISession) {
+        let (namespace, name) = (session.namespace().unwrap_or_default(), session.name_any());
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        holders
+            .iter_mut()
+            .for_each(|holders| holders.retain(|key, holder| key.0 != namespace || holder.session != name));
+    }
+
     /// An error names the session that holds it.
-    fn hold(&self, key: (String, String), session: &str, pods: &Store<PodSummary>) -> Result<(), String> {
+    fn hold(&self, key: Key, session: &str, pods: &Store<PodSummary>) -> Result<(), String> {
         let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
         let holders = holders.get_or_insert_with(|| held_by_pods(pods));
         if holders.len() > 2 * pods.len() + 64 {
             holders.retain(|key, holder| holder.is_live(key, pods));
         }
-        match holders.get(&key) {
-            Some(holder) if holder.session != session && holder.is_live(&key, pods) => Err(holder.session.clone()),
-            _ => {
+        match other_holder(holders, &key, session, pods) {
+            Some(other) => Err(other),
+            None => {
                 holders.insert(key, Holder { session: session.to_owned(), since: Instant::now() });
                 Ok(())
             }
         }
     }
+
+    /// The other session that holds it.
+    fn holder(&self, key: &Key, session: &str, pods: &Store<PodSummary>) -> Option<String> {
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        other_holder(holders.get_or_insert_with(|| held_by_pods(pods)), key, session, pods)
+    }
+}
+
+fn other_holder(holders: &Holders, key: &Key, session: &str, pods: &Store<PodSummary>) -> Option<String> {
+    let holder = holders.get(key).filter(|holder| holder.session != session && holder.is_live(key, pods))?;
+    Some(holder.session.clone())
+}
+
+/// Whether one desktop at a time can use it, of all that there are.
+fn is_for_one(home: &Home) -> bool {
+    home.access != HomeAccess::ReadWriteMany && home.scope != HomeScope::Session
 }
 
 fn is_bound(claim: &PersistentVolumeClaim) -> bool {
@@ -94,7 +141,7 @@ fn is_bound(claim: &PersistentVolumeClaim) -> bool {
 }
 
 impl Holder {
-    fn is_live(&self, (namespace, claim): &(String, String), pods: &Store<PodSummary>) -> bool {
+    fn is_live(&self, (namespace, claim): &Key, pods: &Store<PodSummary>) -> bool {
         let pod = pods.get(&ObjectRef::new(&pod_name(&self.session)).within(namespace));
         match pod {
             Some(pod) => pod.home.as_ref() == Some(claim) && !pod.has_ended,
@@ -103,7 +150,7 @@ impl Holder {
     }
 }
 
-fn held_by_pods(pods: &Store<PodSummary>) -> HashMap<(String, String), Holder> {
+fn held_by_pods(pods: &Store<PodSummary>) -> Holders {
     let held = |pod: &PodSummary| {
         let session = pod.name.strip_prefix(&pod_name(""))?.to_owned();
         let key = (pod.namespace.clone(), pod.home.clone()?);
@@ -118,7 +165,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{resources::HOME_ANNOTATION, stores::LeanPod};
+    use crate::{fixture, resources::HOME_ANNOTATION, stores::LeanPod};
 
     fn pods(list: serde_json::Value) -> Store<PodSummary> {
         let (store, mut writer) = reflector::store();
@@ -134,7 +181,7 @@ mod tests {
         json!({ "metadata": { "name": name, "namespace": "team", "annotations": annotations }, "status": { "phase": phase } })
     }
 
-    fn key() -> (String, String) {
+    fn key() -> Key {
         ("team".to_owned(), "home".to_owned())
     }
 
@@ -145,6 +192,16 @@ mod tests {
         assert_eq!(homes.hold(key(), "b", &none), Err("a".to_owned()));
         assert_eq!(homes.hold(key(), "a", &none), Ok(()));
         assert_eq!(homes.hold(("other".to_owned(), "home".to_owned()), "b", &none), Ok(()));
+    }
+
+    #[test]
+    fn who_only_looks_at_a_home_or_gets_no_pod_after_all_leaves_it_to_others() {
+        let (homes, none) = (Homes::default(), pods(json!([])));
+        assert_eq!(homes.holder(&key(), "a", &none), None);
+        assert_eq!(homes.hold(key(), "b", &none), Ok(()));
+        assert_eq!(homes.holder(&key(), "a", &none), Some("b".to_owned()));
+        homes.leave(&fixture::session("b"));
+        assert_eq!(homes.holder(&key(), "a", &none), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use vdi_api::{VDISession, VDISessionStatus};
 
-use crate::plan::Notice;
+use crate::{apply::Outcome, plan::Notice};
 
 /// A watch that takes longer than this is broken, and then asking in vain does no harm.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -73,19 +73,21 @@ impl InFlight {
         created.insert(ObjectRef::from_obj(session), Instant::now());
     }
 
-    /// Protects a namespace, unless that was done and hasn't been seen yet.
-    pub async fn protect<T: Default, E>(
+    /// Protects a namespace, unless that was done and hasn't been seen yet. What was refused was not done.
+    pub async fn protect<E>(
         &self,
         namespace: &str,
-        write: impl AsyncFnOnce() -> Result<T, E>,
-    ) -> Result<T, E> {
+        write: impl AsyncFnOnce() -> Result<Outcome, E>,
+    ) -> Result<Outcome, E> {
         let _alone = self.protecting.lock().await;
         if lock(&self.protected).get(namespace).is_some_and(|when| when.elapsed() < BROKEN_WATCH) {
-            return Ok(T::default());
+            return Ok(Outcome::Done);
         }
-        let result = write().await?;
-        lock(&self.protected).insert(namespace.to_owned(), Instant::now());
-        Ok(result)
+        let outcome = write().await?;
+        if outcome == Outcome::Done {
+            lock(&self.protected).insert(namespace.to_owned(), Instant::now());
+        }
+        Ok(outcome)
     }
 
     pub fn policy_seen(&self, namespace: &str) {
@@ -126,7 +128,7 @@ mod tests {
     use vdi_api::Phase;
 
     use super::*;
-    use crate::fixture;
+    use crate::{fixture, reason::Reason};
 
     #[test]
     fn a_session_is_as_its_status_was_written_until_another_version_is_seen() {
@@ -151,6 +153,26 @@ mod tests {
         }
         assert_eq!(known(&seen("10")), ("10".to_owned(), Phase::Pending));
         assert_eq!(known(&seen("8")), ("8".to_owned(), Phase::Pending), "it was forgotten");
+    }
+
+    #[tokio::test]
+    async fn a_namespace_is_protected_once_its_policy_was_written_and_not_when_it_was_refused() {
+        let in_flight = InFlight::default();
+        let protect = async |outcome: Outcome| {
+            let mut is_asked = false;
+            let write = async || {
+                is_asked = true;
+                Ok::<_, ()>(outcome)
+            };
+            let outcome = in_flight.protect("team", write).await.unwrap();
+            (outcome, is_asked)
+        };
+        let refused = || Outcome::Refused { reason: Reason::NetworkPolicyRefused, message: "no".to_owned() };
+        for _ in 0..2 {
+            assert_eq!(protect(refused()).await, (refused(), true), "it is asked for again each time");
+        }
+        assert_eq!(protect(Outcome::Done).await, (Outcome::Done, true));
+        assert_eq!(protect(refused()).await, (Outcome::Done, false), "its watch will show it");
     }
 
     #[test]

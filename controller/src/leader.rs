@@ -2,7 +2,7 @@
 //!
 //! A leader that was deposed must not write, and it may not know yet that it was: it can be stopped, or cut off. So it
 //! writes only for [`WRITES`] after it last asked for the lease with success, and others take the lease only when they have
-//! not seen it renewed for [`LEASE`]. No clock of one machine is compared with another's. In between lies
+//! not seen it renewed for [`LEASE`], be it that somebody deleted it. No clock of one machine is compared with another's. In between lies
 //! `LEASE - WRITES`, and a write takes at most [`WRITE_TIMEOUT`], which the API server is told too, so that a write which
 //! was begun at the last moment is over before another replica begins.
 //!
@@ -64,6 +64,8 @@ pub struct Candidate {
 struct Seen {
     lease: Option<Lease>,
     since: Instant,
+    /// When a lease went that somebody had: whoever that is may not know yet.
+    vanished: Option<Instant>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -79,18 +81,22 @@ impl Seen {
         if spec(&lease) != spec(&self.lease) {
             self.since = now;
         }
+        let uid = |lease: &Option<Lease>| lease.as_ref().map(|lease| lease.metadata.uid.clone());
+        if self.lease.as_ref().and_then(holder).is_some() && uid(&lease) != uid(&self.lease) {
+            self.vanished = Some(now);
+        }
         self.lease = lease;
     }
 
     /// Whether the lease is there to be taken.
     fn decide(&self, now: Instant) -> Decision {
-        let Some(spec) = self.lease.as_ref().and_then(|lease| lease.spec.as_ref()) else { return Decision::Acquire };
-        if spec.holder_identity.as_ref().is_none_or(String::is_empty) {
-            return Decision::Acquire;
-        }
-        // The holder's word for it: during an upgrade it may be another than ours.
-        let duration = spec.lease_duration_seconds.and_then(|seconds| seconds.try_into().ok());
-        let end = self.since + duration.map_or(LEASE, Duration::from_secs);
+        let end = match &self.lease {
+            // It is installed with the controller, so somebody has deleted it, and another replica may be leading still.
+            None => self.since + LEASE,
+            Some(lease) if holder(lease).is_none() => self.vanished.map_or(self.since, |vanished| vanished + LEASE),
+            // The holder's word for it: during an upgrade it may be another than ours.
+            Some(lease) => self.since + duration(lease).unwrap_or(LEASE),
+        };
         if now < end { Decision::Wait(end - now) } else { Decision::Acquire }
     }
 }
@@ -150,7 +156,7 @@ impl Candidate {
                     };
                     let holder = lease.as_ref().and_then(holder).map(str::to_owned);
                     let now = Instant::now();
-                    let before = seen.get_or_insert(Seen { lease: None, since: now });
+                    let before = seen.get_or_insert(Seen { lease: None, since: now, vanished: None });
                     if holder.as_deref() != before.lease.as_ref().and_then(self::holder) {
                         tracing::info!(lease = self.to_string(), holder, "waiting to lead");
                     }
@@ -274,6 +280,11 @@ impl Held<'_> {
     }
 }
 
+fn duration(lease: &Lease) -> Option<Duration> {
+    let seconds = lease.spec.as_ref()?.lease_duration_seconds?;
+    Some(Duration::from_secs(seconds.try_into().ok()?))
+}
+
 fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
@@ -304,7 +315,8 @@ mod tests {
         let start = Instant::now();
         let other = lease(Some("other"), 0, Some(15));
         for (name, lease, passed, decision) in [
-            ("there is none", None, 0, Decision::Acquire),
+            ("there is none, and a leader may not know yet", None, 11, Decision::Wait(Duration::from_secs(1))),
+            ("there has been none for long", None, 12, Decision::Acquire),
             ("it has no spec", Some(Lease::default()), 0, Decision::Acquire),
             ("it was released", lease(None, 0, Some(15)), 0, Decision::Acquire),
             ("it was released as client-go does it", lease(Some(""), 0, Some(1)), 0, Decision::Acquire),
@@ -314,7 +326,7 @@ mod tests {
             ("it has no duration", lease(Some("other"), 0, None), 0, Decision::Wait(LEASE)),
             ("it has no sane duration", lease(Some("other"), 0, Some(-1)), 0, Decision::Wait(LEASE)),
         ] {
-            let seen = Seen { lease, since: start };
+            let seen = Seen { lease, since: start, vanished: None };
             assert_eq!(seen.decide(start + Duration::from_secs(passed)), decision, "{name}");
         }
     }
@@ -324,12 +336,25 @@ mod tests {
     fn a_lease_lives_from_when_a_change_of_it_was_seen() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let mut seen = Seen { lease: lease(Some("other"), 1_000_000, Some(12)), since: start };
+        let mut seen = Seen { lease: lease(Some("other"), 1_000_000, Some(12)), since: start, vanished: None };
         seen.update(lease(Some("other"), 1_000_000, Some(12)), after(5));
         assert_eq!(seen.decide(after(11)), Decision::Wait(Duration::from_secs(1)), "seen again, but not renewed");
         seen.update(lease(Some("other"), 7, Some(12)), after(11));
         assert_eq!(seen.decide(after(12)), Decision::Wait(Duration::from_secs(11)));
         assert_eq!(seen.decide(after(23)), Decision::Acquire);
+    }
+
+    #[test]
+    fn a_lease_that_is_deleted_and_made_again_is_waited_out_like_one_that_is_gone() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut seen = Seen { lease: lease(Some("other"), 0, Some(12)), since: start, vanished: None };
+        seen.update(None, after(1));
+        assert_eq!(seen.decide(after(1)), Decision::Wait(LEASE));
+        let made_again = Lease { metadata: ObjectMeta { uid: Some("2".to_owned()), ..Default::default() }, spec: None };
+        seen.update(Some(made_again), after(3));
+        assert_eq!(seen.decide(after(3)), Decision::Wait(LEASE - Duration::from_secs(2)));
+        assert_eq!(seen.decide(after(1) + LEASE), Decision::Acquire);
     }
 
     #[test]

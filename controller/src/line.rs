@@ -74,6 +74,8 @@ pub struct Waiting {
     pub session: ObjectRef<VDISession>,
     pub uid: String,
     pub line: Line,
+    /// Whether others need not wait for it: it can't have a pod for now, for a reason that is its own.
+    pub is_passed_by: bool,
     pub priority: i32,
     /// When it began to, unless it is known to wait already.
     pub since: Timestamp,
@@ -92,8 +94,21 @@ struct State {
 
 #[derive(Default)]
 struct Queue {
-    waiting: BTreeMap<Order, ObjectRef<VDISession>>,
+    waiting: BTreeMap<Order, Member>,
     is_closed: bool,
+}
+
+struct Member {
+    session: ObjectRef<VDISession>,
+    is_passed_by: bool,
+}
+
+impl Queue {
+    /// Whose turn it is.
+    fn first(&self) -> Option<(&Order, &ObjectRef<VDISession>)> {
+        let (order, member) = self.waiting.iter().find(|(_, member)| !member.is_passed_by)?;
+        Some((order, &member.session))
+    }
 }
 
 impl Lines {
@@ -109,10 +124,10 @@ impl Lines {
             state.places.insert(new.session.clone(), key);
         }
         let queue = state.lines.entry(new.line).or_default();
-        queue.waiting.insert(order.clone(), new.session);
-        queue.is_closed |= new.is_short_of_gpus;
+        queue.waiting.insert(order.clone(), Member { session: new.session, is_passed_by: new.is_passed_by });
+        queue.is_closed |= new.is_short_of_gpus && !new.is_passed_by;
         queue.is_closed.then(|| {
-            let ahead = queue.waiting.range(..order).count();
+            let ahead = queue.waiting.range(..order).filter(|(_, member)| !member.is_passed_by).count();
             Place { ahead: ahead as i64, since, may_start: ahead == 0 }
         })
     }
@@ -131,13 +146,14 @@ impl State {
     fn remove(&mut self, session: &ObjectRef<VDISession>) -> Option<ObjectRef<VDISession>> {
         let (line, order) = self.places.remove(session)?;
         let queue = self.lines.get_mut(&line)?;
-        let was_first = queue.waiting.first_key_value().is_some_and(|(first, _)| *first == order);
+        let was_first = queue.first().is_some_and(|(first, _)| *first == order);
         queue.waiting.remove(&order);
-        let Some(next) = queue.waiting.first_key_value() else {
+        if queue.waiting.is_empty() {
             self.lines.remove(&line);
             return None;
-        };
-        (was_first && queue.is_closed).then(|| next.1.clone())
+        }
+        let next = queue.first().filter(|_| was_first && queue.is_closed)?;
+        Some(next.1.clone())
     }
 }
 
@@ -158,6 +174,7 @@ mod tests {
             uid: name.to_owned(),
             line: Line::of(&fixture::template(), "team").unwrap(),
             priority: 0,
+            is_passed_by: false,
             since: noon() + SignedDuration::from_secs(seconds),
             is_short_of_gpus,
         }
@@ -211,6 +228,20 @@ mod tests {
             Template { gpu: GpuSource::ExtendedResource("nvidia.com/mig-1g.10gb".to_owned()), ..fixture::template() };
         let other = Waiting { line: Line::of(&mig, "team").unwrap(), ..waiting("other", 1, false) };
         assert_eq!(lines.wait(other), None);
+    }
+
+    #[test]
+    fn who_is_refused_keeps_a_place_and_is_in_nobodys_way() {
+        let lines = Lines::default();
+        let refused = || Waiting { is_passed_by: true, ..waiting("a", 0, true) };
+        assert_eq!(lines.wait(refused()), None, "what is refused shows no lack of GPUs");
+        ahead(&lines, "b", 1);
+        lines.wait(waiting("c", 2, true));
+        assert_eq!(lines.wait(refused()).map(|place| (place.ahead, place.may_start)), Some((0, true)));
+        assert_eq!((ahead(&lines, "b", 1), ahead(&lines, "c", 2)), (Some((0, true)), Some((1, false))));
+        assert_eq!(lines.leave(&session("b")), Some(session("c")));
+        assert_eq!(ahead(&lines, "a", 0), Some((0, true)), "once it isn't any more, it is first");
+        assert_eq!(ahead(&lines, "c", 2), Some((1, false)));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod line;
 mod memory;
 mod metrics;
 mod observe;
+mod orphans;
 mod plan;
 mod pod_state;
 mod publish;

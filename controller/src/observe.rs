@@ -27,7 +27,7 @@ pub struct Observed {
     pub uid: String,
     pub generation: Option<i64>,
     pub created: Timestamp,
-    pub deleting: bool,
+    pub deletion: Option<Deletion>,
     pub spec: Result<Spec, FieldInvalid>,
     pub status: VDISessionStatus,
     /// `None` when no template has the name that the session gives.
@@ -52,6 +52,22 @@ pub struct Observed {
     pub renderer: Renderer,
     /// Where the desktop is opened; `None` while what it is made of isn't known yet.
     pub url: Option<String>,
+}
+
+/// That a session is being deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deletion {
+    pub since: Timestamp,
+    /// Whether Kubernetes is about to delete what the session owns. It isn't where somebody keeps the session from going, or has
+    /// asked for its pod to be left behind.
+    pub is_kubernetes_own: bool,
+}
+
+impl Deletion {
+    fn of(session: &VDISession) -> Option<Self> {
+        let since = session.metadata.deletion_timestamp.as_ref()?.0;
+        Some(Self { since, is_kubernetes_own: session.finalizers().iter().all(|name| name == "foregroundDeletion") })
+    }
 }
 
 /// A session's spec, with values that can't be wrong.
@@ -112,23 +128,30 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
     let terms =
         own_pod.and_then(|pod| pod.terms.as_deref()).or(valid_template.map(|template| &template.terms)).cloned();
     let wants_pod = wants_pod(session);
-    let home = match (&spec, valid_template) {
-        (Ok(spec), Some(template)) if wants_pod => memories.homes.take(session, spec, template, stores),
-        _ => HomeState::NotWanted,
-    };
+    let wanted = spec.as_ref().ok().zip(valid_template).filter(|_| wants_pod);
+    let home =
+        wanted.map_or(HomeState::NotWanted, |(spec, template)| memories.homes.look(session, spec, template, stores));
     let basic_auth = valid_template.and_then(|template| template.basic_auth.as_ref()).filter(|_| wants_pod);
     let login = basic_auth.zip(memories.login_keys.newest()).map(|(asked, key)| Login::of(&uid, asked, key));
-    let place = match valid_template {
-        Some(template) if wants_pod => place(session, template, &pod, stores, memories, now),
+    let place = match wanted {
+        Some((_, template)) if is_in_line(&pod, &home, template, login.as_ref()) => {
+            place(session, template, &pod, stores, memories, now)
+        }
         _ => memories.leave_line(&ObjectRef::from_obj(session)),
     };
+    // Who waits for a turn leaves the home to whoever can use it.
+    if let Some((spec, template)) = wanted
+        && (own_pod.is_some() || place.as_ref().is_none_or(|place| place.may_start))
+    {
+        memories.homes.take(session, spec, template, &stores.pods);
+    }
     let port = terms.as_ref().map(|terms| terms.port);
     let user = spec.as_ref().ok().map(|spec| &spec.user);
     let url = user.and_then(|user| memories.hosts.url_of(session, user, &pod, port, &stores.sessions));
     Observed {
         generation: session.metadata.generation,
         created: created(session),
-        deleting: session.metadata.deletion_timestamp.is_some(),
+        deletion: Deletion::of(session),
         spec,
         status: session.status.clone().unwrap_or_default(),
         template,
@@ -161,6 +184,23 @@ fn wants_pod(session: &VDISession) -> bool {
     !is_ending && !session.spec.suspend && session.meta().deletion_timestamp.is_none()
 }
 
+/// Whether it would have a pod, if it weren't for those ahead.
+fn is_in_line(pod: &PodState, home: &HomeState, template: &Template, login: Option<&Login>) -> bool {
+    match pod {
+        PodState::Unscheduled(_) => true,
+        PodState::Absent | PodState::Leaving(_) => {
+            let has_home = !matches!(home, HomeState::InUse { .. } | HomeState::Leaving | HomeState::Taken);
+            has_home && (template.basic_auth.is_none() || login.is_some())
+        }
+        _ => false,
+    }
+}
+
+/// Whether the cluster didn't want its pod, or what that needs, the last time that it was asked.
+fn is_refused(status: &VDISessionStatus) -> bool {
+    status.ready().and_then(|ready| Reason::named(&ready.reason)).is_some_and(Reason::is_refusal)
+}
+
 fn place(
     session: &VDISession,
     template: &Template,
@@ -170,9 +210,8 @@ fn place(
     now: Timestamp,
 ) -> Option<Place> {
     let wait = match pod {
-        PodState::Absent | PodState::Foreign | PodState::Leaving(_) => None,
         PodState::Unscheduled(wait) => Some(wait),
-        _ => return memories.leave_line(&ObjectRef::from_obj(session)),
+        _ => None,
     };
     let status = session.status.as_ref();
     let told = status.and_then(|status| status.queue.as_ref());
@@ -181,6 +220,7 @@ fn place(
         session: ObjectRef::from_obj(session),
         uid: session.uid()?,
         line: Line::of(template, &session.namespace()?)?,
+        is_passed_by: status.is_some_and(|status| is_refused(status)),
         priority: stores.priority(template.priority_class.as_deref()),
         since: told.map_or(if resumes { now } else { created(session) }, |queue| queue.since.0),
         // Who was told of a queue was in one, also before a restart.

@@ -70,8 +70,8 @@ pub fn plan(seen: &Observed, now: Timestamp) -> Plan {
 }
 
 fn decide(seen: &Observed, now: Timestamp) -> Plan {
-    if seen.deleting {
-        return end::deleting(seen, now);
+    if let Some(deletion) = &seen.deletion {
+        return end::deleting(seen, deletion, now);
     }
     if seen.status.phase == Phase::Failed {
         return end::failed(seen, now);

@@ -11,6 +11,7 @@ use crate::{
         LeanPod,
         lean_pod::{Condition, Status},
     },
+    terms::Terms,
 };
 
 pub use container::Trouble;
@@ -47,23 +48,31 @@ pub enum Wait {
     Node(String),
 }
 
+/// Whether what the desktop itself wrote is told: its last words are read by more people than its user.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Log {
+    Told,
+    NotTold,
+}
+
 impl PodState {
     /// Of a pod that is the session's own.
-    pub fn of(pod: &LeanPod) -> Self {
+    pub fn of(pod: &LeanPod, terms: Option<&Terms>) -> Self {
         let status = &pod.status;
+        let log = if terms.is_some_and(|terms| terms.log_in_status) { Log::Told } else { Log::NotTold };
         // However it ends from here on, that is why.
         if pod.metadata.deletion_timestamp.is_some() {
             return Self::Leaving(disruption(status).unwrap_or(Reason::PodDeleted));
         }
         if pod.has_ended() {
-            return Self::Ended(End::of(status));
+            return Self::Ended(End::of(status, log));
         }
         if pod.spec.node_name.is_none() {
             return Self::Unscheduled(Wait::of(status));
         }
         match condition(status, "Ready") {
             Some(ready) if ready.status == "True" => Self::Ready { ip: status.pod_ip.clone() },
-            _ => Self::Starting(status.container_statuses.iter().find_map(Trouble::of)),
+            _ => Self::Starting(status.container_statuses.iter().find_map(|container| Trouble::of(container, log))),
         }
     }
 }

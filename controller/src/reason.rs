@@ -17,6 +17,8 @@ pub enum Reason {
     QuotaExceeded,
     PodRefused,
     PodNameTaken,
+    NetworkPolicyRefused,
+    HomeTaken,
     HomeInUse,
     HomeUnbound,
     // Pending, until there is a new pod
@@ -55,7 +57,7 @@ pub enum Event {
 }
 
 impl Reason {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::Scheduling,
         Self::Suspended,
         Self::SessionInvalid,
@@ -67,6 +69,8 @@ impl Reason {
         Self::QuotaExceeded,
         Self::PodRefused,
         Self::PodNameTaken,
+        Self::NetworkPolicyRefused,
+        Self::HomeTaken,
         Self::HomeInUse,
         Self::HomeUnbound,
         Self::Preempted,
@@ -103,6 +107,8 @@ impl Reason {
             | Self::QuotaExceeded
             | Self::PodRefused
             | Self::PodNameTaken
+            | Self::NetworkPolicyRefused
+            | Self::HomeTaken
             | Self::HomeInUse
             | Self::HomeUnbound
             | Self::Preempted
@@ -133,6 +139,14 @@ impl Reason {
     /// The pod was taken away through no fault of the session, which gets a new one.
     pub fn is_loss_of_pod(self) -> bool {
         matches!(self, Self::Preempted | Self::Evicted | Self::NodeLost | Self::PodDeleted | Self::PodLost)
+    }
+
+    /// The cluster did not want what the session needs. It is asked again, and others need not wait for that.
+    pub fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::QuotaExceeded | Self::PodRefused | Self::PodNameTaken | Self::NetworkPolicyRefused | Self::HomeTaken
+        )
     }
 
     /// `None` for what another version of this software wrote.

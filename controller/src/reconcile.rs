@@ -27,6 +27,7 @@ use crate::{
     memory::Memories,
     metrics::Counters,
     observe::observe,
+    orphans,
     plan::{Action, Notice, plan, status},
     pod_state::PodState,
     publish::{PublishError, publish},
@@ -85,6 +86,7 @@ pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = 
         () = passes => {}
         () = context.memories.activity.follow(|| context.clock.now(), || queue.add(stores::all(&stores.sessions))) => {}
         () = usage::follow(&stores, &context.client) => {}
+        () = orphans::follow(&stores, &context.client) => {}
     }
 }
 
@@ -135,6 +137,8 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
     if let Some(wait) = in_flight.pod_is_coming(session).filter(|_| plan.actions.iter().any(creates_pod)) {
         return Ok(Requeue::requeue(wait));
     }
+    let mut unprotected = None;
+    let has_pod = !matches!(observed.pod, PodState::Absent | PodState::Foreign);
     for action in &plan.actions {
         let outcome = match action {
             Action::ProtectNamespace(_) => {
@@ -147,9 +151,15 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
         match outcome {
             Outcome::Done if creates_pod(action) => in_flight.pod_created(session),
             Outcome::Done => {}
+            // A desktop that is there stays: to take it away would help those who keep its policy from being written.
+            Outcome::Refused { message, .. } if has_pod && matches!(action, Action::ProtectNamespace(_)) => {
+                wake = wake.into_iter().chain([ASK_AGAIN]).min();
+                unprotected = Some(Notice { reason: "NetworkPolicyRefused", key: message.clone(), message });
+            }
             Outcome::Refused { reason, message } => {
                 plan.status = status(&observed, reason, message, now);
                 wake = Some(ASK_AGAIN);
+                memories.homes.leave(session);
                 break;
             }
         }
@@ -160,7 +170,8 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
         }
         in_flight.status_written(session, plan.status.clone(), version);
     }
-    for notice in plan.notices.iter().filter(|notice| in_flight.is_news(session, notice)) {
+    let notices = plan.notices.iter().chain(&unprotected);
+    for notice in notices.filter(|notice| in_flight.is_news(session, notice)) {
         let Notice { reason, message, key } = notice;
         let news = News { is_warning: true, reason, message, action: format!("{:?}", plan.status.phase), key };
         events::tell(session, news, client, now).await;

@@ -25,13 +25,13 @@ use tokio::{
     sync::watch::{self, error::RecvError},
     task::AbortHandle,
 };
-use vdi_api::{VDISession, VDITemplate};
+use vdi_api::{Phase, VDISession, VDISessionStatus, VDITemplate};
 use vdi_service::Pause;
 
 use departed::Departed;
 pub use lean_pod::LeanPod;
 use lean_session::LeanSession;
-pub use pod_summary::PodSummary;
+pub use pod_summary::{Owner, PodSummary};
 
 use crate::{metrics::Counters, queue::Queue, resources::OURS};
 
@@ -69,6 +69,12 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
     let pods_of = sessions.clone();
     let noted = departed.clone();
     let note = move |event: &Event<PodSummary>| noted.note(event, &pods_of);
+    let (queue_of_missed, sessions_of_missed) = (queue.clone(), sessions.clone());
+    let missed = move |event: &Event<PersistentVolumeClaim>| {
+        if let Event::Delete(claim) = event {
+            queue_of_missed.add(waiting_for_nodes(claim, &sessions_of_missed));
+        }
+    };
     let watch = Watch {
         client: client.clone(),
         sessions: sessions.clone(),
@@ -83,7 +89,7 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
         watch.clone().spawn(template_writer, everything.clone(), without_managers, |_| (), waiting_for),
         watch.clone().spawn(priority_writer, everything, without_managers, |_| (), nobody),
         watch.clone().spawn(pod_writer, ours.clone(), |lean: LeanPod| lean.into(), note, owners),
-        watch.clone().spawn(claim_writer, ours.clone(), trimmed_claim, |_| (), nobody),
+        watch.clone().spawn(claim_writer, ours.clone(), trimmed_claim, missed, nobody),
         watch.spawn(policy_writer, ours, without_managers, |_| (), in_its_namespace),
     ];
     Stores {
@@ -205,6 +211,16 @@ fn waiting_for(template: &VDITemplate, sessions: &Store<VDISession>) -> Vec<Obje
 /// Somebody may have changed what protects them.
 fn in_its_namespace(policy: &NetworkPolicy, sessions: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
     let sessions = sessions.state().into_iter().filter(|session| session.namespace() == policy.namespace());
+    sessions.map(|session| ObjectRef::from_obj(session.as_ref())).collect()
+}
+
+/// The sessions that may miss a home which is gone: those whose pod waits for a node. Others have it mounted, or make it.
+fn waiting_for_nodes(claim: &PersistentVolumeClaim, sessions: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
+    let waits = |session: &VDISession| {
+        let is_pending = |status: &VDISessionStatus| status.phase == Phase::Pending && status.pod_name.is_some();
+        session.namespace() == claim.namespace() && session.status.as_ref().is_some_and(is_pending)
+    };
+    let sessions = sessions.state().into_iter().filter(|session| waits(session));
     sessions.map(|session| ObjectRef::from_obj(session.as_ref())).collect()
 }
 

@@ -87,6 +87,7 @@ impl TryFrom<&VDITemplate> for Template {
             max_timeout: parse_optional(spec.max_timeout.as_deref(), "spec.maxTimeout")?,
             start_deadline: parse(&spec.start_deadline, "spec.startDeadline")?,
             failed_retention: parse(&spec.failed_retention, "spec.failedRetention")?,
+            log_in_status: spec.log_in_status,
         };
         let cpu = spec.cpu.unwrap_or_default();
         Ok(Self {

@@ -20,6 +20,7 @@ pub struct Terms {
     pub max_timeout: Option<Timeout>,
     pub start_deadline: Timeout,
     pub failed_retention: Timeout,
+    pub log_in_status: bool,
 }
 
 const GENERATION: &str = "vdi.kasm.io/template-generation";
@@ -27,6 +28,7 @@ const RENDERER_PATH: &str = "vdi.kasm.io/renderer-path";
 const MAX_TIMEOUT: &str = "vdi.kasm.io/max-timeout";
 const START_DEADLINE: &str = "vdi.kasm.io/start-deadline";
 const FAILED_RETENTION: &str = "vdi.kasm.io/failed-retention";
+const LOG_IN_STATUS: &str = "vdi.kasm.io/log-in-status";
 
 impl Terms {
     pub fn to_annotations(&self) -> BTreeMap<String, String> {
@@ -40,6 +42,7 @@ impl Terms {
             (MAX_TIMEOUT, self.max_timeout.map(|time| time.to_string())),
             (START_DEADLINE, Some(self.start_deadline.to_string())),
             (FAILED_RETENTION, Some(self.failed_retention.to_string())),
+            (LOG_IN_STATUS, self.log_in_status.then(|| true.to_string())),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -59,6 +62,7 @@ impl Terms {
             max_timeout: optional(text(MAX_TIMEOUT))?,
             start_deadline: text(START_DEADLINE)?.parse().ok()?,
             failed_retention: text(FAILED_RETENTION)?.parse().ok()?,
+            log_in_status: text(LOG_IN_STATUS).is_some(),
         })
     }
 }
@@ -83,6 +87,7 @@ mod tests {
             renderer_path: Some("/renderer".to_owned()),
             idle_timeout: Some("30m".parse().unwrap()),
             max_timeout: Some("12h".parse().unwrap()),
+            log_in_status: true,
             ..few.clone()
         };
         for terms in [few, all] {

@@ -22,7 +22,7 @@ pub async fn read(seen: &Observed, client: &Client, now: Timestamp) -> HomeState
     let is_late = now.duration_since(seen.created).unsigned_abs() >= PATIENCE;
     match (&seen.home, &seen.spec, &seen.template) {
         (HomeState::Unbound { .. }, Ok(spec), Some(Ok(template))) if is_waited_for && is_late => {
-            let claim = template.home.as_ref().map(|home| home_name(&seen.name, spec, home)).unwrap_or_default();
+            let claim = template.home.as_ref().map(|home| home_name(&seen.uid, spec, home)).unwrap_or_default();
             HomeState::Unbound { why: last_warning(&claim, &seen.namespace, client).await }
         }
         _ => seen.home.clone(),

@@ -159,7 +159,7 @@ fn a_suspended_session_holds_no_gpu_and_finds_its_files_again_when_it_goes_on() 
 #[test]
 fn a_desktop_that_crashes_is_started_again_in_place_and_given_up_after_the_fourth_time() -> Result<()> {
     with_desktops(async |stack| {
-        let space = space(stack, "crash", json!({})).await?;
+        let space = space(stack, "crash", json!({ "logInStatus": true })).await?;
         create(&space.sessions, &small("desktop", &space)).await?;
         space.wait_running("desktop").await?;
         let shown = space.wait_told("desktop", Phase::Creating, "DesktopCrashed");

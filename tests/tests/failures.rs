@@ -52,7 +52,7 @@ async fn wait_replaced(space: &Space, before: &Pod) -> Result<()> {
 #[test]
 fn a_desktop_that_crashes_is_started_again_in_place_and_says_what_it_said_last() -> Result<()> {
     with_stack(async |stack| {
-        let space = running(stack, "crash", json!({})).await?;
+        let space = running(stack, "crash", json!({ "logInStatus": true })).await?;
         let before = space.sessions.get("desktop").await?.status.context("no status")?;
         let end = crash("Error", 134, "one\nXvnc: no screens found");
         space.change_pod("desktop", container(0, end.clone(), json!({}))).await?;
@@ -66,6 +66,24 @@ fn a_desktop_that_crashes_is_started_again_in_place_and_says_what_it_said_last()
         space.change_pod("desktop", container(1, again, end)).await?;
         let after = space.wait_running("desktop").await?;
         ensure!(after.start_time == before.start_time && after.expires_at == before.expires_at, "its clock goes on");
+        Ok(())
+    })
+}
+
+/// A session's status is read by everybody who may read sessions of the namespace.
+#[test]
+fn what_a_desktop_said_last_is_nobodys_business_unless_its_template_says_so() -> Result<()> {
+    with_stack(async |stack| {
+        let space = running(stack, "discreet", json!({})).await?;
+        let end = crash("Error", 1, "password: hunter2");
+        space.change_pod("desktop", container(0, end, json!({}))).await?;
+        let told = space.wait_told("desktop", Phase::Creating, "DesktopCrashed").await?;
+        ensure!(told.ends_with("exit code 1 (Error)"), "{told}");
+        let event = space.wait_event("desktop", "DesktopCrashed").await?;
+        ensure!(!event.contains("hunter2"), "{event}");
+        let pod = space.pods.get("vdi-desktop").await?;
+        let policy = pod.spec.and_then(|spec| spec.containers.into_iter().next()?.termination_message_policy);
+        ensure!(policy.as_deref() == Some("File"), "the kubelet doesn't copy its log: {policy:?}");
         Ok(())
     })
 }
@@ -84,7 +102,7 @@ fn a_desktop_that_runs_out_of_memory_says_how_much_it_had() -> Result<()> {
 #[test]
 fn a_desktop_that_crashes_again_and_again_fails_its_session_which_holds_no_gpu_and_is_removed_in_time() -> Result<()> {
     with_stack(async |stack| {
-        let space = running(stack, "crash-loop", json!({ "failedRetention": "5s" })).await?;
+        let space = running(stack, "crash-loop", json!({ "failedRetention": "5s", "logInStatus": true })).await?;
         let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
         space.change_pod("desktop", container(3, waiting, crash("Error", 1, "no luck"))).await?;
         let told = space.wait_told("desktop", Phase::Failed, "CrashLoop").await?;

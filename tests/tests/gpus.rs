@@ -2,11 +2,14 @@
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
-    core::v1::Pod,
+    core::v1::{Node, Pod},
     resource::v1::{DeviceClass, ResourceClaimTemplate, ResourceSlice},
     scheduling::v1::PriorityClass,
 };
-use kube::Api;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 use vdi_api::Phase;
 use vdi_cluster::SimulatedNodes;
@@ -82,6 +85,54 @@ fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes
         // What was preempted came first, and comes first again.
         delete(&space.sessions, "urgent").await?;
         space.wait_running(&names[5]).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_session_that_waits_for_its_home_is_in_nobodys_way() -> Result<()> {
+    with_one_gpu(async |stack| {
+        let space = Space::new(stack, "in-the-way").await?;
+        let home = json!({ "mountPath": "/home/user" });
+        space.template(json!({ "home": home, "gpu": { "resourceName": "example.com/scarce" } })).await?;
+        // Other GPUs than the other tests wait for. Who has one of those that there are enough of has a home in use.
+        let nodes: Api<Node> = Api::all(space.client.clone());
+        let gpus = json!({ "example.com/scarce": "1", "example.com/plenty": "8" });
+        let gpus = Patch::Merge(json!({ "status": { "capacity": gpus, "allocatable": gpus } }));
+        nodes.patch_status("simulated-0", &PatchParams::default(), &gpus).await?;
+        let other = template("plenty", json!({ "home": home, "gpu": { "resourceName": "example.com/plenty" } }))?;
+        create(&Api::all(space.client.clone()), &other).await?;
+        let new = async |name: &str, user: &str, template: &str| {
+            let mut session = session(name, template);
+            session.spec.user = format!("{user}@example.com");
+            create(&space.sessions, &session).await.map(drop)
+        };
+        new("alices-first", "alice", "plenty").await?;
+        new("carols", "carol", &space.name).await?;
+        for name in ["alices-first", "carols"] {
+            space.wait_running(name).await?;
+        }
+        new("alices-second", "alice", &space.name).await?;
+        space.wait("alices-second", Phase::Pending, "HomeInUse").await?;
+        a_second_later().await;
+        new("bobs", "bob", &space.name).await?;
+        let told = space.wait_told("bobs", Phase::Pending, "Unschedulable").await?;
+        ensure!(told.starts_with("next in line for example.com/scarce"), "{told}");
+        delete(&space.sessions, "carols").await?;
+        space.wait_running("bobs").await?;
+        space.wait("alices-second", Phase::Pending, "HomeInUse").await?;
+
+        // And who only waits for a turn holds no home: alice can have her first one back.
+        delete(&space.sessions, "alices-first").await?;
+        space.wait("alices-second", Phase::Pending, "Unschedulable").await?;
+        a_second_later().await;
+        new("davids-first", "david", &space.name).await?;
+        space.wait("davids-first", Phase::Pending, "Queued").await?;
+        new("davids-second", "david", "plenty").await?;
+        space.wait_running("davids-second").await?;
+        for name in ["alices-second", "bobs", "davids-first", "davids-second"] {
+            delete(&space.sessions, name).await?;
+        }
         Ok(())
     })
 }

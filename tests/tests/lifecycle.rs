@@ -240,8 +240,9 @@ fn desktops_are_under_a_network_policy_before_there_is_a_pod_and_stay_under_it()
         policies.patch("vdi-desktops", &PatchParams::default(), &Patch::Merge(weak)).await?;
         wait_for(&policies, "vdi-desktops", "put right", |policy: &NetworkPolicy| policy.spec == before.spec).await?;
         // What only this one may goes with it.
+        let uid = space.sessions.get("desktop").await?.uid().context("no uid")?;
         delete(&space.sessions, "desktop").await?;
-        wait_gone(&policies, "vdi-desktop").await
+        wait_gone(&policies, &format!("vdi-session-{uid}")).await
     })
 }
 

@@ -8,13 +8,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use serde_json::json;
 use vdi_api::{VDISession, VDITemplate};
 use vdi_tests::{
     audit,
     faults::invariants::miscounted,
-    objects::{Space, create, session},
+    objects::{Space, create, session, wait_for},
     process::signal,
     replica::Replica,
     shared::with_stack_alone,
@@ -141,6 +142,40 @@ fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> R
         let late: Vec<_> = writes(stack, &old)?.into_iter().filter(|(when, _)| *when >= took_over).collect();
         ensure!(late.is_empty(), "after {new} took over at {took_over}, {old} wrote {late:?}");
         ensure!(standby.stop()?.success());
+        Ok(())
+    })
+}
+
+/// Somebody deletes the lease, while the leader can't know: no other may lead until that one surely has stopped to write.
+#[test]
+fn when_its_lease_is_deleted_a_leader_that_was_stopped_writes_nothing_and_another_waits_for_that() -> Result<()> {
+    with_stack_alone(async |stack| {
+        let space = Space::new(stack, "deleted-lease").await?;
+        space.template(json!({})).await?;
+        let (mut leader, mut standby) = leader_and_standby(stack).await?;
+        let (old, process, new) = (leader.identity().await?, leader.process().await?, standby.identity().await?);
+        let leases: Api<Lease> = Api::namespaced(space.client.clone(), "vdiwarden-system");
+        // Just renewed, so that it may write for as long as ever.
+        let renewed = leases.get("vdi-controller").await?.metadata.resource_version;
+        wait_for(&leases, "vdi-controller", "renewed", |lease: &Lease| lease.metadata.resource_version != renewed)
+            .await?;
+        let stopped = Timestamp::now();
+        signal("STOP", process)?;
+        leases.delete("vdi-controller", &Default::default()).await?;
+        space.session("desktop").await?;
+        let wait = first_write(stack, &new, stopped).await?;
+        ensure!(wait >= Duration::from_secs(11), "{new} wrote {wait:?} after {old} could have");
+        signal("CONT", process)?;
+        let began = Instant::now();
+        while leader.check().is_ok() {
+            ensure!(began.elapsed() < PATIENCE, "it goes on: {}", leader.log()?);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let took_over = stopped + wait;
+        let late: Vec<_> = writes(stack, &old)?.into_iter().filter(|(when, _)| *when >= took_over).collect();
+        ensure!(late.is_empty(), "after {new} took over at {took_over}, {old} wrote {late:?}");
+        space.wait_running("desktop").await?;
+        ensure!(!leader.stop()?.success() && standby.stop()?.success());
         Ok(())
     })
 }

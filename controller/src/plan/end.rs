@@ -11,19 +11,37 @@ use super::{
     deadline::{Deadline, after},
     status,
 };
-use crate::{observe::Observed, pod_state::PodState, reason::Reason};
+use crate::{
+    observe::{Deletion, Observed},
+    pod_state::PodState,
+    reason::Reason,
+};
 
 /// For a session whose template is gone before it had a pod.
 const DEFAULT_FAILED_RETENTION: Duration = Duration::from_secs(60 * 60);
 
+/// In this time Kubernetes deletes what a deleted session owned, unless its garbage collector has trouble of its own.
+const GARBAGE_COLLECTION: Duration = Duration::from_secs(10);
+
 /// So many pods may be put away by their nodes before it is taken for the desktop's own fault.
 const FAILED_PODS: i64 = 3;
 
-/// Kubernetes deletes the pod, through its owner reference.
-pub fn deleting(seen: &Observed, now: Timestamp) -> Plan {
-    match seen.status.phase {
-        Phase::Terminating => Plan::publish(seen.status.clone()),
-        _ => Plan::publish(status(seen, Reason::Deleted, "the session was deleted".to_owned(), now)),
+/// Kubernetes deletes the pod, through its owner reference. Where somebody keeps it from that, it is done here: whatever becomes
+/// of the session, its GPU comes back.
+pub fn deleting(seen: &Observed, deletion: &Deletion, now: Timestamp) -> Plan {
+    let published = match seen.status.phase {
+        Phase::Terminating => seen.status.clone(),
+        _ => status(seen, Reason::Deleted, "the session was deleted".to_owned(), now),
+    };
+    let plan = Plan::publish(published);
+    let overdue = match deletion.is_kubernetes_own {
+        true => after(deletion.since, GARBAGE_COLLECTION),
+        false => deletion.since,
+    };
+    match seen.pod {
+        PodState::Absent | PodState::Foreign | PodState::Leaving(_) => plan,
+        _ if now < overdue => plan.wake_by(Some(overdue)),
+        _ => Plan { actions: vec![Action::DeletePod], ..plan },
     }
 }
 

@@ -8,6 +8,7 @@ use vdi_api::{Expiry, Phase, QueueStatus, VDISessionStatus};
 
 use super::{Action, Plan, deadline, deadline::after, end::fail, status, warning};
 use crate::{
+    accelerated,
     home::HomeState,
     line::Place,
     observe::{Observed, Spec},
@@ -59,6 +60,14 @@ fn create_from(seen: &Observed, spec: &Spec, template: &Template, now: Timestamp
         let message = format!("its home is in use by session {by:?}, and can be used by one at a time");
         return Plan::publish(status(seen, Reason::HomeInUse, message, now)).wake_by(Some(after(now, LOOK_AGAIN)));
     }
+    if seen.home == HomeState::Leaving {
+        let message = "its home is being deleted; once that is gone, it gets a new one".to_owned();
+        return Plan::publish(status(seen, Reason::HomeUnbound, message, now)).wake_by(Some(after(now, LOOK_AGAIN)));
+    }
+    if let (HomeState::Taken, Some(home)) = (&seen.home, &template.home) {
+        let message = resources::home_taken(&resources::home_name(&seen.uid, spec, home));
+        return Plan::publish(status(seen, Reason::HomeTaken, message, now)).wake_by(Some(after(now, LOOK_AGAIN)));
+    }
     if let Some(place) = seen.place.as_ref().filter(|place| !place.may_start) {
         return queued(seen, place, template, now);
     }
@@ -85,6 +94,19 @@ fn create_from(seen: &Observed, spec: &Spec, template: &Template, now: Timestamp
 
 /// There is a pod, and no node for it yet.
 pub fn unscheduled(seen: &Observed, wait: &Wait, now: Timestamp) -> Plan {
+    let mut plan = waiting_for_node(seen, wait, now);
+    // Somebody has deleted the home since the pod was made, which can't be scheduled without.
+    // At first its watch may only lag behind.
+    if let (HomeState::Missing, Some(_), Ok(spec), Some(Ok(template))) =
+        (&seen.home, seen.reason(), &seen.spec, &seen.template)
+        && let Some(home) = resources::home(seen, spec, template)
+    {
+        plan.actions.push(Action::CreateHome(Box::new(home)));
+    }
+    plan
+}
+
+fn waiting_for_node(seen: &Observed, wait: &Wait, now: Timestamp) -> Plan {
     let with_pod = |status| VDISessionStatus { pod_name: Some(pod_name(&seen.name)), ..status };
     if let HomeState::Unbound { why } = &seen.home
         && (why.is_some() || is_about_volumes(wait))
@@ -182,7 +204,7 @@ pub fn starting(seen: &Observed, trouble: Option<&Trouble>, now: Timestamp) -> P
     }
     let was_up = match seen.status.phase {
         Phase::Running => true,
-        Phase::Creating => seen.status.expiry != Some(Expiry::StartDeadline),
+        Phase::Creating => accelerated::was_looked_at(seen),
         _ => false,
     };
     let (reason, message) = match trouble {

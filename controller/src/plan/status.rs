@@ -25,7 +25,7 @@ pub fn status_after(
         type_: "Ready".to_owned(),
         status: condition_status.to_owned(),
         reason: reason.to_string(),
-        message,
+        message: printable(&message),
         last_transition_time: same.map_or(Time(now), |condition| condition.last_transition_time.clone()),
         observed_generation: seen.generation,
     };
@@ -46,5 +46,25 @@ pub fn status_after(
         expiry: end.map(|end| end.expiry),
         queue: None,
         ..last.clone()
+    }
+}
+
+/// Words of others, such as a registry's or a desktop's, are shown in terminals and pages: nothing in them may move a cursor, or
+/// turn the direction of what follows.
+fn printable(message: &str) -> String {
+    let is_shown = |c: char| {
+        !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    message.chars().filter(|c| *c == '\n' || is_shown(*c)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_message_moves_a_cursor_or_turns_the_direction_of_what_follows() {
+        let hostile = "one\n\u{1b}[2Jtwo\r\0\u{9b}3m \u{202e}eerht\u{2066} ä\tfour";
+        assert_eq!(printable(hostile), "one\n[2Jtwo3m eerht äfour");
     }
 }

@@ -12,6 +12,7 @@ use vdi_api::Timeout;
 use super::*;
 use crate::{
     fixture::{self, noon},
+    observe::Deletion,
     pod_state::{Trouble, Wait},
     template::Template,
 };
@@ -39,6 +40,11 @@ fn crashed(crashes: i32) -> PodState {
 
 fn starting() -> Observed {
     with_pod(fixture::observed(), PodState::Starting(None))
+}
+
+/// Deleted at noon, with nothing that keeps Kubernetes from deleting its pod, or with somebody's finalizer.
+fn deleted(is_kubernetes_own: bool) -> Option<Deletion> {
+    Some(Deletion { since: noon(), is_kubernetes_own })
 }
 
 /// A session whose desktop has been up since noon.

@@ -1,5 +1,6 @@
 use k8s_openapi::api::core::v1::ContainerStateTerminated;
 
+use super::Log;
 use crate::stores::lean_pod::Container;
 
 /// Why a desktop that has a node is not up.
@@ -14,13 +15,13 @@ pub enum Trouble {
         /// So far, in this pod.
         crashes: i32,
         out_of_memory: bool,
-        /// How it ended, and the last lines of its log.
+        /// How it ended, and the last lines of its log where they are told.
         words: String,
     },
 }
 
 impl Trouble {
-    pub fn of(container: &Container) -> Option<Self> {
+    pub(super) fn of(container: &Container, log: Log) -> Option<Self> {
         let waiting = container.state.waiting.as_ref();
         match waiting.and_then(|waiting| waiting.reason.as_deref()) {
             // The kubelet goes back and forth between these; for the user they are one.
@@ -44,7 +45,7 @@ impl Trouble {
             // The count is of the starts that followed one: it doesn't have the latest crash until then.
             crashes: container.restart_count + i32::from(is_down),
             out_of_memory: end.reason.as_deref() == Some("OOMKilled"),
-            words: last_words(end),
+            words: last_words(end, log),
         })
     }
 }
@@ -55,11 +56,12 @@ fn words_of(message: Option<&String>, container: &Container) -> String {
 
 /// Its exit code, and what it wrote last: the kubelet keeps up to 2 KiB of that (see the pod's terminationMessagePolicy).
 /// More than one line of it begins on a line of its own.
-pub fn last_words(end: &ContainerStateTerminated) -> String {
+pub fn last_words(end: &ContainerStateTerminated, log: Log) -> String {
     const LINES: usize = 20;
     let reason = end.reason.as_deref().unwrap_or("no reason given");
     let what = format!("exit code {} ({reason})", end.exit_code);
-    let log: Vec<&str> = end.message.iter().flat_map(|text| text.trim().lines()).collect();
+    let message = end.message.as_ref().filter(|_| log == Log::Told);
+    let log: Vec<&str> = message.iter().flat_map(|text| text.trim().lines()).collect();
     match &log[log.len().saturating_sub(LINES)..] {
         [] => what,
         [line] => format!("{what}: {line}"),

@@ -1,4 +1,4 @@
-use super::{container::last_words, disruption};
+use super::{Log, container::last_words, disruption};
 use crate::{reason::Reason, stores::lean_pod::Status};
 
 /// How a pod ended that won't run again.
@@ -13,7 +13,7 @@ pub enum End {
 }
 
 impl End {
-    pub fn of(status: &Status) -> Self {
+    pub(super) fn of(status: &Status, log: Log) -> Self {
         if let Some(reason) = disruption(status) {
             return Self::Taken(reason);
         }
@@ -24,7 +24,7 @@ impl End {
             });
         }
         let end = status.container_statuses.iter().find_map(|container| container.state.terminated.as_ref());
-        let how = end.map_or_else(String::new, |end| format!(" with {}", last_words(end)));
+        let how = end.map_or_else(String::new, |end| format!(" with {}", last_words(end, log)));
         Self::Desktop(format!("the desktop ended{how}"))
     }
 }

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::fixture;
 
 const NODE: Option<&str> = Some("gpu-1");
 
@@ -10,7 +11,8 @@ fn state(node: Option<&str>, status: Value) -> PodState {
 
 fn of(mut pod: Value) -> PodState {
     pod["metadata"]["name"] = json!("vdi-a");
-    PodState::of(&serde_json::from_value(pod).unwrap())
+    let terms = Terms { log_in_status: true, ..fixture::template().terms };
+    PodState::of(&serde_json::from_value(pod).unwrap(), Some(&terms))
 }
 
 fn desktop(restarts: i32, state: Value, last_state: Value) -> Value {
@@ -82,6 +84,20 @@ fn of_a_long_log_the_last_twenty_lines_are_told() {
     let end = json!({ "terminated": { "exitCode": 1, "reason": "Error", "message": log.join("\n") } });
     let Some(Trouble::Crash { words, .. }) = trouble(0, end, json!({})) else { panic!() };
     assert!(words.contains("(Error):\nline 31\nline 32\n") && words.ends_with("\nline 50"), "{words}");
+}
+
+#[test]
+fn what_a_desktop_wrote_itself_is_not_told_unless_its_template_says_so() {
+    let end = json!({ "terminated": { "exitCode": 1, "reason": "Error", "message": "password: hunter2" } });
+    let mut pod =
+        json!({ "metadata": { "name": "vdi-a" }, "spec": { "nodeName": NODE }, "status": desktop(0, end, json!({})) });
+    for phase in ["Running", "Failed"] {
+        pod["status"]["phase"] = json!(phase);
+        for terms in [None, Some(&fixture::template().terms)] {
+            let state = format!("{:?}", PodState::of(&serde_json::from_value(pod.clone()).unwrap(), terms));
+            assert!(state.contains("exit code 1 (Error)") && !state.contains("hunter2"), "{state}");
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 use vdi_api::{Email, HomeScope, HostLabel};
 
-use super::{labels, owner, strings};
+use super::{OURS, labels, own_name, owner, strings};
 use crate::{
     digest,
     observe::{Observed, Spec},
@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// The claim that a session's home is: always the same for the same user, and never another user's.
-pub fn home_name(session: &str, spec: &Spec, home: &Home) -> String {
+pub fn home_name(session_uid: &str, spec: &Spec, home: &Home) -> String {
     match home.scope {
-        HomeScope::Session => format!("vdi-session-{session}"),
+        HomeScope::Session => own_name(session_uid),
         HomeScope::User => name_of_user(&spec.user, ""),
         HomeScope::Template => name_of_user(&spec.user, &spec.template),
     }
@@ -30,13 +30,20 @@ fn name_of_user(user: &Email, template: &str) -> String {
     format!("vdi-home-{label}-{digest}")
 }
 
+/// What a session's user is told when its home's name is another claim's.
+pub fn home_taken(claim: &str) -> String {
+    format!(
+        "another claim is named {claim}, which this session needs for its home: delete it, or, to make a home of it, label it {OURS}"
+    )
+}
+
 /// The user's files. Without an owner they outlive every session; only a session's own home goes with it.
 pub fn home(session: &Observed, spec: &Spec, template: &Template) -> Option<PersistentVolumeClaim> {
     let home = template.home.as_ref()?;
     let is_the_sessions = home.scope == HomeScope::Session;
     Some(PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some(home_name(&session.name, spec, home)),
+            name: Some(home_name(&session.uid, spec, home)),
             namespace: Some(session.namespace.clone()),
             labels: Some(labels([("app.kubernetes.io/name", "vdi-home")])),
             annotations: Some(strings([("vdi.kasm.io/user", spec.user.as_str())])),

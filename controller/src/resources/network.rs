@@ -8,7 +8,7 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 use vdi_api::Reachable;
 
-use super::{SESSION_LABEL, labels, owner, pod::DESKTOP, pod_name, strings};
+use super::{SESSION_LABEL, SESSION_UID_LABEL, labels, own_name, owner, pod::DESKTOP, strings};
 use crate::{observe::Observed, template::Template};
 
 /// The name of the policy that all desktops of a namespace are under.
@@ -79,14 +79,14 @@ pub fn own_network_policy(session: &Observed, template: &Template) -> NetworkPol
     };
     NetworkPolicy {
         metadata: ObjectMeta {
-            name: Some(pod_name(&session.name)),
+            name: Some(own_name(&session.uid)),
             namespace: Some(session.namespace.clone()),
-            labels: Some(labels([])),
+            labels: Some(labels([(SESSION_LABEL, &session.name)])),
             owner_references: Some(vec![owner(session)]),
             ..Default::default()
         },
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(selector([(SESSION_LABEL, &session.name)])),
+            pod_selector: Some(selector([(SESSION_UID_LABEL, &session.uid)])),
             egress: Some(template.reachable.iter().map(rule).collect()),
             ingress: None,
             policy_types: Some(vec!["Egress".to_owned()]),

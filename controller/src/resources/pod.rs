@@ -12,11 +12,13 @@ use kube::api::ObjectMeta;
 use vdi_api::{ProbeKind, Protocol};
 
 use super::{
-    ATTEMPT_ANNOTATION, HOME_ANNOTATION, Login, SESSION_LABEL, home_name, labels, owner, pod_name, security, strings,
+    ATTEMPT_ANNOTATION, HOME_ANNOTATION, Login, SESSION_LABEL, SESSION_UID_LABEL, home_name, labels, owner, pod_name,
+    security, strings,
 };
 use crate::{
     observe::{Observed, Spec},
     template::{GpuSource, Template},
+    terms::Terms,
 };
 
 /// The label `app.kubernetes.io/name` of desktops.
@@ -29,9 +31,13 @@ pub fn pod_name_taken(session: &str) -> String {
 
 /// The desktop: one container with its GPUs, under the template's security profile.
 pub fn pod(session: &Observed, spec: &Spec, template: &Template) -> Pod {
-    let home = template.home.as_ref().map(|home| home_name(&session.name, spec, home));
+    let home = template.home.as_ref().map(|home| home_name(&session.uid, spec, home));
     let mut all_labels = template.pod_labels.clone();
-    all_labels.extend(labels([("app.kubernetes.io/name", DESKTOP), (SESSION_LABEL, &session.name)]));
+    all_labels.extend(labels([
+        ("app.kubernetes.io/name", DESKTOP),
+        (SESSION_LABEL, &session.name),
+        (SESSION_UID_LABEL, &session.uid),
+    ]));
     Pod {
         metadata: ObjectMeta {
             name: Some(pod_name(&session.name)),
@@ -52,6 +58,7 @@ pub fn pod(session: &Observed, spec: &Spec, template: &Template) -> Pod {
             runtime_class_name: template.runtime_class.clone(),
             priority_class_name: template.priority_class.clone(),
             resource_claims: some(claims(spec, template)),
+            active_deadline_seconds: active_deadline(template),
             // A desktop that crashes is started again in place, and one that ends by itself has ended.
             restart_policy: Some("OnFailure".to_owned()),
             termination_grace_period_seconds: Some(10),
@@ -62,6 +69,14 @@ pub fn pod(session: &Observed, spec: &Spec, template: &Template) -> Pod {
         }),
         status: None,
     }
+}
+
+/// Gives the GPU back even when no controller runs. Where one does, the session has ended before: its time counts from when the
+/// desktop was up.
+fn active_deadline(template: &Template) -> Option<i64> {
+    let Terms { max_timeout, start_deadline, .. } = &template.terms;
+    let longest = max_timeout.as_ref()?.duration() + start_deadline.duration();
+    i64::try_from(longest.as_secs()).ok()
 }
 
 fn annotations(session: &Observed, spec: &Spec, template: &Template, home: Option<&str>) -> BTreeMap<String, String> {
@@ -90,8 +105,8 @@ fn desktop(session: &Observed, spec: &Spec, template: &Template) -> Container {
         resources: Some(resources(spec, template)),
         liveness_probe: liveness(template, &probe),
         readiness_probe: Some(probe),
-        // The last lines of its log become the reason that the user reads.
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        // The last lines of its log become the reason that the user reads, where that is wanted.
+        termination_message_policy: template.terms.log_in_status.then(|| "FallbackToLogsOnError".to_owned()),
         volume_mounts: Some([Some(mount(SHARED_MEMORY, "/dev/shm")), home].into_iter().flatten().collect()),
         security_context: Some(security::of_container(template)),
         ..Default::default()

@@ -19,6 +19,7 @@ struct Metadata {
     deletion_timestamp: Option<Time>,
     annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<OwnerReference>>,
+    finalizers: Option<Vec<String>>,
 }
 
 /// Of an object's metadata, what the controller reads.
@@ -34,6 +35,7 @@ pub fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta
         deletion_timestamp: read.deletion_timestamp,
         annotations: read.annotations,
         owner_references: read.owner_references,
+        finalizers: read.finalizers,
         ..Default::default()
     })
 }

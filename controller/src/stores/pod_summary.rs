@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Resource, ResourceExt,
+    api::ObjectMeta,
     runtime::reflector::{self, ObjectRef},
 };
 use vdi_api::VDISession;
@@ -41,7 +42,23 @@ pub struct Owner {
     pub uid: String,
 }
 
+impl Owner {
+    /// The sessions among an object's owners.
+    pub fn all_of(object: &ObjectMeta) -> Vec<Self> {
+        let owners = object.owner_references.iter().flatten().filter_map(|owner| {
+            ObjectRef::<VDISession>::from_owner_ref(None, owner, ())?;
+            Some(Self { name: owner.name.clone(), uid: owner.uid.clone() })
+        });
+        owners.collect()
+    }
+}
+
 impl PodSummary {
+    /// Whether somebody has deleted it.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.state, PodState::Leaving(_))
+    }
+
     pub fn belongs_to(&self, session_uid: &str) -> bool {
         self.owners.iter().any(|owner| owner.uid == session_uid)
     }
@@ -49,17 +66,14 @@ impl PodSummary {
 
 impl From<LeanPod> for PodSummary {
     fn from(pod: LeanPod) -> Self {
-        let owners = pod.owner_references().iter().filter_map(|owner| {
-            ObjectRef::<VDISession>::from_owner_ref(None, owner, ())?;
-            Some(Owner { name: owner.name.clone(), uid: owner.uid.clone() })
-        });
         let annotations = pod.annotations();
+        let terms = Terms::from_annotations(annotations).map(Box::new);
         Self {
-            owners: owners.collect(),
-            state: PodState::of(&pod),
+            owners: Owner::all_of(&pod.metadata),
+            state: PodState::of(&pod, terms.as_deref()),
             has_node: pod.spec.node_name.is_some(),
             has_ended: pod.has_ended(),
-            terms: Terms::from_annotations(annotations).map(Box::new),
+            terms,
             home: annotations.get(HOME_ANNOTATION).cloned(),
             attempt: annotations.get(ATTEMPT_ANNOTATION).and_then(|n| n.parse().ok()).unwrap_or_default(),
             name: pod.name_any(),

@@ -149,3 +149,16 @@ fn suspending_forgets_what_earlier_pods_did() {
     seen.status.failed_pods = 3;
     assert_eq!(then(&seen, noon()).status.failed_pods, 0);
 }
+
+#[test]
+fn a_desktop_that_is_started_anew_shortly_before_its_sessions_end_is_starting_and_not_silent() {
+    let late = noon() + hours(8) - minutes(2);
+    let lost = then(&with_pod(running(), PodState::Absent), late);
+    let again = then(&with_pod(lost, PodState::Starting(None)), late);
+    assert_eq!(again.status.expires_at.as_ref().map(|end| end.0), Some(noon() + hours(8)));
+    for after in [0, 60] {
+        assert_eq!(said(&plan(&again, late + seconds(after))), (Phase::Creating, "Starting"));
+    }
+    let up = then(&with_pod(again, ready()), late);
+    assert_eq!(said(&plan(&with_pod(up, PodState::Starting(None)), late)), (Phase::Creating, "NotResponding"));
+}

@@ -125,6 +125,25 @@ fn a_home_in_use_is_waited_for_without_a_pod() {
 }
 
 #[test]
+fn a_home_that_is_being_deleted_is_waited_for_and_one_that_is_another_sessions_is_not_used() {
+    for (home, reason) in [(HomeState::Leaving, "HomeUnbound"), (HomeState::Taken, "HomeTaken")] {
+        let waiting = plan(&Observed { home, ..fixture::observed() }, noon());
+        assert_eq!((said(&waiting), waiting.actions.len()), ((Phase::Pending, reason), 0));
+        assert!(waiting.wake.is_some());
+    }
+}
+
+#[test]
+fn a_home_that_went_before_its_pod_had_a_node_is_made_again() {
+    let makes_home = |seen: &Observed| has(&plan(seen, noon()), |action| matches!(action, Action::CreateHome(_)));
+    let new = Observed { home: HomeState::Missing, ..with_pod(fixture::observed(), no_node("no GPU")) };
+    assert!(!makes_home(&new), "its watch may lag behind");
+    let told = then(&new, noon());
+    assert!(makes_home(&told));
+    assert!(!makes_home(&Observed { home: HomeState::There, ..told }));
+}
+
+#[test]
 fn a_home_that_has_no_volume_says_why_once_that_is_known() {
     let unbound = |why: Option<&str>, pod| {
         let home = HomeState::Unbound { why: why.map(str::to_owned) };

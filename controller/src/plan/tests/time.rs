@@ -54,10 +54,26 @@ fn a_deadline_that_passed_while_the_controller_was_down_is_kept() {
 
 #[test]
 fn an_expired_session_that_is_being_deleted_keeps_its_reason() {
-    let seen = Observed { deleting: true, ..then(&running(), noon() + hours(8)) };
-    assert_eq!(plan(&seen, noon() + hours(8)), Plan::publish(seen.status));
-    let by_hand = Observed { deleting: true, ..running() };
+    let seen = Observed { deletion: deleted(true), ..then(&running(), noon() + hours(8)) };
+    assert_eq!(plan(&seen, noon()).status, seen.status);
+    let by_hand = Observed { deletion: deleted(true), ..running() };
     assert_eq!(said(&plan(&by_hand, noon())), (Phase::Terminating, "Deleted"));
+}
+
+#[test]
+fn the_pod_of_a_deleted_session_is_left_to_kubernetes_for_a_while_and_not_where_somebody_keeps_the_session() {
+    let left = Observed { deletion: deleted(true), ..running() };
+    let first = plan(&left, noon());
+    assert!(!deletes_pod(&first) && first.wake == Some(noon() + seconds(10)), "{first:?}");
+    assert!(deletes_pod(&plan(&left, noon() + seconds(10))));
+
+    let kept = Observed { deletion: deleted(false), ..running() };
+    for pod in [no_node("no"), PodState::Starting(None), ready()] {
+        assert!(deletes_pod(&plan(&with_pod(kept.clone(), pod), noon())));
+    }
+    for pod in [PodState::Absent, PodState::Foreign, PodState::Leaving(Reason::PodDeleted)] {
+        assert_eq!(plan(&with_pod(kept.clone(), pod), noon()).actions, []);
+    }
 }
 
 #[test]

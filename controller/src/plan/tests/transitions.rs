@@ -33,8 +33,11 @@ fn for_each(mut look: impl FnMut(&Observed, Timestamp)) {
         fixture::observed(),
         Observed { place: queued, ..fixture::observed() },
         Observed { home: HomeState::InUse { by: "b".to_owned() }, ..fixture::observed() },
+        Observed { home: HomeState::Leaving, ..fixture::observed() },
+        Observed { home: HomeState::Taken, ..fixture::observed() },
         Observed { home: HomeState::Unbound { why: Some("no".to_owned()) }, ..fixture::observed() },
-        Observed { deleting: true, ..fixture::observed() },
+        Observed { deletion: deleted(true), ..fixture::observed() },
+        Observed { deletion: deleted(false), ..fixture::observed() },
         Observed {
             idle: Some(Idle { since: Timestamp::MIN, as_of: Timestamp::MAX }),
             ..with_template(fixture::observed(), |template| template.terms.idle_timeout = Some(length("1h")))
@@ -71,7 +74,7 @@ fn every_plan_settles() {
         assert_eq!(then(&settled, now).status, settled.status, "from {seen:?} at {now}");
         planned += 1;
     });
-    assert_eq!(planned, 6 * 15 * 7 * 3 * 3 * 5);
+    assert_eq!(planned, 9 * 15 * 7 * 3 * 3 * 5);
 }
 
 #[test]
@@ -79,8 +82,8 @@ fn a_session_that_is_over_or_suspended_keeps_no_pod_that_holds_a_gpu() {
     for_each(|seen, now| {
         let plan = plan(seen, now);
         let holds = matches!(seen.pod, PodState::Unscheduled(_) | PodState::Starting(_) | PodState::Ready { .. });
-        let is_suspended = seen.spec.as_ref().is_ok_and(|spec| spec.suspend) && !seen.deleting;
-        let is_over = seen.status.phase == Phase::Failed && !seen.deleting;
+        let is_suspended = seen.spec.as_ref().is_ok_and(|spec| spec.suspend) && seen.deletion.is_none();
+        let is_over = seen.status.phase == Phase::Failed && seen.deletion.is_none();
         let ends = deletes_pod(&plan) || deletes_session(&plan) || plan.status.phase == Phase::Terminating;
         assert!(!(holds && (is_over || is_suspended)) || ends, "from {seen:?} at {now}: {plan:?}");
         assert!(!(is_over || is_suspended) || !creates_pod(&plan), "from {seen:?} at {now}");
