@@ -220,7 +220,7 @@ fn place(
         session: ObjectRef::from_obj(session),
         uid: session.uid()?,
         line: Line::of(template, &session.namespace()?)?,
-        is_passed_by: status.is_some_and(|status| is_refused(status)),
+        is_passed_by: status.is_some_and(is_refused),
         priority: stores.priority(template.priority_class.as_deref()),
         since: told.map_or(if resumes { now } else { created(session) }, |queue| queue.since.0),
         // Who was told of a queue was in one, also before a restart.
