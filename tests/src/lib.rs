@@ -1,6 +1,7 @@
 //! What tests of more than one room share, and `cargo xtask` uses: the policy built, run as a policy server runs it, and
 //! served to a real API server; the whole product on a local cluster; a browser to look at it.
 
+pub mod attack;
 pub mod audit;
 pub mod browser;
 pub mod desktop;

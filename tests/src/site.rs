@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 use vdi_cluster::SimulatedNodes;
 
 use crate::{
@@ -33,12 +33,16 @@ impl Ground {
 
     /// The same with flags for the controller.
     pub async fn with_controller(directory: &Path, flags: &[&str]) -> Result<Self> {
+        let most = [BRIEF, BRIEFEST].map(|(name, most)| json!({ "templates": [name], "timeout": { "max": most } }));
+        Self::with_settings(directory, flags, json!({ "overrides": most })).await
+    }
+
+    /// The same with settings of the policy's.
+    pub async fn with_settings(directory: &Path, flags: &[&str], policy: Value) -> Result<Self> {
         let public_port = vdi_cluster::free_port()?;
         let urls = format!("https://{{user}}.{{domain}}:{public_port}");
         let controller = ["--domain", DOMAIN, "--url-template", &urls];
         let controller = controller.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
-        let most = [BRIEF, BRIEFEST].map(|(name, most)| json!({ "templates": [name], "timeout": { "max": most } }));
-        let policy = json!({ "overrides": most });
         let stack = Stack::start(directory, Settings { controller, policy, ..Settings::default() }).await?;
         let nodes = SimulatedNodes::start(&stack.cluster, 2, 16).await?;
         Ok(Self { public_port, desktop_port: fake_desktop::start().await?, _nodes: nodes, stack })

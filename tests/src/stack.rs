@@ -86,6 +86,11 @@ pub fn carol() -> User {
     User::new("carol@example.com", ["vdi-delegates"])
 }
 
+/// Has the rights of any user, and no good in mind.
+pub fn mallory() -> User {
+    User::new("mallory@example.com", ["vdi-users"])
+}
+
 /// A pod that users let run in their namespace.
 pub fn robot() -> User {
     User::service_account(DESKTOPS, "robot")
@@ -121,7 +126,7 @@ impl Stack {
             true => Some(step("Building the admission policy", process::blocking(policy::build)).await?),
             false => None,
         };
-        let users = [alice(), bob(), carol(), robot(), controller(), gateway(), policy_server()];
+        let users = [alice(), bob(), carol(), mallory(), robot(), controller(), gateway(), policy_server()];
         let cluster = ControlPlane::start(directory, &users).await?;
         let mut webhook = None;
         if let Some(module) = module {

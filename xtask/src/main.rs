@@ -1,5 +1,6 @@
 //! `cargo xtask ...`: the one entry point for people and CI.
 
+mod attack;
 mod bench;
 mod demo;
 mod faults;
@@ -35,6 +36,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Kill the controller, cut it off, lie to it, and see that sessions survive it
     Faults(faults::Options),
+    /// Attack the product as a user may, and see that others are not disturbed
+    Attack(attack::Options),
     /// Measure, and print figures
     #[command(subcommand, disable_help_subcommand = true)]
     Bench(bench::Command),
@@ -63,6 +66,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Policy(command) => return policy::run(&command).await,
         Command::Fuzz(options) => fuzz::run(&options).await,
         Command::Faults(options) => faults::run(&options).await,
+        Command::Attack(options) => attack::run(&options).await,
         Command::Bench(command) => bench::run(&command).await,
         Command::Image => image().await,
         Command::Generate => generate::run(),

@@ -1,0 +1,195 @@
+//! Somebody with the rights of a user tries everything that these allow, and much that they don't, beside people who only want to
+//! work at their desktops.
+
+mod attacker;
+mod bystander;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use fastrand::Rng;
+use k8s_openapi::api::{
+    core::v1::Pod,
+    networking::v1::{NetworkPolicy, NetworkPolicySpec},
+    rbac::v1::RoleBinding,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::time::{Duration, Instant, sleep};
+use vdi_cluster::User;
+
+use self::{attacker::Attacker, bystander::Bystander};
+use crate::{
+    gateway::Gateway,
+    objects::{Space, create, session, template},
+    site::Ground,
+    stack::{alice, bob, mallory},
+};
+
+/// What the policy lets one person have at a time.
+const MOST_GPUS: u64 = 4;
+/// How many things are tried with each seed.
+const ATTEMPTS: usize = 60;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything that stands: a cluster with the floor, the policy, a controller and a gateway.
+pub struct Siege {
+    gateway: Gateway,
+    ground: Ground,
+    /// How many seeds were played here.
+    rounds: usize,
+}
+
+impl Siege {
+    /// With its state in `directory`.
+    pub async fn start(directory: &Path) -> Result<Self> {
+        let policy = json!({ "perUser": { "gpus": MOST_GPUS } });
+        // Alone: a controller that is killed is to be back at once.
+        let ground = Ground::with_settings(directory, &["--leader-elect=false"], policy).await?;
+        let gateway = ground.gateway("gateway", ground.public_port, &[]).await?;
+        for (name, changes) in attacker::templates(ground.desktop_port) {
+            create(&Api::all(ground.stack.cluster.admin()), &template(name, changes)?).await?;
+        }
+        Ok(Self { gateway, ground, rounds: 0 })
+    }
+
+    /// Plays the attack that follows from the seed. Returns how many attempts the cluster let through.
+    pub async fn play(&mut self, seed: u64) -> Result<usize> {
+        self.rounds += 1;
+        let name = format!("attack-{}", self.rounds);
+        let logs = self.ground.stack.cluster.logs();
+        let round = self.round(seed, &name).await;
+        round.with_context(|| {
+            format!("`cargo xtask attack --seed {seed}` tries the same again; logs are in {}", logs.display())
+        })
+    }
+
+    async fn round(&mut self, seed: u64, name: &str) -> Result<usize> {
+        let space = Space::new(&self.ground.stack, name).await?;
+        let users = json!({
+            "metadata": { "name": "vdi-users" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "vdi-user" },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "vdi-users" }],
+        });
+        create::<RoleBinding>(&Api::namespaced(space.client.clone(), name), &serde_json::from_value(users)?).await?;
+        let mut bystanders = Vec::new();
+        for user in [alice(), bob()] {
+            bystanders.push(Bystander::start(&self.gateway, &self.ground, &space, user).await?);
+        }
+        let policies: Api<NetworkPolicy> = Api::namespaced(space.client.clone(), name);
+        let isolation = policies.get("vdi-desktops").await?.spec.context("no policy")?;
+
+        let mut rng = Rng::with_seed(seed);
+        let client = self.ground.stack.cluster.client(&mallory()).await?;
+        let mut attacker = Attacker::new(client, &space, Rng::with_seed(rng.u64(..)));
+        let mut taken = 0;
+        for attempt in 0..ATTEMPTS {
+            let (what, result) = attacker.attempt().await;
+            taken += usize::from(result.is_ok());
+            // A restart reads everything that is there by then, odd as it may be.
+            if rng.u8(..) < 6 {
+                self.ground.stack.kill_controller()?;
+                self.ground.stack.start_controller().await?;
+            }
+            let holds = self.holds(&space, &bystanders, &isolation).await;
+            holds.with_context(|| format!("after attempt {attempt}, {what}, which was answered by {result:?}"))?;
+        }
+        // The same of a gateway.
+        self.gateway = self.ground.gateway("gateway", vdi_cluster::free_port()?, &[]).await?;
+        for bystander in &mut bystanders {
+            bystander.reaches(&self.gateway).await?;
+        }
+        self.newcomer_is_served(&space).await?;
+        self.settles(&space).await?;
+        self.clear(&space).await?;
+        Ok(taken)
+    }
+
+    /// What is to hold at any moment.
+    async fn holds(&self, space: &Space, bystanders: &[Bystander], isolation: &NetworkPolicySpec) -> Result<()> {
+        let policies: Api<NetworkPolicy> = Api::namespaced(space.client.clone(), &space.name);
+        let policy = policies.get("vdi-desktops").await?;
+        ensure!(policy.spec.as_ref() == Some(isolation), "the namespace's policy is {policy:#?}");
+        for bystander in bystanders {
+            bystander.is_undisturbed(space).await?;
+            for policy in policies.list(&ListParams::default()).await? {
+                let is_theirs = policy.owner_references().iter().any(|owner| owner.uid == bystander.uid);
+                let selects = policy.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
+                let selected = selects.and_then(|selector| selector.match_labels.as_ref());
+                let is_for_them = selected.is_some_and(|labels| labels.values().any(|value| *value == bystander.uid));
+                ensure!(is_theirs == is_for_them, "{} opens the network of {}", policy.name_any(), bystander.session);
+            }
+        }
+        let pods = space.pods.list(&ListParams::default()).await?;
+        let gpus: u64 = pods.iter().filter(|pod| attacker::is_theirs(pod)).map(gpus_of).sum();
+        ensure!(gpus <= MOST_GPUS, "the attacker holds {gpus} GPUs");
+        Ok(())
+    }
+
+    /// Somebody who comes now gets a desktop, and gets in.
+    async fn newcomer_is_served(&self, space: &Space) -> Result<()> {
+        let dave = User::new("dave@example.com", ["vdi-users"]);
+        let mut newcomer = session("newcomer", attacker::PLAIN);
+        newcomer.spec.user = dave.name;
+        create(&space.sessions, &newcomer).await?;
+        space.wait_running("newcomer").await?;
+        Ok(())
+    }
+
+    /// Whatever the attacker did: what is being deleted holds no GPU, and what has no session is gone.
+    async fn settles(&self, space: &Space) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let sessions = space.sessions.list(&ListParams::default()).await?.items;
+            let lives = |uid: &str| {
+                let session = sessions.iter().find(|session| session.metadata.uid.as_deref() == Some(uid));
+                session.is_some_and(|session| session.metadata.deletion_timestamp.is_none())
+            };
+            let pods = space.pods.list(&ListParams::default()).await?.items;
+            let left = pods.iter().filter(|pod| !pod.owner_references().iter().any(|owner| lives(&owner.uid)));
+            let left: Vec<String> = left.map(ResourceExt::name_any).collect();
+            if left.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "no session has these pods: {left:?}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Everything can be removed, and then nothing is left.
+    async fn clear(&self, space: &Space) -> Result<()> {
+        for session in space.sessions.list_metadata(&ListParams::default()).await? {
+            let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+            let name = session.name_any();
+            for result in [
+                space.sessions.patch_metadata(&name, &PatchParams::default(), &free).await.map(drop),
+                space.sessions.delete(&name, &DeleteParams::default()).await.map(drop),
+            ] {
+                ensure!(matches!(&result, Ok(()) | Err(kube::Error::Api(_))), "{name}: {result:?}");
+            }
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let pods = space.pods.list_metadata(&ListParams::default()).await?.items.len();
+            let policies: Api<NetworkPolicy> = Api::namespaced(space.client.clone(), &space.name);
+            let policies = policies.list_metadata(&ListParams::default()).await?.items.len();
+            if (pods, policies) == (0, 1) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{pods} pods and {policies} network policies are left");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// What a pod holds: nothing once it has ended.
+fn gpus_of(pod: &Pod) -> u64 {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let limits =
+        pod.spec.iter().flat_map(|spec| &spec.containers).filter_map(|c| c.resources.as_ref()?.limits.as_ref());
+    let gpus = limits.filter_map(|limits| limits.get("nvidia.com/gpu")?.0.parse::<u64>().ok()).sum();
+    if matches!(phase, Some("Succeeded" | "Failed")) { 0 } else { gpus }
+}

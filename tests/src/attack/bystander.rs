@@ -1,0 +1,51 @@
+use anyhow::{Context, Result, ensure};
+use kube::ResourceExt;
+use vdi_api::Phase;
+use vdi_cluster::User;
+
+use super::attacker;
+use crate::{
+    gateway::Gateway,
+    objects::{Space, create, session},
+    site::Ground,
+    visitor::Visitor,
+};
+
+/// Somebody who is at their desktop.
+pub struct Bystander {
+    pub session: String,
+    pub uid: String,
+    pod: String,
+    visitor: Visitor,
+    host: String,
+}
+
+impl Bystander {
+    pub async fn start(gateway: &Gateway, ground: &Ground, space: &Space, user: User) -> Result<Self> {
+        let name = format!("{}s", user.name.split('@').next().unwrap_or_default());
+        let mut new = session(&name, attacker::OPEN);
+        new.spec.user = user.name.clone();
+        let uid = create(&space.sessions, &new).await?.uid().context("no uid")?;
+        space.wait_running(&name).await?;
+        let pod = space.pods.get(&format!("vdi-{name}")).await?.uid().context("no uid")?;
+        let stack = &ground.stack;
+        let (visitor, host) = Visitor::at_desktop(&[gateway], stack, &user, &space.name, &name).await?;
+        Ok(Self { session: name, uid, pod, visitor, host })
+    }
+
+    /// Whether the session and its desktop are the same as ever, and up.
+    pub async fn is_undisturbed(&self, space: &Space) -> Result<()> {
+        let session = space.sessions.get(&self.session).await?;
+        let status = session.status.clone().unwrap_or_default();
+        ensure!(session.uid().as_ref() == Some(&self.uid) && status.phase == Phase::Running, "{session:#?}");
+        ensure!(session.metadata.deletion_timestamp.is_none(), "{} is being deleted", self.session);
+        let pod = space.pods.get_metadata(&format!("vdi-{}", self.session)).await?;
+        ensure!(pod.uid().as_ref() == Some(&self.pod), "{} has another pod", self.session);
+        ensure!(pod.metadata.deletion_timestamp.is_none(), "the pod of {} is being deleted", self.session);
+        Ok(())
+    }
+
+    pub async fn reaches(&mut self, gateway: &Gateway) -> Result<()> {
+        self.visitor.until_at_desktop(gateway, &self.host).await.map(drop)
+    }
+}
