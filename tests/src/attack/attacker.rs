@@ -1,12 +1,14 @@
 use fastrand::Rng;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{
         ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
         PropagationPolicy,
     },
+    core::Request,
 };
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use vdi_api::VDISession;
 
@@ -41,9 +43,10 @@ const FINALIZERS: [&str; 4] = ["example.com/x", "foregroundDeletion", "orphan", 
 
 pub struct Attacker<'a> {
     space: &'a Space,
-    sessions: Api<DynamicObject>,
     client: Client,
     rng: Rng,
+    /// What they made, be it gone by now.
+    made: Vec<String>,
 }
 
 /// Whether the attacker has this pod, or had it before its session went.
@@ -53,17 +56,16 @@ pub fn is_theirs(pod: &Pod) -> bool {
 
 impl<'a> Attacker<'a> {
     pub fn new(client: Client, space: &'a Space, rng: Rng) -> Self {
-        let sessions = Api::namespaced_with(client.clone(), &space.name, &ApiResource::erase::<VDISession>(&()));
-        Self { space, sessions, client, rng }
+        Self { space, client, rng, made: Vec::new() }
     }
 
     /// Tries something: what, and what came of it.
     pub async fn attempt(&mut self) -> (String, kube::Result<()>) {
         match self.rng.u8(..20) {
-            0..7 => self.create().await,
-            7..11 => self.change(true).await,
-            11..15 => self.delete().await,
-            15..17 => self.change(false).await,
+            0..6 => self.create().await,
+            6..12 => self.change(true).await,
+            12..17 => self.delete().await,
+            17..18 => self.change(false).await,
             _ => self.meddle().await,
         }
     }
@@ -72,23 +74,25 @@ impl<'a> Attacker<'a> {
         list[self.rng.usize(..list.len())].clone()
     }
 
-    /// A name, of a session of theirs or not.
+    /// A name of a session of theirs, most likely.
     fn name(&mut self) -> String {
-        match self.rng.u8(..6) {
-            0 => format!("x{}", self.rng.u8(..4)),
-            _ => self.one_of(&NAMES).to_owned(),
+        match self.made.len() {
+            0 => self.one_of(&NAMES).to_owned(),
+            made => self.made[self.rng.usize(made.saturating_sub(4)..made)].clone(),
         }
     }
 
     async fn create(&mut self) -> (String, kube::Result<()>) {
         let user =
             self.one_of(&["mallory@example.com", "mallory@example.com", "MALLORY@example.com", "alice@example.com"]);
+        let name = self.one_of(&NAMES);
         let mut session = json!({
-            "metadata": { "name": self.name() },
+            "apiVersion": "vdi.kasm.io/v1alpha1", "kind": "VDISession",
+            "metadata": { "name": name },
             "spec": {
                 "user": user,
                 "template": self.one_of(&[PLAIN, OPEN, HOME, OWN_HOME, "none"]),
-                "resources": { "gpu": self.one_of(&[1, 1, 2, 64]), "memory": self.one_of(&["1Gi", "4Gi", "900Pi"]) },
+                "resources": { "gpu": self.one_of(&[1, 1, 1, 1, 2, 64]), "memory": self.one_of(&["1Gi", "2Gi", "4Gi", "900Pi"]) },
                 "timeout": self.one_of(&["8h", "1s", "5s", "2540400h"]),
                 "suspend": self.rng.u8(..5) == 0,
             },
@@ -97,7 +101,9 @@ impl<'a> Attacker<'a> {
             merge(&mut session, self.metadata().await);
         }
         let what = format!("create {session}");
-        (what, self.sessions.create(&PostParams::default(), &object(session)).await.map(drop))
+        let result = create(&self.client, &self.space.name, &session).await;
+        self.made.extend(result.is_ok().then(|| name.to_owned()));
+        (what, result)
     }
 
     /// A session of theirs, or another.
@@ -110,21 +116,15 @@ impl<'a> Attacker<'a> {
             _ => self.metadata().await,
         };
         let what = format!("change {name}: {patch}");
-        let params = PatchParams::default();
-        let result = match self.rng.u8(..8) {
-            0 => {
-                self.sessions
-                    .patch_status(&name, &params, &Patch::Merge(json!({ "status": { "phase": "Failed" } })))
-                    .await
-            }
-            1 => {
-                self.sessions
-                    .patch(&name, &PatchParams::apply("kubectl").force(), &Patch::Apply(applied(&name, patch)))
-                    .await
-            }
-            _ => self.sessions.patch(&name, &params, &Patch::Merge(patch)).await,
-        };
-        (what, result.map(drop))
+        if self.rng.u8(..12) == 0 {
+            let status = Patch::Merge(json!({ "status": { "phase": "Failed" } }));
+            let sessions: Api<VDISession> = Api::namespaced(self.client.clone(), &self.space.name);
+            return (
+                format!("fail {name}"),
+                sessions.patch_status(&name, &PatchParams::default(), &status).await.map(drop),
+            );
+        }
+        (what, self::patch(&self.client, &self.space.name, &name, &patch).await)
     }
 
     /// Whatever metadata lets a user say.
@@ -159,11 +159,13 @@ impl<'a> Attacker<'a> {
         let policy = self.one_of(&[Background, Foreground, Orphan, Orphan]);
         let params = DeleteParams { propagation_policy: Some(policy), ..Default::default() };
         if self.rng.u8(..8) == 0 {
-            let all = self.sessions.delete_collection(&params, &ListParams::default()).await;
-            return (format!("delete all: {params:?}"), all.map(drop));
+            let sessions: Api<VDISession> = Api::namespaced(self.client.clone(), &self.space.name);
+            let all = sessions.delete_collection(&params, &ListParams::default()).await;
+            return (format!("delete all, {params:?}"), all.map(drop));
         }
-        let name = if self.rng.u8(..5) == 0 { "bobs".to_owned() } else { self.name() };
-        (format!("delete {name}: {params:?}"), self.sessions.delete(&name, &params).await.map(drop))
+        let name = if self.rng.u8(..8) == 0 { "bobs".to_owned() } else { self.name() };
+        let what = format!("delete {name}, {params:?}");
+        (what, send(&self.client, sessions(&self.space.name).delete(&name, &params)).await)
     }
 
     /// With what only the controller makes.
@@ -202,18 +204,26 @@ fn merge(object: &mut Value, more: Value) {
     }
 }
 
-fn applied(name: &str, mut patch: Value) -> DynamicObject {
-    patch["metadata"]["name"] = json!(name);
-    // It is not for those who apply to say.
-    if let Some(metadata) = patch["metadata"].as_object_mut() {
-        metadata.remove("managedFields");
-    }
-    object(patch)
+/// As JSON, and without a look at the answer: ours are types that can't say everything.
+async fn create(client: &Client, namespace: &str, session: &Value) -> kube::Result<()> {
+    send(client, sessions(namespace).create(&PostParams::default(), session.to_string().into_bytes())).await
 }
 
-fn object(json: Value) -> DynamicObject {
-    let mut object = DynamicObject::new("", &ApiResource::erase::<VDISession>(&()));
-    object.metadata = serde_json::from_value(json["metadata"].clone()).unwrap_or_default();
-    object.data = json!({ "spec": json["spec"] });
-    object
+pub async fn patch(client: &Client, namespace: &str, name: &str, patch: &Value) -> kube::Result<()> {
+    send(client, sessions(namespace).patch(name, &PatchParams::default(), &Patch::Merge(patch))).await
+}
+
+pub async fn delete(client: &Client, namespace: &str, name: &str) -> kube::Result<()> {
+    send(client, sessions(namespace).delete(name, &DeleteParams::default())).await
+}
+
+fn sessions(namespace: &str) -> Request {
+    Request::new(VDISession::url_path(&(), Some(namespace)))
+}
+
+async fn send(
+    client: &Client,
+    request: Result<hyper::Request<Vec<u8>>, kube::core::request::Error>,
+) -> kube::Result<()> {
+    client.request::<IgnoredAny>(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
 }
