@@ -20,6 +20,7 @@ pub enum Program {
     KubeScheduler,
     Kubectl,
     Kubelet,
+    KubeRouter,
     Kwok,
 }
 
@@ -43,6 +44,7 @@ macro_rules! module {
 }
 
 static ETCD: Module = module!("etcd");
+static KUBE_ROUTER: Module = module!("kube-router");
 static KUBERNETES: Module = module!("kubernetes");
 static KWOK: Module = module!("kwok");
 
@@ -51,13 +53,14 @@ static KWOK: Module = module!("kwok");
 const VERSION_VARIABLES: [&str; 2] = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
 
 impl Program {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
         Self::KubeScheduler,
         Self::Kubectl,
         Self::Kubelet,
+        Self::KubeRouter,
         Self::Kwok,
     ];
 
@@ -94,6 +97,7 @@ impl Program {
             Self::KubeScheduler => "kube-scheduler",
             Self::Kubectl => "kubectl",
             Self::Kubelet => "kubelet",
+            Self::KubeRouter => "kube-router",
             Self::Kwok => "kwok",
         }
     }
@@ -102,6 +106,7 @@ impl Program {
     fn package(self) -> String {
         match self {
             Self::Etcd => "go.etcd.io/etcd/server/v3".into(),
+            Self::KubeRouter => "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router".into(),
             Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok".into(),
             _ => format!("k8s.io/kubernetes/cmd/{}", self.name()),
         }
@@ -110,6 +115,7 @@ impl Program {
     fn module(self) -> &'static Module {
         match self {
             Self::Etcd => &ETCD,
+            Self::KubeRouter => &KUBE_ROUTER,
             Self::Kwok => &KWOK,
             _ => &KUBERNETES,
         }
@@ -119,7 +125,7 @@ impl Program {
     fn build_time(self) -> &'static str {
         match self {
             Self::KubeApiserver => "about 4 minutes",
-            Self::Kwok => "about 75 seconds",
+            Self::KubeRouter | Self::Kwok => "about 75 seconds",
             _ => "under a minute",
         }
     }
@@ -137,7 +143,7 @@ impl Program {
 
     fn linker_flags(self) -> String {
         let mut flags = String::from("-s -w");
-        if matches!(self, Self::Etcd | Self::Kwok) {
+        if matches!(self, Self::Etcd | Self::KubeRouter | Self::Kwok) {
             return flags;
         }
         let version = self.version();
@@ -215,7 +221,7 @@ mod tests {
 
     #[test]
     fn versions_come_from_go_mod() {
-        for program in [Program::Etcd, Program::Kubelet, Program::Kwok] {
+        for program in [Program::Etcd, Program::Kubelet, Program::KubeRouter, Program::Kwok] {
             let version = program.version();
             assert!(version.starts_with('v') && version.split('.').count() == 3, "{program:?} {version:?}");
         }

@@ -26,8 +26,8 @@ impl User {
     }
 
     /// The users that parts of a cluster are.
-    pub(crate) fn components() -> [Self; 4] {
-        [Self::admin(), Self::controller_manager(), Self::scheduler(), Self::kwok()]
+    pub(crate) fn components() -> [Self; 5] {
+        [Self::admin(), Self::controller_manager(), Self::scheduler(), Self::kube_router(), Self::kwok()]
     }
 
     /// The names of this and the next are known to the RBAC rules that the API server starts with.
@@ -37,6 +37,11 @@ impl User {
 
     pub(crate) fn scheduler() -> Self {
         Self { name: "system:kube-scheduler".into(), groups: vec![] }
+    }
+
+    /// May read what a firewall is made from, and nothing else (see real/firewall.rs).
+    pub(crate) fn kube_router() -> Self {
+        Self { name: "kube-router".into(), groups: vec![] }
     }
 
     pub(crate) fn kwok() -> Self {

@@ -1,8 +1,6 @@
 # Removes what a node leaves on the machine when its processes are gone. See node.sh for the variables.
 
-for port in "/sys/class/net/$NODE/brif/"*; do
-    [ -e "$port" ] && ip link delete "${port##*/}"
-done
+# It goes with the pods' network namespace, which may take the kernel a moment.
 ip link delete "$NODE"
 
 # A cgroup can be busy for a moment after its last process.

@@ -1,5 +1,7 @@
 //! A node's files. Its own processes see the directory that they are in as /mnt (see node.sh).
 
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use serde_json::json;
@@ -7,9 +9,10 @@ use serde_json::json;
 use super::RealNode;
 use super::network::Network;
 use crate::control_plane::ControlPlane;
-use crate::error::Error;
+use crate::error::{Error, IoContext};
 use crate::files::{create_private_dir, write_private};
 use crate::kubeconfig;
+use crate::users::User;
 
 /// Where the CNI plugins are: Debian's package puts them in the first, everybody else in the second.
 pub(super) fn cni_plugins() -> Option<&'static str> {
@@ -21,11 +24,12 @@ pub(super) fn write(cluster: &ControlPlane, network: &Network, state: &Path, run
     create_private_dir(runtime)?;
     create_private_dir(&state.join("cni"))?;
     let file = |name: &str, contents: &str| write_private(&state.join(name), contents);
-    let (name, address) = (&network.bridge, network.address.to_string());
+    let (name, address) = (&network.name, network.address().to_string());
 
     let plugins = cni_plugins().ok_or(Error::Unsupported("there are no CNI plugins: install them in /opt/cni/bin"))?;
     let containerd = include_str!("containerd.toml").replace("@IMAGE@", RealNode::BUSYBOX);
-    file("containerd.toml", &containerd.replace("@PLUGINS@", plugins))?;
+    file("containerd.toml", &containerd.replace("@PLUGINS@", "/mnt/bin"))?;
+    tools(&state.join("bin"), plugins)?;
     file("cni/bridge.conflist", &network.cni().to_string())?;
     file("kubelet.yaml", &include_str!("kubelet.yaml").replace("@NODE@", name).replace("@ADDRESS@", &address))?;
     file("resolv.conf", "")?;
@@ -40,5 +44,24 @@ pub(super) fn write(cluster: &ControlPlane, network: &Network, state: &Path, run
     file("client.crt", &client.certificate)?;
     file("client.key", &client.key)?;
     let credentials = json!({"client-certificate": "/mnt/client.crt", "client-key": "/mnt/client.key"});
-    kubeconfig::write(&state.join("kubeconfig"), cluster.url(), Path::new("/mnt/ca.crt"), credentials)
+    let kubeconfig = |file: &str, credentials| {
+        kubeconfig::write(&state.join(file), cluster.url(), Path::new("/mnt/ca.crt"), credentials)
+    };
+    kubeconfig("kubeconfig", credentials)?;
+    kubeconfig("kube-router.kubeconfig", json!({"token": cluster.token(&User::kube_router())?}))
+}
+
+/// Puts what works on the pods' network into a directory, under its usual names: the CNI plugins, and the firewall's tools.
+fn tools(directory: &Path, plugins: &str) -> Result<(), Error> {
+    const TOOLS: [&str; 8] =
+        ["bridge", "host-local", "loopback", "ip6tables", "ipset", "iptables", "iptables-restore", "iptables-save"];
+    create_private_dir(directory)?;
+    let script = directory.join("in-pods-network");
+    let text = include_str!("in-pods-network.sh").replace("@PLUGINS@", plugins);
+    std::fs::write(&script, text).context("writing", &script)?;
+    std::fs::set_permissions(&script, Permissions::from_mode(0o700)).context("making executable", &script)?;
+    for tool in TOOLS {
+        symlink("in-pods-network", directory.join(tool)).context("linking", directory)?;
+    }
+    Ok(())
 }

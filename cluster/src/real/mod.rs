@@ -1,6 +1,7 @@
 //! A node that runs containers: containerd and a kubelet on this machine, apart from what else runs here.
 
 mod configuration;
+mod firewall;
 mod network;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ pub struct RealNodeOptions {
 /// A node on which pods really run, in a subnet of their own that this machine reaches. Dropping it kills them and
 /// removes everything that it brought to the machine; this also happens when the process that owns it is killed.
 ///
-/// There is no kube-proxy and no DNS: pods are reached by their addresses.
+/// There is no kube-proxy and no DNS: pods are reached by their addresses. Network policies are enforced, by kube-router; this
+/// machine's own processes reach every pod, as a node's do.
 #[derive(Debug)]
 pub struct RealNode {
     server: Server,
@@ -51,18 +53,19 @@ impl RealNode {
     pub const BUSYBOX: &str = "vdiwarden.invalid/busybox:1";
 
     /// Adds a node and waits until pods can be scheduled to it. Needs Linux and root; Debian packages that are missing
-    /// are installed. Its logs are `containerd.log` and `kubelet.log` in [`ControlPlane::logs`].
+    /// are installed. Its logs are `containerd.log`, `kubelet.log` and `kube-router.log` in [`ControlPlane::logs`].
     pub async fn start(cluster: &ControlPlane, options: RealNodeOptions) -> Result<Self, Error> {
         if !cfg!(target_os = "linux") {
             return Err(Error::Unsupported("a real node needs Linux"));
         }
         if !crate::is_root() {
-            return Err(Error::NotRoot { what: "A real node needs namespaces, mounts and a network bridge".into() });
+            return Err(Error::NotRoot { what: "A real node needs namespaces and mounts".into() });
         }
         ensure_packages().await?;
         let kubelet = Program::Kubelet.ensure().await?;
+        let kube_router = Program::KubeRouter.ensure().await?;
         progress::step("Starting a real node", async {
-            let mut node = Self::start_server(cluster, &kubelet, options.gpus).await?;
+            let mut node = Self::start_server(cluster, &kubelet, &kube_router, options.gpus).await?;
             for image in &options.images {
                 node.import(image).await?;
             }
@@ -85,27 +88,38 @@ impl RealNode {
     }
 
     /// Starts containerd and the kubelet, and imports the image that every pod needs.
-    async fn start_server(cluster: &ControlPlane, kubelet: &Path, gpus: u32) -> Result<Self, Error> {
+    async fn start_server(
+        cluster: &ControlPlane,
+        kubelet: &Path,
+        kube_router: &Path,
+        gpus: u32,
+    ) -> Result<Self, Error> {
         let network = Network::reserve().await?;
-        if let Err(error) = register(cluster, &network.bridge, gpus).await {
+        let registered = async {
+            firewall::authorize(cluster).await?;
+            register(cluster, &network, gpus).await
+        };
+        if let Err(error) = registered.await {
             network.release().await;
             return Err(error);
         }
-        let state = cluster.files().directory.join(&network.bridge);
+        let state = cluster.files().directory.join(&network.name);
         // Not below `state`, because the path of a socket can't be longer than 107 bytes, unix(7).
-        let runtime = Path::new("/run").join(&network.bridge);
+        let runtime = Path::new("/run").join(&network.name);
         let start = || {
             configuration::write(cluster, &network, &state, &runtime)?;
             let unshare = ["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", include_str!("node.sh"), "node"];
             let launch = Launch {
                 arguments: unshare.map(Into::into).to_vec(),
                 environment: vec![
-                    ("NODE", network.bridge.clone().into()),
-                    ("ADDRESS", network.address.to_string().into()),
+                    ("NODE", network.name.clone().into()),
+                    ("ADDRESS", network.address().to_string().into()),
+                    ("BRIDGE", network.bridge_address().to_string().into()),
                     ("STATE", state.clone().into()),
                     ("RUN", runtime.clone().into()),
                     ("LOGS", cluster.logs().into()),
                     ("KUBELET", kubelet.into()),
+                    ("KUBE_ROUTER", kube_router.into()),
                 ],
                 // The first process of the namespace, because `unshare` itself ignores SIGTERM.
                 stop: r#"kill -KILL "$(cat "$RUN/pid")""#,
@@ -131,7 +145,7 @@ impl RealNode {
         let mut busybox = Command::new("sh");
         busybox.args(["-c", include_str!("busybox.sh"), "busybox", Self::BUSYBOX]).arg(&state);
         run(busybox).await?;
-        let node = Self { server, name: network.bridge, socket };
+        let node = Self { server, name: network.name, socket };
         node.import(&state.join("busybox.tar")).await?;
         Ok(node)
     }
@@ -152,13 +166,14 @@ impl RealNode {
 
 /// Creates the Node. Before the kubelet looks for it, which would else wait longer with every time that it isn't there;
 /// unschedulable, because the images aren't there yet.
-async fn register(cluster: &ControlPlane, name: &str, gpus: u32) -> Result<(), Error> {
+async fn register(cluster: &ControlPlane, network: &Network, gpus: u32) -> Result<(), Error> {
+    let name = &network.name;
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
-    // The kubelet adds what the machine has, and keeps this.
+    // The kubelet adds what the machine has, and keeps this. The firewall, which starts earlier, looks for the address.
     let resources = json!({"nvidia.com/gpu": gpus.to_string()});
     let node = json!({
         "metadata": {
@@ -170,7 +185,11 @@ async fn register(cluster: &ControlPlane, name: &str, gpus: u32) -> Result<(), E
             },
         },
         "spec": {"unschedulable": true},
-        "status": {"capacity": resources, "allocatable": resources},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": network.address()}],
+            "capacity": resources,
+            "allocatable": resources,
+        },
     });
     let action = || format!("creating the node {name}");
     let node: Node = serde_json::from_value(node).map_err(kube::Error::SerdeError).context(action())?;
@@ -187,9 +206,14 @@ fn ctr(socket: &Path) -> Command {
 /// What is in PATH may come from other packages: Docker's containerd.io stands for two of these.
 async fn ensure_packages() -> Result<(), Error> {
     let mut missing = Vec::new();
-    for (program, package) in
-        [("containerd", "containerd"), ("runc", "runc"), ("busybox", "busybox-static"), ("ip", "iproute2")]
-    {
+    for (program, package) in [
+        ("containerd", "containerd"),
+        ("runc", "runc"),
+        ("busybox", "busybox-static"),
+        ("ip", "iproute2"),
+        ("iptables", "iptables"),
+        ("ipset", "ipset"),
+    ] {
         if !is_in_path(program) {
             missing.push(package);
         }

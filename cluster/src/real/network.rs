@@ -1,4 +1,4 @@
-//! A node's own network: a bridge on this machine.
+//! The network of a node's pods: a network namespace with a bridge, and a veth pair between it and this machine.
 
 use std::net::Ipv4Addr;
 
@@ -8,14 +8,13 @@ use tokio::process::Command;
 use crate::command::run;
 use crate::error::Error;
 
-/// A bridge that exists, without an address yet. Its name is unique on this machine and stands for the subnet, so that
+/// A veth pair that exists, without an address yet. Its name is unique on this machine and stands for the subnet, so that
 /// creating it reserves both.
 pub(super) struct Network {
-    /// Such as `vdi-7`, at most 15 characters as for every network interface.
-    pub bridge: String,
-    subnet: Ipv4Addr,
-    /// The machine's address on the bridge.
-    pub address: Ipv4Addr,
+    /// This machine's end of the pair, such as `vdi-7`. The other one is called `vdi-7-pods` until it is in the namespace; network
+    /// interfaces have at most 15 characters.
+    pub name: String,
+    number: u8,
 }
 
 impl Network {
@@ -24,11 +23,7 @@ impl Network {
         // Starts somewhere else in each process, which saves most collisions.
         let first = std::process::id() as u8;
         for number in (0..=255).map(|offset: u8| first.wrapping_add(offset)) {
-            let network = Self {
-                bridge: format!("vdi-{number}"),
-                subnet: Ipv4Addr::new(10, 86, number, 0),
-                address: Ipv4Addr::new(10, 86, number, 1),
-            };
+            let network = Self { name: format!("vdi-{number}"), number };
             if network.is_free().await? && network.create().await {
                 return Ok(network);
             }
@@ -40,7 +35,7 @@ impl Network {
     async fn is_free(&self) -> Result<bool, Error> {
         for relation in ["root", "match"] {
             let mut routes = Command::new("ip");
-            routes.args(["-4", "route", "show", "to", relation, &format!("{}/24", self.subnet)]);
+            routes.args(["-4", "route", "show", "to", relation, &self.subnet()]);
             if run(routes).await?.lines().any(|route| !route.starts_with("default ")) {
                 return Ok(false);
             }
@@ -48,33 +43,58 @@ impl Network {
         Ok(true)
     }
 
-    /// False when there is such a bridge.
+    /// False when there is such a pair.
     async fn create(&self) -> bool {
         let mut add = Command::new("ip");
-        add.args(["link", "add", &self.bridge, "type", "bridge"]);
+        add.args(["link", "add", &self.name, "type", "veth", "peer", "name", &format!("{}-pods", self.name)]);
         run(add).await.is_ok()
     }
 
-    /// Gives a bridge back that no node will use.
+    /// Gives a pair back that no node will use.
     pub async fn release(&self) {
         let mut delete = Command::new("ip");
-        delete.args(["link", "delete", &self.bridge]);
+        delete.args(["link", "delete", &self.name]);
         // The error that led here says more than this one could.
         let _ = run(delete).await;
     }
 
-    /// How pods are attached: an address each, and no route, so that they reach each other and this machine only.
+    /// This machine's address, where pods reach it. Inside the pods' namespace it counts as the node's own.
+    pub fn address(&self) -> Ipv4Addr {
+        self.host(1)
+    }
+
+    /// The bridge's address, where what the firewall refuses is answered from.
+    pub fn bridge_address(&self) -> Ipv4Addr {
+        self.host(2)
+    }
+
+    /// Where pods send what is for other networks. Nobody has this address, unless a pod takes it.
+    fn gateway(&self) -> Ipv4Addr {
+        self.host(3)
+    }
+
+    fn subnet(&self) -> String {
+        format!("{}/24", self.host(0))
+    }
+
+    fn host(&self, host: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 86, self.number, host)
+    }
+
+    /// How pods are attached to the bridge.
     /// https://www.cni.dev/docs/spec/#configuration-format
     pub fn cni(&self) -> Value {
+        let gateway = self.gateway();
         json!({
             "cniVersion": "0.4.0",
-            "name": self.bridge,
+            "name": self.name,
             "plugins": [{
                 "type": "bridge",
-                "bridge": self.bridge,
+                "bridge": "pods",
                 "ipam": {
                     "type": "host-local",
-                    "ranges": [[{"subnet": format!("{}/24", self.subnet), "gateway": self.address}]],
+                    "ranges": [[{"subnet": self.subnet(), "rangeStart": self.host(10), "gateway": gateway}]],
+                    "routes": [{"dst": "0.0.0.0/0", "gw": gateway}],
                 },
             }],
         })

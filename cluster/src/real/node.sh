@@ -3,21 +3,22 @@
 #   unshare --mount --pid --fork ... sh -c "$this_script" node
 #
 # When this process ends, the kernel ends everything in its PID namespace, and every mount, network namespace and veth
-# pair goes with it. So a node leaves nothing behind but what is in $STATE, $RUN, its bridge and its cgroups.
+# pair goes with it. So a node leaves nothing behind but what is in $STATE, $RUN and its cgroups.
 #
-# NODE      the name of the node, of its bridge and of its cgroups
-# ADDRESS   the node's address on its bridge
+# NODE      the name of the node, of the machine's end of its veth pair and of its cgroups
+# ADDRESS   the node's address, where its pods reach the machine
+# BRIDGE    the address of the pods' bridge
 # STATE     a directory with the node's configuration, for everything that it writes
 # RUN       the same for what it keeps in /run
-# LOGS      where containerd's log goes; the kubelet's goes to standard error, as everything else here
-# KUBELET   the program
+# LOGS      where the logs of containerd and kube-router go; the kubelet's goes to standard error, as everything else here
+# KUBELET, KUBE_ROUTER   the programs
 
 set -eu
 
 # Before /proc is this namespace's own: the process ID that the guard knows this process by.
 read -r pid _ </proc/self/stat
 echo "$pid" >"$RUN/pid"
-exec 4>"$LOGS/containerd.log"
+exec 4>"$LOGS/containerd.log" 5>"$LOGS/kube-router.log"
 
 ip address add "$ADDRESS/24" dev "$NODE"
 ip link set "$NODE" up
@@ -36,8 +37,9 @@ else
 fi
 
 # Both programs have paths built in; here these are the node's own. /mnt stands for $STATE, which may be hidden by them.
-touch "$STATE/kubelet"
+touch "$STATE/kubelet" "$STATE/kube-router"
 mount --bind "$KUBELET" "$STATE/kubelet"
+mount --bind "$KUBE_ROUTER" "$STATE/kube-router"
 mount --rbind "$STATE" /mnt
 mkdir -p /mnt/var-lib /mnt/var-log
 mount --bind "$RUN" /run
@@ -53,9 +55,39 @@ for key in kernel/keys/root_maxbytes kernel/keys/root_maxkeys kernel/panic kerne
     mount --bind "/mnt/sysctl/$key" "/proc/sys/$key"
 done
 
+# The pods' network is a namespace of its own, so that its firewall is neither the machine's nor another node's. The machine
+# is on its bridge with one end of the veth pair.
+ip netns add pods
+ip link set "$NODE-pods" netns pods
+ip -netns pods link set lo up
+ip -netns pods link add pods type bridge
+ip -netns pods link set "$NODE-pods" master pods up
+ip -netns pods address add "$BRIDGE/24" dev pods
+ip -netns pods link set pods up
+# To the firewall, who has an address of the namespace's own is the node itself, whose processes a network policy never keeps
+# out (https://kubernetes.io/docs/concepts/services-networking/network-policies/). The machine is, so its address is there too,
+# and the namespace never answers for it: frames go past, to the machine.
+ip -netns pods address add "$ADDRESS/32" dev lo
+nsenter --net=/run/netns/pods sh -c '
+    echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
+    echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
+    echo 1 >/proc/sys/net/bridge/bridge-nf-call-ip6tables'
+# Pods have no IPv6 address but the one that every interface gives itself, which no firewall here knows of.
+/mnt/bin/ip6tables --policy FORWARD DROP
+
+PATH="/mnt/bin:$PATH" /mnt/kube-router --kubeconfig=/mnt/kube-router.kubeconfig --hostname-override="$NODE" --run-firewall \
+    --run-router=false --run-service-proxy=false --health-port=0 >&5 2>&1 &
+firewall=$!
+
 containerd --config /mnt/containerd.toml >&4 2>&1 &
 until [ -S /run/containerd/containerd.sock ]; do
     kill -0 $! 2>/dev/null || { tail -n 5 "$LOGS/containerd.log" >&2; exit 1; }
+    sleep 0.1
+done
+
+# No pod runs before the firewall does.
+until /mnt/bin/iptables --list-rules KUBE-ROUTER-FORWARD >/dev/null 2>&1; do
+    kill -0 "$firewall" 2>/dev/null || { tail -n 5 "$LOGS/kube-router.log" >&2; exit 1; }
     sleep 0.1
 done
 
