@@ -12,6 +12,8 @@ pub const PROTOCOL: &str = "vdi.kasm.io/protocol";
 pub const PATH: &str = "vdi.kasm.io/path";
 /// An annotation: after how long without input the session ends; a duration as in `spec.timeout`.
 pub const IDLE_TIMEOUT: &str = "vdi.kasm.io/idle-timeout";
+/// An annotation: what counts as input, by [`Activity::name`](crate::Activity::name).
+pub const ACTIVITY: &str = "vdi.kasm.io/activity";
 
 /// An annotation: the name that the desktop asks for, where it asks for one, with a password.
 pub const LOGIN_USER: &str = "vdi.kasm.io/login-user";

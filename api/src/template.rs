@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Memory, Timeout};
 
 pub use catalog::Deprecation;
-pub use desktop::{BasicAuth, CpuAmounts, EnvVar, Probe, ProbeKind, Protocol, PullPolicy, SecurityProfile};
+pub use desktop::{Activity, BasicAuth, CpuAmounts, EnvVar, Probe, ProbeKind, Protocol, PullPolicy, SecurityProfile};
 pub use gpu::GpuPlacement;
 pub use home::{Home, HomeAccess, HomeScope};
 pub use network::{NetworkAccess, Reachable};
@@ -156,6 +156,12 @@ pub struct VDITemplateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Timeout>")]
     pub idle_timeout: Option<String>,
+
+    /// What of that which a desktop's page sends counts as input: what a person does with `rfb` (VNC) or `selkies`, `any` message,
+    /// or `none`, so that only who says so is still there. `auto` knows the first two by what they say; of other protocols it
+    /// counts binary messages of six bytes and more.
+    #[serde(default)]
+    pub activity: Activity,
 
     /// The longest that a desktop may run, whatever its session's `timeout` says and is raised to.
     #[serde(default, skip_serializing_if = "Option::is_none")]

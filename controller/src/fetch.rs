@@ -89,9 +89,42 @@ async fn ask(
         let body = Limited::new(response.into_body(), MOST_BYTES).collect().await.map_err(|_| FetchError::Body)?;
         String::from_utf8(body.to_bytes().into()).map_err(|_| FetchError::NotText)
     };
-    tokio::pin!(connection);
+    tokio::pin!(answer, connection);
     tokio::select! {
-        answer = answer => answer,
-        ended = &mut connection => Err(ended.err().map_or(FetchError::Body, FetchError::Http)),
+        answer = &mut answer => answer,
+        ended = &mut connection => match ended {
+            // Closed behind an answer, which may have been read and not taken yet.
+            Ok(()) => answer.await,
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A server's last answer comes so.
+    #[tokio::test]
+    async fn an_answer_is_taken_also_when_the_connection_is_closed_right_behind_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1024]).await.unwrap();
+                let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        for _ in 0..200 {
+            let text = text(address, Protocol::Http, "/", Duration::from_secs(10)).await;
+            assert_eq!(text.unwrap(), "ok");
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use vdi_api::{
-    BasicAuth, Deprecation, EnvVar, Gpus, HomeAccess, HomeScope, ProbeKind, Protocol, PullPolicy, SecurityProfile,
-    VDISession, VDISessionSpec, VDISessionStatus,
+    Activity, BasicAuth, Deprecation, EnvVar, Gpus, HomeAccess, HomeScope, ProbeKind, Protocol, PullPolicy,
+    SecurityProfile, VDISession, VDISessionSpec, VDISessionStatus,
 };
 use vdi_service::LoginKeys;
 
@@ -110,6 +110,7 @@ pub fn template() -> Template {
             path: "/".to_owned(),
             renderer_path: None,
             idle_timeout: None,
+            activity: Activity::Auto,
             max_timeout: None,
             start_deadline: "5m".parse().unwrap(),
             failed_retention: "1h".parse().unwrap(),
@@ -177,6 +178,7 @@ pub fn template_with_everything() -> Template {
             path: text("/desktop"),
             renderer_path: Some(text("/renderer")),
             idle_timeout: Some("30m".parse().unwrap()),
+            activity: Activity::Selkies,
             max_timeout: Some("12h".parse().unwrap()),
             log_in_status: true,
             ..template().terms

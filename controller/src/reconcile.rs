@@ -9,7 +9,7 @@ use std::{
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::{
-    Client,
+    Client, ResourceExt,
     runtime::{
         Controller,
         controller::{self, Action as Requeue},
@@ -84,7 +84,11 @@ pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = 
         .for_each(|pass| finish(pass, &context));
     tokio::select! {
         () = passes => {}
-        () = context.memories.activity.follow(|| context.clock.now(), || queue.add(stores::all(&stores.sessions))) => {}
+        () = context.memories.activity.follow(
+            || context.clock.now(),
+            || stores.sessions.state().iter().filter_map(|session| session.uid()).collect(),
+            || queue.add(stores::all(&stores.sessions)),
+        ) => {}
         () = usage::follow(&stores, &context.client) => {}
         () = orphans::follow(&stores, &context.client) => {}
     }

@@ -84,6 +84,7 @@ impl TryFrom<&VDITemplate> for Template {
             path: spec.path,
             renderer_path: spec.gpu.renderer_path.clone(),
             idle_timeout: parse_optional(spec.idle_timeout.as_deref(), "spec.idleTimeout")?,
+            activity: spec.activity,
             max_timeout: parse_optional(spec.max_timeout.as_deref(), "spec.maxTimeout")?,
             start_deadline: parse(&spec.start_deadline, "spec.startDeadline")?,
             failed_retention: parse(&spec.failed_retention, "spec.failedRetention")?,

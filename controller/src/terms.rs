@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use vdi_api::{
-    Protocol, Timeout,
-    desktop_pod::{IDLE_TIMEOUT, PATH, PORT, PROTOCOL},
+    Activity, Protocol, Timeout,
+    desktop_pod::{ACTIVITY, IDLE_TIMEOUT, PATH, PORT, PROTOCOL},
 };
 
 /// Written on the pod, as annotations, and read back from there.
@@ -17,6 +17,7 @@ pub struct Terms {
     pub path: String,
     pub renderer_path: Option<String>,
     pub idle_timeout: Option<Timeout>,
+    pub activity: Activity,
     pub max_timeout: Option<Timeout>,
     pub start_deadline: Timeout,
     pub failed_retention: Timeout,
@@ -39,6 +40,7 @@ impl Terms {
             (PATH, Some(self.path.clone())),
             (RENDERER_PATH, self.renderer_path.clone()),
             (IDLE_TIMEOUT, self.idle_timeout.map(|time| time.to_string())),
+            (ACTIVITY, Some(self.activity.name().to_owned())),
             (MAX_TIMEOUT, self.max_timeout.map(|time| time.to_string())),
             (START_DEADLINE, Some(self.start_deadline.to_string())),
             (FAILED_RETENTION, Some(self.failed_retention.to_string())),
@@ -59,6 +61,8 @@ impl Terms {
             path: text(PATH)?.to_owned(),
             renderer_path: text(RENDERER_PATH).map(str::to_owned),
             idle_timeout: optional(text(IDLE_TIMEOUT))?,
+            // Of a pod from before there was a choice.
+            activity: text(ACTIVITY).map_or(Some(Activity::Auto), Activity::named)?,
             max_timeout: optional(text(MAX_TIMEOUT))?,
             start_deadline: text(START_DEADLINE)?.parse().ok()?,
             failed_retention: text(FAILED_RETENTION)?.parse().ok()?,
@@ -86,6 +90,7 @@ mod tests {
             protocol: Protocol::Https,
             renderer_path: Some("/renderer".to_owned()),
             idle_timeout: Some("30m".parse().unwrap()),
+            activity: Activity::Selkies,
             max_timeout: Some("12h".parse().unwrap()),
             log_in_status: true,
             ..few.clone()
@@ -96,8 +101,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_from_before_there_was_a_choice_of_what_counts_as_input_keeps_its_terms() {
+        let terms = fixture::template().terms;
+        let mut annotations = terms.to_annotations();
+        annotations.remove(ACTIVITY);
+        assert_eq!(Terms::from_annotations(&annotations), Some(terms));
+    }
+
+    #[test]
     fn what_somebody_has_spoilt_is_not_half_believed() {
-        for key in [PORT, PROTOCOL, MAX_TIMEOUT, START_DEADLINE] {
+        for key in [PORT, PROTOCOL, ACTIVITY, MAX_TIMEOUT, START_DEADLINE] {
             let mut annotations = fixture::template().terms.to_annotations();
             annotations.insert(key.to_owned(), "soon".to_owned());
             assert_eq!(Terms::from_annotations(&annotations), None, "{key}");

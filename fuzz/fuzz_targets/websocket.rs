@@ -2,17 +2,18 @@
 
 #![no_main]
 
-use activity::Listener;
 use libfuzzer_sys::fuzz_target;
+use listener::Listener;
+use vdi_api::Activity;
 
 #[allow(dead_code)]
-#[path = "../../gateway/src/activity/mod.rs"]
-mod activity;
+#[path = "../../gateway/src/activity/listener/mod.rs"]
+mod listener;
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (size, bytes) = input;
-    let whole = Listener::default().hears_input(bytes);
-    let mut listener = Listener::default();
+    let whole = Listener::of(Activity::Auto).hears_input(bytes);
+    let mut listener = Listener::of(Activity::Auto);
     let cut = bytes.chunks(usize::from(size).max(1)).fold(false, |heard, bytes| listener.hears_input(bytes) | heard);
     assert_eq!(whole, cut, "cut every {size} bytes");
 });

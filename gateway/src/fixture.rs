@@ -1,7 +1,7 @@
 //! A session as the tests start from: alice's, running.
 
 use jiff::Timestamp;
-use vdi_api::Phase;
+use vdi_api::{Activity, Phase};
 
 use crate::session::{Desktop, Session, Told};
 
@@ -23,6 +23,8 @@ pub fn session() -> Session {
         ends: None,
         timeout: None,
         idle_timeout: None,
+        activity: Activity::Auto,
+        idle_ends: None,
         desktop: Some(Desktop {
             address: "10.1.2.3:6080".parse().unwrap(),
             is_ready: true,

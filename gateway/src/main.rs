@@ -2,12 +2,16 @@
 
 mod settings;
 
-use std::{net::TcpListener, sync::Arc, time::Instant};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use kube::{Client, Config};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+    time::timeout,
+};
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use vdi_gateway::{
     activity::Activity,
@@ -19,7 +23,7 @@ use vdi_gateway::{
     questions::Questions,
     serve::{
         Gateway, listen,
-        operations::{self, Operations},
+        operations::{self, Asked, Operations},
     },
     session::Reach,
     token::Schedule,
@@ -50,7 +54,7 @@ async fn run(settings: Settings) -> Result<()> {
     let operations_listener = listen_at(settings.operations_listen)?;
     let (client, namespace) = (client().await?, settings.namespace());
 
-    let (directory, activity) = (Arc::<Directory>::default(), Arc::new(Activity::since(Instant::now())));
+    let (directory, activity) = (Arc::<Directory>::default(), Arc::<Activity>::default());
     let reach = Reach(settings.pod_cidr.clone());
     let watcher = Watcher::new(settings.public_url.clone(), reach, login_keys, directory.clone(), activity.clone());
     let schedule = Schedule { rotation: settings.key_rotation.duration(), spread: Schedule::SPREAD };
@@ -75,7 +79,9 @@ async fn run(settings: Settings) -> Result<()> {
         began: Timestamp::now(),
         stopping: stopped,
     });
-    let operations = Operations { gateway: gateway.clone(), activity_token: settings.activity_token_file.clone() };
+    let asked = Arc::new(watch::Sender::new(Asked::default()));
+    let operations =
+        Operations { gateway: gateway.clone(), activity_token: settings.activity_token_file.clone(), asked };
     tracing::info!(
         listen = %listener.local_addr()?,
         operations = %operations_listener.local_addr()?,
@@ -95,7 +101,10 @@ async fn run(settings: Settings) -> Result<()> {
     });
     // To the very end, so that the last of it is seen.
     let operations_listener = tokio::net::TcpListener::from_std(operations_listener)?;
-    tokio::spawn(axum::serve(operations_listener, operations::router(operations)).into_future());
+    let (finish, finished) = oneshot::channel::<()>();
+    let served_to_the_end = axum::serve(operations_listener, operations::router(operations.clone()))
+        .with_graceful_shutdown(async { drop(finished.await) });
+    let served_to_the_end = tokio::spawn(served_to_the_end.into_future());
     tokio::spawn(async move {
         stop.await;
         tracing::info!("stopping");
@@ -106,6 +115,10 @@ async fn run(settings: Settings) -> Result<()> {
         // Without them, what is known stays as it is for ever.
         ended = working.join_next() => bail!("a watch has ended: {ended:?}"),
     }
+    operations.last_word().await;
+    drop(finish);
+    // What is being answered still is; who keeps a connection for later doesn't keep this.
+    let _ = timeout(Duration::from_secs(1), served_to_the_end).await;
     tracing::info!("stopped");
     Ok(())
 }

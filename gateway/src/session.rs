@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use vdi_api::{
-    Email, Expiry, Phase, Protocol, Timeout, VDISession,
-    desktop_pod::{IDLE_TIMEOUT, PATH, PORT, PROTOCOL, pod_name},
+    Activity, Email, Expiry, Phase, Protocol, Timeout, VDISession,
+    desktop_pod::{ACTIVITY, IDLE_TIMEOUT, PATH, PORT, PROTOCOL, pod_name},
 };
 use vdi_service::LoginKeys;
 
@@ -32,6 +32,10 @@ pub struct Session {
     pub timeout: Option<Timeout>,
     /// Without input for so long, it ends too.
     pub idle_timeout: Option<Timeout>,
+    /// What counts as input.
+    pub activity: Activity,
+    /// When that comes, once it is near: by the controller, which knows of the input through all gateways.
+    pub idle_ends: Option<Timestamp>,
     /// Where its desktop is, once it has a pod with an address, until that is deleted.
     pub desktop: Option<Desktop>,
 }
@@ -97,6 +101,8 @@ impl Session {
             ends: status.expires_at.as_ref().filter(|_| is_the_sessions_end(status.expiry)).map(|time| time.0),
             timeout: session.spec.timeout.parse().ok().filter(|_| status.expiry == Some(Expiry::Timeout)),
             idle_timeout: pod.and_then(|pod| pod.idle_timeout),
+            activity: pod.map(|pod| pod.activity).unwrap_or_default(),
+            idle_ends: status.expires_at.as_ref().filter(|_| status.expiry == Some(Expiry::Idle)).map(|time| time.0),
             desktop: pod.and_then(|pod| pod.desktop_of(&uid, login_keys)),
             uid,
         })
@@ -116,6 +122,7 @@ pub struct DesktopPod {
     /// The uids of the sessions that own it: one, unless somebody has meddled with it.
     pub owners: Vec<String>,
     pub idle_timeout: Option<Timeout>,
+    pub activity: Activity,
     pub login: Option<Login>,
     /// `None` while it has no address, once it is deleted, and where it is nothing that a request may be sent to.
     pub desktop: Option<Desktop>,
@@ -132,6 +139,7 @@ impl DesktopPod {
             owners: pod.owner_references().iter().filter(is_of_a_session).map(|owner| owner.uid.clone()).collect(),
             login: Login::of(pod.annotations()),
             idle_timeout: pod.annotations().get(IDLE_TIMEOUT).and_then(|text| text.parse().ok()),
+            activity: pod.annotations().get(ACTIVITY).and_then(|name| Activity::named(name)).unwrap_or_default(),
             desktop: desktop(pod, reach),
         }
     }
@@ -222,7 +230,7 @@ mod tests {
                 "name": "vdi-alice-desktop",
                 "annotations": {
                     "vdi.kasm.io/port": "6901", "vdi.kasm.io/protocol": "https", "vdi.kasm.io/idle-timeout": "30m",
-                    "vdi.kasm.io/path": "/vnc.html",
+                    "vdi.kasm.io/path": "/vnc.html", "vdi.kasm.io/activity": "selkies",
                 },
                 "ownerReferences": [
                     { "apiVersion": "vdi.kasm.io/v1alpha1", "kind": "VDISession", "name": "alice-desktop", "uid": "1" },
@@ -245,7 +253,7 @@ mod tests {
             session.desktop,
             Some(Desktop { address, is_ready: true, tls: true, authorization: None, path: "/vnc.html".to_owned() })
         );
-        assert_eq!(session.idle_timeout, "30m".parse().ok());
+        assert_eq!((session.idle_timeout, session.activity), ("30m".parse().ok(), Activity::Selkies));
         assert_eq!(session.ends, "2026-01-01T20:00:00Z".parse().ok());
         assert_eq!((&*session.told.reason, session.told.ahead), ("Running", Some(2)));
     }
@@ -267,9 +275,10 @@ mod tests {
 
     #[test]
     fn the_end_of_its_start_is_not_the_end_of_a_session() {
-        for expiry in ["StartDeadline", "Idle"] {
+        for (expiry, idle_ends) in [("StartDeadline", None), ("Idle", "2026-01-01T20:00:00Z".parse().ok())] {
             let session = object(|session| session["status"]["expiry"] = json!(expiry));
-            assert_eq!(Session::of(&session, None, &public(), &LoginKeys::default()).unwrap().ends, None);
+            let session = Session::of(&session, None, &public(), &LoginKeys::default()).unwrap();
+            assert_eq!((session.ends, session.idle_ends), (None, idle_ends));
         }
     }
 

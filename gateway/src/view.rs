@@ -33,8 +33,8 @@ pub struct View {
 const ASKED_FOR: Duration = Duration::from_secs(5 * 60);
 
 impl View {
-    /// `idle` is for how long nobody has done anything at the desktop.
-    pub fn of(session: &Session, idle: Duration, now: Timestamp) -> Self {
+    /// `idle` is for how long nobody has done anything at the desktop through this gateway, where anybody ever has.
+    pub fn of(session: &Session, idle: Option<Duration>, now: Timestamp) -> Self {
         let is_running = session.running().is_some();
         let is_coming = match session.phase {
             Phase::Pending => session.told.reason != "Suspended",
@@ -54,7 +54,7 @@ impl View {
             },
             ends_in: session.ends.filter(|_| is_running).map(|end| end.duration_since(now).as_secs()),
             extends: offered(session, now).is_some(),
-            idle_ends_in: idle_ends_in(session, idle).filter(|_| is_running),
+            idle_ends_in: idle_ends_in(session, idle, now).filter(|_| is_running),
         }
     }
 }
@@ -73,10 +73,13 @@ fn title(session: &Session) -> String {
     }
 }
 
-fn idle_ends_in(session: &Session, idle: Duration) -> Option<i64> {
+/// What was done here in the last seconds, the controller doesn't know yet.
+fn idle_ends_in(session: &Session, idle: Option<Duration>, now: Timestamp) -> Option<i64> {
     let timeout = session.idle_timeout?.duration();
-    let left = timeout.saturating_sub(idle);
-    (left <= ASKED_FOR.min(timeout / 2)).then(|| i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let left = session.idle_ends?.duration_since(now).as_secs().max(0);
+    let left = left.max(idle.map_or(0, |idle| seconds(timeout.saturating_sub(idle))));
+    (left <= seconds(ASKED_FOR.min(timeout / 2))).then_some(left)
 }
 
 #[cfg(test)]
@@ -90,7 +93,7 @@ mod tests {
     };
 
     fn view(session: &Session) -> View {
-        View::of(session, Duration::ZERO, noon())
+        View::of(session, None, noon())
     }
 
     #[test]
@@ -124,12 +127,22 @@ mod tests {
 
     #[test]
     fn who_has_been_idle_for_long_is_asked_for_in_time() {
-        let asked = |timeout: &str, minutes: u64| {
-            let session = Session { idle_timeout: timeout.parse().ok(), ..session() };
-            View::of(&session, Duration::from_secs(minutes * 60), noon()).idle_ends_in
+        let ends_in = |timeout: &str, minutes: i64| {
+            let idle_ends = Some(noon() + SignedDuration::from_mins(minutes));
+            Session { idle_timeout: timeout.parse().ok(), idle_ends, ..session() }
         };
-        assert_eq!((asked("30m", 24), asked("30m", 25), asked("30m", 31)), (None, Some(300), Some(0)));
-        assert_eq!((asked("4m", 1), asked("4m", 2)), (None, Some(120)));
-        assert_eq!(View::of(&session(), Duration::from_secs(1 << 30), noon()).idle_ends_in, None);
+        let asked = |timeout: &str, minutes: i64| View::of(&ends_in(timeout, minutes), None, noon()).idle_ends_in;
+        assert_eq!((asked("30m", 6), asked("30m", 5), asked("30m", -1)), (None, Some(300), Some(0)));
+        assert_eq!((asked("4m", 3), asked("4m", 2)), (None, Some(120)));
+        let used = |seconds| View::of(&ends_in("4m", 1), Some(Duration::from_secs(seconds)), noon()).idle_ends_in;
+        assert_eq!(
+            (used(5), used(150), used(1 << 30)),
+            (None, Some(90), Some(60)),
+            "the controller will know in a moment"
+        );
+        let not_near = Session { idle_ends: None, ..ends_in("4m", 1) };
+        assert_eq!(View::of(&not_near, Some(Duration::from_secs(1 << 30)), noon()).idle_ends_in, None);
+        let without = Session { idle_timeout: None, ..ends_in("4m", 1) };
+        assert_eq!(View::of(&without, None, noon()).idle_ends_in, None);
     }
 }

@@ -138,8 +138,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use serde_json::json;
 
     use super::*;
@@ -173,7 +171,7 @@ mod tests {
 
     fn watcher() -> (Watcher, Arc<Directory>) {
         let directory = Arc::<Directory>::default();
-        let activity = Arc::new(Activity::since(Instant::now()));
+        let activity = Arc::<Activity>::default();
         let public = "https://vdi.example.com".parse().unwrap();
         (Watcher::new(public, Reach::default(), LoginKeys::default(), directory.clone(), activity), directory)
     }

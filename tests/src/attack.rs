@@ -24,7 +24,7 @@ use crate::{
     gateway::Gateway,
     objects::{Space, create, session, template},
     site::Ground,
-    stack::{alice, bob, mallory},
+    stack::{Settings, alice, bob, mallory},
 };
 
 /// What the policy lets one person have at a time.
@@ -46,7 +46,9 @@ impl Siege {
     pub async fn start(directory: &Path) -> Result<Self> {
         let policy = json!({ "perUser": { "gpus": MOST_GPUS } });
         // Alone: a controller that is killed is to be back at once.
-        let ground = Ground::with_settings(directory, &["--leader-elect=false"], policy).await?;
+        let ground =
+            Ground::with_settings(directory, &["--leader-elect=false"], Settings { policy, ..Settings::default() })
+                .await?;
         let gateway = ground.gateway("gateway", ground.public_port, &[]).await?;
         for (name, changes) in attacker::templates(ground.desktop_port) {
             create(&Api::all(ground.stack.cluster.admin()), &template(name, changes)?).await?;

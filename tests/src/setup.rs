@@ -42,12 +42,18 @@ pub async fn everything() -> Result<()> {
     }
     oidc_provider().await?;
     match why_no_real_node() {
-        Some(why) => eprintln!("No desktop image, no browser, no registry, no nginx and no false clock: {why}"),
+        Some(why) => {
+            eprintln!(
+                "No desktop image, no browser, no registry, no nginx, no false clock, no names and no Selkies: {why}"
+            )
+        }
         None => {
             browser().await?;
             registry().await?;
             nginx().await?;
             false_clock().await?;
+            names().await?;
+            selkies().await?;
             desktop_image().await?;
         }
     }
@@ -82,28 +88,61 @@ pub async fn oidc_provider() -> Result<PathBuf> {
         packages::ensure(&["nodejs", "npm"]).await?;
     }
     let definition = workspace().join("tests/oidc-provider");
-    let folder = vdi_cluster::cache_directory()?.join(format!("oidc-provider-{:016x}", fingerprint(&definition)?));
+    install("oidc-provider", "the OpenID provider from npm", definition, |definition, folder| {
+        for file in ["package.json", "package-lock.json", "server.mjs"] {
+            std::fs::copy(definition.join(file), folder.join(file))?;
+        }
+        let mut npm = Command::new("npm");
+        process::run(npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder))
+    })
+    .await
+}
+
+/// A folder with Selkies, as `bin/python3 -m selkies`, and what it needs from PyPI: 270 MB. And the sound server that it listens to.
+pub async fn selkies() -> Result<PathBuf> {
+    packages::ensure(&["python3-venv", "pulseaudio"]).await?;
+    install("selkies", "Selkies from PyPI", workspace().join("tests/selkies"), |definition, folder| {
+        // Debian's, which the packages of requirements.txt are for.
+        process::run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(folder))?;
+        let mut pip = Command::new(folder.join("bin/pip"));
+        pip.args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "--only-binary=:all:",
+            "--no-deps",
+        ]);
+        process::run(pip.arg("--requirement").arg(definition.join("requirements.txt")))
+    })
+    .await
+}
+
+/// A folder in the cache that is filled once for a definition.
+async fn install(
+    name: &str,
+    what: &str,
+    definition: PathBuf,
+    fill: impl FnOnce(&Path, &Path) -> Result<()> + Send + 'static,
+) -> Result<PathBuf> {
+    let cache = vdi_cluster::cache_directory()?;
+    let folder = cache.join(format!("{name}-{:016x}", fingerprint(&definition)?));
     if folder.exists() {
         return Ok(folder);
     }
-    let install = progress::step("Installing the OpenID provider from npm (first time only)", async {
-        let cache = vdi_cluster::cache_directory()?;
+    let unfinished = progress::step(&format!("Installing {what} (first time only)"), async {
         std::fs::create_dir_all(&cache)?;
         // Elsewhere first, so that what is half done is never taken for done.
         let unfinished = tempfile::tempdir_in(&cache)?;
-        for file in ["package.json", "package-lock.json", "server.mjs"] {
-            std::fs::copy(definition.join(file), unfinished.path().join(file))?;
-        }
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(unfinished.path());
-        process::blocking(move || process::run(&mut npm)).await?;
-        Ok::<_, anyhow::Error>(unfinished)
-    });
-    let unfinished = install.await?.keep();
+        let path = unfinished.path().to_owned();
+        process::blocking(move || fill(&definition, &path)).await?;
+        Ok::<_, anyhow::Error>(unfinished.keep())
+    })
+    .await?;
     match std::fs::rename(&unfinished, &folder) {
         // Another test was faster.
         Err(_) if folder.exists() => Ok(std::fs::remove_dir_all(&unfinished)?),
-        result => result.context("keeping the OpenID provider"),
+        result => result.with_context(|| format!("keeping {what}")),
     }?;
     Ok(folder)
 }
@@ -111,6 +150,11 @@ pub async fn oidc_provider() -> Result<PathBuf> {
 /// libfaketime, for a clock that jumps.
 pub async fn false_clock() -> Result<()> {
     Ok(packages::ensure(&["faketime"]).await?)
+}
+
+/// nss_wrapper, for names that lead elsewhere.
+pub async fn names() -> Result<()> {
+    Ok(packages::ensure(&["libnss-wrapper"]).await?)
 }
 
 /// The desktop image as an OCI archive, built when its definition has changed since.

@@ -1,9 +1,9 @@
 //! Everything that gateways stand on in tests: a cluster with a controller, and desktops on simulated nodes.
 
-use std::path::Path;
+use std::{ffi::OsString, path::Path};
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 use vdi_cluster::SimulatedNodes;
 
 use crate::{
@@ -28,22 +28,23 @@ pub const BRIEFEST: (&str, &str) = ("briefest", "15m");
 impl Ground {
     /// With its state in `directory`. There are two nodes with 16 GPUs each.
     pub async fn start(directory: &Path) -> Result<Self> {
-        Self::with_controller(directory, &[]).await
+        Self::with_controller(directory, &[], Vec::new()).await
     }
 
-    /// The same with flags for the controller.
-    pub async fn with_controller(directory: &Path, flags: &[&str]) -> Result<Self> {
+    /// The same with flags for the controller, and what runs it.
+    pub async fn with_controller(directory: &Path, flags: &[&str], runner: Vec<OsString>) -> Result<Self> {
         let most = [BRIEF, BRIEFEST].map(|(name, most)| json!({ "templates": [name], "timeout": { "max": most } }));
-        Self::with_settings(directory, flags, json!({ "overrides": most })).await
+        let policy = json!({ "overrides": most });
+        Self::with_settings(directory, flags, Settings { policy, runner, ..Settings::default() }).await
     }
 
-    /// The same with settings of the policy's.
-    pub async fn with_settings(directory: &Path, flags: &[&str], policy: Value) -> Result<Self> {
+    /// The same with other settings. The controller's flags are what gateways need, and these.
+    pub async fn with_settings(directory: &Path, flags: &[&str], settings: Settings) -> Result<Self> {
         let public_port = vdi_cluster::free_port()?;
         let urls = format!("https://{{user}}.{{domain}}:{public_port}");
         let controller = ["--domain", DOMAIN, "--url-template", &urls];
         let controller = controller.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
-        let stack = Stack::start(directory, Settings { controller, policy, ..Settings::default() }).await?;
+        let stack = Stack::start(directory, Settings { controller, ..settings }).await?;
         let nodes = SimulatedNodes::start(&stack.cluster, 2, 16).await?;
         Ok(Self { public_port, desktop_port: fake_desktop::start().await?, _nodes: nodes, stack })
     }

@@ -54,6 +54,8 @@ pub struct Settings {
     pub webhook: bool,
     /// The controller's flags, besides where it listens.
     pub controller: Vec<String>,
+    /// What runs the controller, such as `env`, if anything does.
+    pub runner: Vec<OsString>,
 }
 
 /// A controller that is about to be started.
@@ -69,7 +71,7 @@ pub struct ControllerLaunch {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { policy: json!({}), webhook: true, controller: Vec::new() }
+        Self { policy: json!({}), webhook: true, controller: Vec::new(), runner: Vec::new() }
     }
 }
 
@@ -185,9 +187,11 @@ impl Stack {
 
     /// How the controller is started, for those who want it a little different.
     pub fn controller_launch(&self) -> Result<ControllerLaunch> {
+        let mut command = self.settings.runner.clone();
+        command.push(program("vdi-controller").into());
         Ok(ControllerLaunch {
             name: "vdi-controller",
-            command: vec![program("vdi-controller").into()],
+            command,
             flags: self.settings.controller.clone(),
             kubeconfig: self.cluster.kubeconfig(&controller())?,
         })

@@ -1,13 +1,25 @@
-//! From what somebody does at a desktop, through the gateway, to the controller that ends what nobody uses.
+//! From what somebody does at a desktop, through the gateways, to the controller that ends what nobody uses.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tokio::time::{interval, sleep};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::{interval, sleep},
+};
 use vdi_api::Phase;
 use vdi_tests::{
+    browser::Browser,
+    gateway::Gateway,
+    names::Names,
     objects::{Space, wait_gone},
+    process::signal,
+    selkies::Selkies,
+    setup,
     shared::{Shared, directory},
     site::Ground,
     stack::alice,
@@ -17,17 +29,130 @@ use vdi_tests::{
 
 struct Site {
     ground: Ground,
-    operations: String,
+    /// Where the controller finds gateways.
+    names: Names,
+    /// Where each tells of activity, at an address of its own.
+    port: u16,
     token: tempfile::NamedTempFile,
+    /// All gateways are asked, so each test has its own only when it is alone.
+    one: Mutex<()>,
+    _files: tempfile::TempDir,
 }
 
-async fn start() -> Result<Site> {
-    let token = tempfile::NamedTempFile::new()?;
+const SERVICE: &str = "vdi-gateways";
+
+async fn start() -> Result<Option<Site>> {
+    match setup::names().await {
+        Err(why) if !vdi_cluster::is_root() && std::env::var_os("CI").is_none() => {
+            eprintln!("skipped: {why}");
+            return Ok(None);
+        }
+        installed => installed?,
+    }
+    let (files, token) = (tempfile::tempdir()?, tempfile::NamedTempFile::new()?);
     std::fs::write(token.path(), "the controller's\n")?;
-    let (path, operations) = (token.path().display().to_string(), format!("127.0.0.1:{}", vdi_cluster::free_port()?));
-    let url = format!("http://{operations}/activity");
-    let flags = ["--activity-url", &url, "--activity-token-file", &path];
-    Ok(Site { ground: Ground::with_controller(&directory(), &flags).await?, operations, token })
+    let (names, port) = (Names::new(&files.path().join("hosts"))?, vdi_cluster::free_port()?);
+    let url = format!("http://{SERVICE}:{port}/activity");
+    let flags = ["--activity-url", &url, "--activity-token-file", &token.path().display().to_string()];
+    let ground = Ground::with_controller(&directory(), &flags, names.runner()).await?;
+    Ok(Some(Site { ground, names, port, token, one: Mutex::default(), _files: files }))
+}
+
+fn with_site(test: impl AsyncFnOnce(&'static Site, MutexGuard<'static, ()>) -> Result<()>) -> Result<()> {
+    static SITE: Shared<Option<Site>> = Shared::new();
+    SITE.with(start, async |site| match site {
+        Some(site) => test(site, site.one.lock().await).await,
+        None => Ok(()),
+    })
+}
+
+const A: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const B: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+
+impl Site {
+    /// One that isn't listed yet.
+    async fn gateway(&self, name: &'static str, address: Ipv4Addr) -> Result<Gateway> {
+        let (operations, token) = (format!("{address}:{}", self.port), self.token.path().display().to_string());
+        let flags = ["--operations-listen", &operations, "--activity-token-file", &token, "--drain", "6s"];
+        self.ground.gateway(name, vdi_cluster::free_port()?, &flags).await
+    }
+
+    fn list(&self, addresses: &[Ipv4Addr]) -> Result<()> {
+        self.names.set(SERVICE, addresses)
+    }
+
+    /// Tells a gateway to stop, as Kubernetes does, from when on the others alone are listed, and waits until it has.
+    async fn stop(&self, mut gateway: Gateway, others: &[Ipv4Addr]) -> Result<()> {
+        self.list(others)?;
+        signal("TERM", gateway.replica.process().await?)?;
+        let began = Instant::now();
+        while gateway.replica.check().is_ok() {
+            ensure!(began.elapsed() < Duration::from_secs(30), "Kubernetes would kill it: {}", gateway.replica.log()?);
+            sleep(Duration::from_millis(50)).await;
+        }
+        ensure!(gateway.replica.stop()?.success());
+        Ok(())
+    }
+
+    /// A namespace with running sessions of alice's, of a template that ends them after 20 seconds without input.
+    async fn space(&self, name: &str, sessions: &[&str]) -> Result<Space> {
+        self.space_at(self.ground.desktop_port, name, sessions).await
+    }
+
+    /// The same with desktops at another port.
+    async fn space_at(&self, port: u16, name: &str, sessions: &[&str]) -> Result<Space> {
+        let space = Space::new(&self.ground.stack, name).await?;
+        space.template(json!({ "port": port, "idleTimeout": "20s" })).await?;
+        for session in sessions {
+            space.session(session).await?;
+        }
+        for session in sessions {
+            space.wait_running(session).await?;
+        }
+        Ok(space)
+    }
+
+    async fn visit(&self, gateway: &Gateway, space: &Space, session: &str) -> Result<Visit> {
+        let stack = &self.ground.stack;
+        let (mut visitor, host) = Visitor::at_desktop(&[gateway], stack, &alice(), &space.name, session).await?;
+        let mut socket = Websocket::open(gateway, &mut visitor, &host).await?;
+        socket.send(&message(VERSION)).await?;
+        Ok(Visit { visitor, host, socket })
+    }
+}
+
+/// A page that is open at a desktop.
+struct Visit {
+    visitor: Visitor,
+    host: String,
+    socket: Websocket,
+}
+
+impl Visit {
+    /// Presses a key every second, for so long or until the connection is cut.
+    async fn types(&mut self, time: Duration) -> Result<()> {
+        let began = Instant::now();
+        while began.elapsed() < time && self.socket.send(&message(KEY)).await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        Ok(())
+    }
+}
+
+async fn ensure_running(space: &Space, session: &str) -> Result<()> {
+    let status = space.sessions.get(session).await?.status.unwrap_or_default();
+    ensure!(status.phase == Phase::Running, "{session}: {status:?}");
+    Ok(())
+}
+
+/// Waits until a session has ended as idle, and returns how long after its last input that was.
+async fn idle_end(space: &Space, session: &str, last_input: Instant) -> Result<Duration> {
+    wait_gone(&space.sessions, session).await?;
+    space.wait_event(session, "Idle").await?;
+    let after = last_input.elapsed();
+    ensure!(after > Duration::from_secs(20), "{session} ended {after:?} after its last input");
+    eprintln!("{}/{session} ended {:.0} s after its last input", space.name, after.as_secs_f64());
+    Ok(after)
 }
 
 /// Masked with zeros, which changes nothing.
@@ -41,32 +166,23 @@ const KEY: &[u8] = &[4, 1, 0, 0, 0, 0, 0, 0x61];
 
 #[test]
 fn a_desktop_that_is_merely_open_ends_and_one_at_which_somebody_types_or_says_so_does_not() -> Result<()> {
-    static SITE: Shared<Site> = Shared::new();
-    SITE.with(start, async |Site { ground, operations, token }| {
-        let token = token.path().display().to_string();
-        let flags = ["--operations-listen", operations, "--activity-token-file", &token];
-        let gateway = ground.gateway("gateway", ground.public_port, &flags).await?;
-        let space = Space::new(&ground.stack, "activity").await?;
-        space.template(json!({ "port": ground.desktop_port, "idleTimeout": "20s" })).await?;
+    with_site(async |site, _alone| {
+        let gateway = site.gateway("gateway", A).await?;
+        site.list(&[A])?;
+        let space = site.space("activity", &["typed", "stayed", "watched"]).await?;
         let mut open = Vec::new();
         for name in ["typed", "stayed", "watched"] {
-            space.session(name).await?;
-            space.wait_running(name).await?;
-            let (mut visitor, host) =
-                Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "activity", name).await?;
-            let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
-            socket.send(&message(VERSION)).await?;
-            open.push((visitor, host, socket));
+            open.push(site.visit(&gateway, &space, name).await?);
         }
-        let [(_, _, typed), (stayed, stays_at, _), (.., watched)] = &mut open[..] else { unreachable!() };
+        let [typed, stayed, watched] = &mut open[..] else { unreachable!() };
         let use_them = async {
             let mut clock = interval(Duration::from_secs(2));
             loop {
                 clock.tick().await;
-                typed.send(&message(KEY)).await?;
+                typed.socket.send(&message(KEY)).await?;
                 // One that is cut by then.
-                let _ = watched.send(&message(UPDATE_REQUEST)).await;
-                let answer = stayed.post(&gateway, stays_at, "/.vdi/stay", "").await?;
+                let _ = watched.socket.send(&message(UPDATE_REQUEST)).await;
+                let answer = stayed.visitor.post(&gateway, &stayed.host, "/.vdi/stay", "").await?;
                 ensure!(answer.status == 200, "{answer:?}");
             }
         };
@@ -84,12 +200,119 @@ fn a_desktop_that_is_merely_open_ends_and_one_at_which_somebody_types_or_says_so
             used = use_them => used,
         };
         ended?;
-        for name in ["typed", "stayed"] {
-            let status = space.sessions.get(name).await?.status.unwrap_or_default();
-            ensure!(status.phase == Phase::Running, "{name}: {status:?}");
-        }
+        ensure_running(&space, "typed").await?;
+        ensure_running(&space, "stayed").await?;
         // From here on, nobody uses them either.
         wait_gone(&space.sessions, "typed").await?;
-        wait_gone(&space.sessions, "stayed").await
+        wait_gone(&space.sessions, "stayed").await?;
+        site.stop(gateway, &[]).await
     })
+}
+
+/// Each is replaced by a new one, which knows of nothing. Nobody is at a desktop for longer than that takes.
+#[test]
+fn a_rolling_update_of_the_gateways_ends_no_desktop_in_use_and_keeps_none_that_is_not() -> Result<()> {
+    with_site(async |site, _alone| {
+        let (one, two) = (site.gateway("rolling-1", A).await?, site.gateway("rolling-2", B).await?);
+        site.list(&[A, B])?;
+        let space = site.space("rolling", &["used", "left"]).await?;
+        let mut used = site.visit(&one, &space, "used").await?;
+        let mut left = site.visit(&one, &space, "left").await?;
+        // For longer than an idle timeout, so that only what the first gateway has seen speaks for them.
+        tokio::try_join!(used.types(Duration::from_secs(25)), left.types(Duration::from_secs(25)))?;
+        let left_at = Instant::now();
+        // It is not listed any more, and passes on what is typed at it until it cuts that.
+        tokio::try_join!(site.stop(one, &[B]), used.types(Duration::from_secs(60)))?;
+        let cut_at = Instant::now();
+        let three = site.gateway("rolling-3", A).await?;
+        site.list(&[A, B])?;
+        site.stop(two, &[A]).await?;
+        let four = site.gateway("rolling-4", B).await?;
+        site.list(&[A, B])?;
+        let ended = idle_end(&space, "left", left_at).await?;
+        ensure!(ended < Duration::from_secs(40), "it was kept for {ended:?}");
+        // Whoever was at it comes back in time.
+        sleep(Duration::from_secs(15).saturating_sub(cut_at.elapsed())).await;
+        ensure_running(&space, "used").await?;
+        let mut used = site.visit(&four, &space, "used").await?;
+        used.types(Duration::from_secs(10)).await?;
+        ensure_running(&space, "used").await?;
+        let ended = idle_end(&space, "used", Instant::now()).await?;
+        ensure!(ended < Duration::from_secs(40), "it was kept for {ended:?}");
+        tokio::try_join!(site.stop(three, &[]), site.stop(four, &[]))?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_gateway_that_is_killed_ends_no_desktop_that_was_used_through_it_and_idle_ones_end_all_the_same() -> Result<()> {
+    with_site(async |site, _alone| {
+        let (one, two) = (site.gateway("killed", A).await?, site.gateway("surviving", B).await?);
+        site.list(&[A, B])?;
+        let space = site.space("killed", &["used", "left"]).await?;
+        let mut used = site.visit(&one, &space, "used").await?;
+        let mut left = site.visit(&one, &space, "left").await?;
+        tokio::try_join!(used.types(Duration::from_secs(25)), left.types(Duration::from_secs(25)))?;
+        let left_at = Instant::now();
+        one.replica.kill()?;
+        site.list(&[B])?;
+        // Who was at it comes back after a while, longer than it takes to see that a gateway is gone.
+        sleep(Duration::from_secs(15)).await;
+        ensure_running(&space, "used").await?;
+        let mut used = site.visit(&two, &space, "used").await?;
+        used.types(Duration::from_secs(40)).await?;
+        let used_at = Instant::now();
+        ensure_running(&space, "used").await?;
+        idle_end(&space, "left", left_at).await?;
+        idle_end(&space, "used", used_at).await?;
+        site.stop(two, &[]).await
+    })
+}
+
+/// The real Selkies with sound, in a real browser: its page says something all the time, as text, and so is what is typed.
+#[test]
+fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()> {
+    with_site(async |site, _alone| {
+        setup::browser().await?;
+        let (logs, port) = (site.ground.stack.cluster.logs(), vdi_cluster::free_port()?);
+        let mut gateway = site.gateway("gateway-selkies", A).await?;
+        site.list(&[A])?;
+        let space = site.space_at(port, "selkies", &["desktop"]).await?;
+        let pod = space.pods.get("vdi-desktop").await?;
+        let ip: IpAddr = pod.status.and_then(|status| status.pod_ip).context("no address")?.parse()?;
+        let _selkies = Selkies::start(&logs, (ip, port).into()).await?;
+        let (host, code) = gateway.link(&site.ground.stack, &alice(), &space.name, "desktop").await?;
+        let browser = Browser::start(&logs).await?;
+        browser.open(&format!("https://{}/.vdi/enter#{code}", gateway.authority(&host))).await?;
+        browser.wait_for_frame().await?;
+        let began = Instant::now();
+        while received(&mut gateway, "desktop").await? < 100_000.0 {
+            ensure!(began.elapsed() < Duration::from_secs(60), "Selkies sends no picture");
+            sleep(Duration::from_millis(100)).await;
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(30) {
+            browser.type_text("a").await?;
+            sleep(Duration::from_secs(1)).await;
+        }
+        let last_input = Instant::now();
+        ensure_running(&space, "desktop").await?;
+        // From here on, its page is merely open, and both sides go on talking.
+        let (said, heard) = (received(&mut gateway, "browser").await?, received(&mut gateway, "desktop").await?);
+        sleep(Duration::from_secs(10)).await;
+        let (says, hears) = (received(&mut gateway, "browser").await?, received(&mut gateway, "desktop").await?);
+        ensure!(says - said > 500.0 && hears - heard > 10_000.0, "{said} to {says}, {heard} to {hears} bytes");
+        ensure_running(&space, "desktop").await?;
+        let ended = idle_end(&space, "desktop", last_input).await?;
+        ensure!(ended < Duration::from_secs(40), "it was kept for {ended:?}");
+        drop(browser);
+        site.stop(gateway, &[]).await
+    })
+}
+
+/// How many bytes came through websockets, from the browser or the desktop.
+async fn received(gateway: &mut Gateway, from: &str) -> Result<f64> {
+    let line = format!("vdi_gateway_websocket_bytes_total{{from=\"{from}\"}} ");
+    let page = gateway.replica.metrics().await?;
+    Ok(page.lines().find_map(|text| text.strip_prefix(&line)).unwrap_or("0").parse()?)
 }

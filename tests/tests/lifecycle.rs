@@ -337,7 +337,7 @@ async fn fake_gateway(inputs: Inputs) -> Result<SocketAddr> {
     async fn answer(State(inputs): State<Inputs>) -> Result<Json<Value>, axum::http::StatusCode> {
         let inputs = inputs.lock().map_err(|_| axum::http::StatusCode::INTERNAL_SERVER_ERROR)?.clone();
         let inputs = inputs.ok_or(axum::http::StatusCode::SERVICE_UNAVAILABLE)?;
-        Ok(Json(json!({ "watchingFor": 86_400.0, "lastInput": inputs })))
+        Ok(Json(json!({ "replica": "the only one", "isOver": false, "lastInput": inputs })))
     }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -1,7 +1,6 @@
 //! When somebody last did something at a desktop. What counts is what they do, and not that a page is open.
 
-mod rfb;
-mod websocket;
+mod listener;
 
 use std::{
     collections::HashMap,
@@ -9,20 +8,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use websocket::{Message, Reader};
+use tokio::sync::watch;
+
+pub use listener::Listener;
 
 /// When each session, by uid, had its last input through this gateway.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Activity {
-    watching_since: Instant,
     last_input: Mutex<HashMap<String, Instant>>,
+    /// True once nothing more is to come through this gateway.
+    over: watch::Sender<bool>,
 }
 
 impl Activity {
-    pub fn since(now: Instant) -> Self {
-        Self { watching_since: now, last_input: Mutex::default() }
-    }
-
     pub fn input(&self, session_uid: &str, now: Instant) {
         let mut last_input = self.last_input.lock().unwrap_or_else(PoisonError::into_inner);
         match last_input.get_mut(session_uid) {
@@ -31,10 +29,10 @@ impl Activity {
         }
     }
 
-    /// For how long nobody has done anything at a session's desktop, as far as this gateway knows.
-    pub fn idle(&self, session_uid: &str, now: Instant) -> Duration {
+    /// For how long nobody has done anything at a session's desktop through this gateway; `None` where nobody ever has.
+    pub fn idle(&self, session_uid: &str, now: Instant) -> Option<Duration> {
         let last_input = self.last_input.lock().unwrap_or_else(PoisonError::into_inner);
-        now.duration_since(last_input.get(session_uid).copied().unwrap_or(self.watching_since))
+        last_input.get(session_uid).map(|last| now.duration_since(*last))
     }
 
     /// The session is gone.
@@ -42,35 +40,25 @@ impl Activity {
         self.last_input.lock().unwrap_or_else(PoisonError::into_inner).remove(session_uid);
     }
 
-    /// For how long this gateway has been watching, and how long ago each session had its last input.
-    pub fn as_of(&self, now: Instant) -> (Duration, HashMap<String, Duration>) {
+    /// How long ago each session had its last input.
+    pub fn as_of(&self, now: Instant) -> HashMap<String, Duration> {
         let last_input = self.last_input.lock().unwrap_or_else(PoisonError::into_inner);
-        let ago = last_input.iter().map(|(uid, last)| (uid.clone(), now.duration_since(*last)));
-        (now.duration_since(self.watching_since), ago.collect())
+        last_input.iter().map(|(uid, last)| (uid.clone(), now.duration_since(*last))).collect()
     }
-}
 
-/// Reads along what one client sends.
-#[derive(Debug, Default)]
-pub struct Listener {
-    reader: Reader,
-    /// Known from the first message on: a VNC client begins with the version that it speaks.
-    speaks_rfb: Option<bool>,
-}
+    /// Nothing more is to come through this gateway: what is still open to desktops is cut.
+    pub fn end(&self) {
+        self.over.send_replace(true);
+    }
 
-/// A message in a protocol that isn't known here is taken for input from this size on: below it are the heartbeats that an open
-/// page sends by itself.
-const LEAST: usize = 6;
+    pub fn is_over(&self) -> bool {
+        *self.over.borrow()
+    }
 
-impl Listener {
-    /// Whether somebody's doing is among the next bytes.
-    pub fn hears_input(&mut self, bytes: &[u8]) -> bool {
-        let (mut heard, speaks_rfb) = (false, &mut self.speaks_rfb);
-        self.reader.read(bytes, |Message { is_binary, start }| {
-            let speaks_rfb = *speaks_rfb.get_or_insert(start.starts_with(b"RFB 0"));
-            heard |= is_binary && if speaks_rfb { rfb::is_input(start) } else { start.len() >= LEAST };
-        });
-        heard
+    /// Waits until it [is over](Self::end).
+    pub async fn ended(&self) {
+        // It can't fail while `self` is there.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
     }
 }
 
@@ -78,41 +66,17 @@ impl Listener {
 mod tests {
     use super::*;
 
-    /// Masked with zeros, which changes nothing.
-    fn binary(payload: &[u8]) -> Vec<u8> {
-        [&[0x82, 0x80 | payload.len() as u8, 0, 0, 0, 0][..], payload].concat()
-    }
-
-    #[test]
-    fn a_key_is_heard_and_an_open_page_is_not() {
-        let mut listener = Listener::default();
-        assert!(!listener.hears_input(&binary(b"RFB 003.008\n")));
-        assert!(!listener.hears_input(&binary(&[1])));
-        assert!(!listener.hears_input(&binary(&[3, 1, 0, 0, 0, 0, 4, 0, 3, 0])));
-        assert!(listener.hears_input(&binary(&[4, 1, 0, 0, 0, 0, 0, 0x61])));
-    }
-
-    #[test]
-    fn in_a_protocol_that_is_not_known_all_but_heartbeats_counts() {
-        let mut listener = Listener::default();
-        assert!(!listener.hears_input(&binary(b"ping")));
-        assert!(listener.hears_input(&binary(b"m,100,200,0")));
-        assert!(listener.hears_input(&binary(&[3, 1, 0, 0, 0, 0, 4, 0, 3, 0])), "it only looks like VNC");
-        let text = [&[0x81, 0x80 | 8, 0, 0, 0, 0][..], b"{\"a\": 1}"].concat();
-        assert!(!listener.hears_input(&text));
-    }
-
     #[test]
     fn what_is_told_is_how_long_ago_it_was() {
         let start = Instant::now();
-        let activity = Activity::since(start);
+        let activity = Activity::default();
         let after = |seconds| start + Duration::from_secs(seconds);
         activity.input("a", after(10));
         activity.input("a", after(20));
         activity.input("b", after(25));
-        assert_eq!([activity.idle("a", after(60)), activity.idle("c", after(60))].map(|idle| idle.as_secs()), [40, 60]);
+        let forty = Duration::from_secs(40);
+        assert_eq!([activity.idle("a", after(60)), activity.idle("c", after(60))], [Some(forty), None]);
         activity.forget("b");
-        let (watching, ago) = activity.as_of(after(60));
-        assert_eq!((watching.as_secs(), ago), (60, [("a".to_owned(), Duration::from_secs(40))].into()));
+        assert_eq!(activity.as_of(after(60)), [("a".to_owned(), forty)].into());
     }
 }

@@ -33,7 +33,7 @@ pub async fn run(browser: OnUpgrade, desktop: OnUpgrade, visit: Visit, activity:
         let (browser, desktop) = tokio::try_join!(browser, desktop)?;
         let (from_browser, to_browser) = split(TokioIo::new(browser));
         let (from_desktop, to_desktop) = split(TokioIo::new(desktop));
-        let mut listener = Listener::default();
+        let mut listener = Listener::of(session.activity);
         let listen = |bytes: &[u8]| {
             browser_bytes.inc_by(bytes.len() as u64);
             if listener.hears_input(bytes) {
@@ -52,6 +52,7 @@ pub async fn run(browser: OnUpgrade, desktop: OnUpgrade, visit: Visit, activity:
             tracing::debug!(error, "a connection has broken");
         },
         () = ends(session.clone(), changes) => {}
+        () = activity.ended() => {}
     }
     tunnels.open.dec();
 }

@@ -174,9 +174,9 @@ mod tests {
     fn what_users_have_written_stays_text() {
         let session = Session { name: "<script>alert(1)</script>".to_owned(), ..session() };
         let frame = Frame { session: &session, path: "/\"><script>" }.render().unwrap();
-        let view = View::of(&session, std::time::Duration::ZERO, noon());
+        let view = View::of(&session, None, noon());
         let waiting = Waiting { session: &session, view, portal: "" }.render().unwrap();
-        let view = View::of(&session, std::time::Duration::ZERO, noon());
+        let view = View::of(&session, None, noon());
         let list = html(&Sessions { rows: vec![Row::of(&session, view)] });
         for html in [frame, waiting, list] {
             assert!(!html.contains("<script>"), "{html}");
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn every_part_that_a_page_asks_for_is_there() {
         let session = session();
-        let view = View::of(&session, std::time::Duration::ZERO, noon());
+        let view = View::of(&session, None, noon());
         let pages = [
             Enter { asks: true }.render(),
             Frame { session: &session, path: "/" }.render(),

@@ -125,7 +125,7 @@ fn the_controllers_token_opens_what_is_known_about_activity_and_nothing_else_doe
         let (status, _) = vdi_tests::http::get(address, "/activity").await?;
         ensure!(status == 401);
         let (status, body) = vdi_tests::http::get_with_token(address, "/activity", "secret").await?;
-        ensure!(status == 200 && body.contains("watchingFor"), "{body}");
+        ensure!(status == 200 && body.contains(r#""isOver":false"#), "{body}");
         ensure!(vdi_tests::http::get_with_token(address, "/activity", "secre").await?.0 == 401);
         Ok(())
     })
