@@ -1,12 +1,13 @@
 //! What a `VDISession` and a `VDITemplate` are.
 //!
 //! A rule about a value (what an e-mail address is, what `8h` means) is written once, in a type that can't hold anything
-//! else: [`Cpu`], [`Email`], [`Gpus`], [`Memory`], [`SessionName`], [`Timeout`]. The CRD schema, the admission policy and the controller all take
+//! else: [`Cidr`], [`Cpu`], [`Email`], [`Gpus`], [`Memory`], [`SessionName`], [`Timeout`]. The CRD schema, the admission policy and the controller all take
 //! it from there.
 //!
 //! Without features the crate is serde only, which keeps the policy's wasm module small. The feature `crd` adds the
 //! Kubernetes objects and their CRDs.
 
+mod cidr;
 mod cpu;
 pub mod desktop_pod;
 mod email;
@@ -14,6 +15,7 @@ mod gpus;
 mod host_label;
 mod invalid;
 mod memory;
+mod metadata_service;
 mod session_name;
 mod timeout;
 
@@ -26,12 +28,14 @@ mod session;
 #[cfg(feature = "crd")]
 mod template;
 
+pub use cidr::Cidr;
 pub use cpu::Cpu;
 pub use email::Email;
 pub use gpus::Gpus;
 pub use host_label::HostLabel;
 pub use invalid::Invalid;
 pub use memory::Memory;
+pub use metadata_service::METADATA_ADDRESSES;
 pub use session_name::SessionName;
 pub use timeout::Timeout;
 

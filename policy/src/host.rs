@@ -16,11 +16,34 @@ pub trait Host {
     fn kubernetes(&self, operation: &str, request: &Value) -> Result<Value, String>;
 }
 
-/// Whether RBAC lets the requester act on other people's sessions in this namespace: a SubjectAccessReview.
+/// What RBAC may let somebody do to sessions, beside what every cluster knows.
+#[derive(Clone, Copy, Debug)]
+pub enum Right {
+    /// To act on other people's sessions.
+    AssignUser,
+    /// To change the time that other people's sessions have.
+    Extend,
+    /// To keep a session from going, or its pod from going with it. Kubernetes asks for this too, by its admission plugin
+    /// [OwnerReferencesPermissionEnforcement](https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/).
+    Keep,
+}
+
+impl Right {
+    fn verb_and_subresource(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::AssignUser => ("assign-user", None),
+            Self::Extend => ("extend", None),
+            Self::Keep => ("update", Some("finalizers")),
+        }
+    }
+}
+
+/// Whether RBAC lets the requester do it to the sessions of this namespace: a SubjectAccessReview.
 ///
 /// # Errors
 /// When there is no answer, or none that can be understood.
-pub fn may_assign_user(host: &dyn Host, requester: &Requester, namespace: Option<&str>) -> Result<bool, String> {
+pub fn may(host: &dyn Host, requester: &Requester, right: Right, namespace: Option<&str>) -> Result<bool, String> {
+    let (verb, subresource) = right.verb_and_subresource();
     let answer = ask(
         host,
         "can_i",
@@ -29,8 +52,8 @@ pub fn may_assign_user(host: &dyn Host, requester: &Requester, namespace: Option
                 "user": requester.name,
                 "groups": requester.groups,
                 "resource_attributes": {
-                    "verb": "assign-user", "group": GROUP, "resource": "vdisessions", "namespace": namespace,
-                    "name": null, "subresource": null, "version": null,
+                    "verb": verb, "group": GROUP, "resource": "vdisessions", "namespace": namespace,
+                    "name": null, "subresource": subresource, "version": null,
                 },
             },
             "disable_cache": false,
@@ -44,7 +67,7 @@ pub fn may_assign_user(host: &dyn Host, requester: &Requester, namespace: Option
 /// All sessions of the cluster, with as much of them as is needed to count.
 ///
 /// # Errors
-/// As [`may_assign_user`].
+/// As [`may`].
 pub fn sessions(host: &dyn Host) -> Result<Vec<Value>, String> {
     let answer = ask(
         host,
@@ -56,7 +79,7 @@ pub fn sessions(host: &dyn Host) -> Result<Vec<Value>, String> {
             "field_selector": null,
             "field_masks": [
                 "metadata.name", "metadata.namespace", "metadata.deletionTimestamp",
-                "spec.user", "spec.suspend", "spec.resources.gpu", "status.phase",
+                "spec.user", "spec.suspend", "spec.resources.gpu", "status.phase", "status.podName",
             ],
         }),
     )?;
@@ -72,7 +95,7 @@ pub fn sessions(host: &dyn Host) -> Result<Vec<Value>, String> {
 /// Looks for a VDITemplate. The host doesn't tell one that isn't there from one that can't be read.
 ///
 /// # Errors
-/// As [`may_assign_user`], and when there is none.
+/// As [`may`], and when there is none.
 pub fn find_template(host: &dyn Host, name: &str) -> Result<(), String> {
     let answer = ask(
         host,

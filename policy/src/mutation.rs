@@ -21,7 +21,7 @@ pub fn complete<'a>(request: &Request<'a>, settings: &Settings) -> (Cow<'a, Obje
     let (object, old) = match request.operation {
         Operation::Create { object } => (object, None),
         Operation::Update { object, old } => (object, Some(old)),
-        Operation::Delete { old } => return (Cow::Borrowed(old), Vec::new()),
+        Operation::Delete { old, .. } => return (Cow::Borrowed(old), Vec::new()),
     };
     let mut object = Cow::Borrowed(object);
     let mut warnings = Vec::new();

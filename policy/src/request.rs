@@ -23,15 +23,24 @@ pub enum Kind {
 /// What is done to an object, as the API server would store it.
 #[derive(Clone, Copy, Debug)]
 pub enum Operation<'a> {
-    Create { object: &'a Object },
-    Update { object: &'a Object, old: &'a Object },
-    Delete { old: &'a Object },
+    Create {
+        object: &'a Object,
+    },
+    Update {
+        object: &'a Object,
+        old: &'a Object,
+    },
+    Delete {
+        old: &'a Object,
+        /// Whether what belongs to the object stays behind.
+        orphans: bool,
+    },
 }
 
 /// Who asks.
 #[derive(Clone, Debug)]
 pub struct Requester<'a> {
-    /// As the cluster knows them: never empty.
+    /// As the cluster knows them.
     pub name: &'a str,
     pub groups: Vec<&'a str>,
 }
@@ -50,7 +59,8 @@ pub struct Request<'a> {
 #[derive(Debug, Default)]
 pub struct Wanted(pub Value);
 
-const WANTED: &[&str] = &["kind", "subResource", "name", "namespace", "operation", "userInfo", "object", "oldObject"];
+const WANTED: &[&str] =
+    &["kind", "subResource", "name", "namespace", "operation", "userInfo", "object", "oldObject", "options"];
 
 impl<'de> Deserialize<'de> for Wanted {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -121,7 +131,7 @@ impl<'a> Request<'a> {
     pub fn old(&self) -> Option<&'a Object> {
         match self.operation {
             Operation::Create { .. } => None,
-            Operation::Update { old, .. } | Operation::Delete { old } => Some(old),
+            Operation::Update { old, .. } | Operation::Delete { old, .. } => Some(old),
         }
     }
 }
@@ -138,7 +148,7 @@ fn operation(request: &Object) -> Result<Option<Operation<'_>>, String> {
         {
             Ok(None)
         }
-        "DELETE" => Ok(Some(Operation::Delete { old: old()? })),
+        "DELETE" => Ok(Some(Operation::Delete { old: old()?, orphans: orphans(request.get("options"))? })),
         // There is nothing to connect to.
         "CONNECT" => Ok(None),
         other => {
@@ -148,18 +158,36 @@ fn operation(request: &Object) -> Result<Option<Operation<'_>>, String> {
     }
 }
 
+/// Reads DeleteOptions.
+fn orphans(options: Option<&Value>) -> Result<bool, String> {
+    if is_absent(options) {
+        return Ok(false);
+    }
+    let options = object(options, "request.options")?;
+    let policy = optional_text(options, "propagationPolicy", "request.options.propagationPolicy")?;
+    let orphans = options.get("orphanDependents").filter(|value| !value.is_null());
+    let path = "request.options.orphanDependents";
+    let orphans = orphans.map(|value| {
+        value.as_bool().ok_or_else(|| field::problem(path, &field::refused(Some(value), "true or false")))
+    });
+    Ok(policy == Some("Orphan") || orphans.transpose()? == Some(true))
+}
+
 fn requester(user_info: Option<&Value>) -> Result<Option<Requester<'_>>, String> {
     if is_absent(user_info) {
         return Ok(None);
     }
     let user_info = object(user_info, "request.userInfo")?;
-    let Some(name) = optional_text(user_info, "username", "request.userInfo.username")? else { return Ok(None) };
+    let name = optional_text(user_info, "username", "request.userInfo.username")?;
     let refused = |value| field::problem("request.userInfo.groups", &field::refused(value, "a list of strings"));
-    let groups = match user_info.get("groups") {
+    let groups: Vec<_> = match user_info.get("groups") {
         groups if is_absent(groups) => Some(Vec::new()),
         groups => groups.and_then(Value::as_array).and_then(|groups| groups.iter().map(Value::as_str).collect()),
-    };
-    Ok(Some(Requester { name, groups: groups.ok_or_else(|| refused(user_info.get("groups")))? }))
+    }
+    .ok_or_else(|| refused(user_info.get("groups")))?;
+    // Somebody without a name is still in a group of those who have signed in, or of those who haven't.
+    let is_nobody = name.is_none() && groups.is_empty();
+    Ok((!is_nobody).then(|| Requester { name: name.unwrap_or_default(), groups }))
 }
 
 fn is_absent(value: Option<&Value>) -> bool {
@@ -218,8 +246,10 @@ mod tests {
             let request = request(json!({"userInfo": user_info}));
             assert!(Request::read(&request).unwrap().unwrap().requester.is_none(), "{user_info}");
         }
-        let request = request(json!({"userInfo": {"username": "system:anonymous"}}));
-        assert!(Request::read(&request).unwrap().unwrap().requester.is_some());
+        for user_info in [json!({"username": "system:anonymous"}), json!({"groups": ["system:authenticated"]})] {
+            let request = request(json!({"userInfo": user_info}));
+            assert!(Request::read(&request).unwrap().unwrap().requester.is_some(), "{user_info}");
+        }
     }
 
     #[test]
@@ -259,6 +289,14 @@ mod tests {
                 "request.operation: found \"PATCH\"; allowed CREATE, UPDATE, DELETE or CONNECT",
             ),
             (json!({"operation": 1}), "request.operation: found 1; allowed a string"),
+            (
+                json!({"operation": "DELETE", "oldObject": {}, "options": []}),
+                "request.options: found a list; allowed an object",
+            ),
+            (
+                json!({"operation": "DELETE", "oldObject": {}, "options": {"orphanDependents": 1}}),
+                "request.options.orphanDependents: found 1; allowed true or false",
+            ),
             (json!({"object": []}), "request.object: found a list; allowed an object"),
             (json!({"subResource": 1}), "request.subResource: found 1; allowed a string"),
             (json!({"operation": "UPDATE"}), "request.oldObject: found nothing; allowed an object"),

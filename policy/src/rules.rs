@@ -4,6 +4,7 @@ mod budget;
 mod desktop;
 mod identity;
 mod immutable;
+mod orphans;
 mod session;
 mod template;
 
@@ -106,6 +107,11 @@ pub const RULES: &[Rule] = &[
         id: "user-identity", kind: Session, fields: &["spec.user"], mode: Enforce, code: Forbidden, when: Always,
         about: "Who makes, changes or deletes a session is its user, or may `assign-user` on vdisessions.",
         check: identity::owner_or_delegate,
+    },
+    Rule {
+        id: "no-orphans", kind: Session, fields: &["metadata.finalizers"], mode: Enforce, code: Forbidden, when: Always,
+        about: "Nothing keeps a session that is deleted, or leaves its pod behind, and with it the GPU.",
+        check: orphans::none,
     },
     Rule {
         id: "template-allowed", kind: Session, fields: &["spec.template"], mode: Enforce, code: Unprocessable, when: Changed,

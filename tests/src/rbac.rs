@@ -21,7 +21,12 @@ const UNUSED: &[(&str, &str)] = &[
         "update vdisessions.vdi.kasm.io/finalizers",
         "asked for by the admission plugin OwnerReferencesPermissionEnforcement, which is on in OpenShift and not here",
     ),
-    ("assign-user vdisessions.vdi.kasm.io", "asked for by the admission policy when the gateway extends a session"),
+    ("assign-user vdisessions.vdi.kasm.io", "asked for by the floor when the controller deletes a session"),
+    (
+        "extend vdisessions.vdi.kasm.io",
+        "asked for by the floor and the admission policy when the gateway extends a session",
+    ),
+    ("manage-desktops vdisessions.vdi.kasm.io", "asked for by the floor when the controller makes a desktop"),
 ];
 
 /// Removes what earlier clusters have logged.

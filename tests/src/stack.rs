@@ -21,6 +21,7 @@ use vdi_api::VDISession;
 use vdi_cluster::{ControlPlane, Launch, Server, User};
 
 use crate::{
+    objects,
     policy::{self, ClusterCapabilities, PolicyHost},
     process,
     replica::Replica,
@@ -52,6 +53,8 @@ pub struct Settings {
     pub policy: Value,
     /// Whether the API server asks the policy at all.
     pub webhook: bool,
+    /// Whether the policies of deploy/floor are there.
+    pub floor: bool,
     /// The controller's flags, besides where it listens.
     pub controller: Vec<String>,
     /// What runs the controller, such as `env`, if anything does.
@@ -71,7 +74,7 @@ pub struct ControllerLaunch {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { policy: json!({}), webhook: true, controller: Vec::new(), runner: Vec::new() }
+        Self { policy: json!({}), webhook: true, floor: true, controller: Vec::new(), runner: Vec::new() }
     }
 }
 
@@ -146,16 +149,33 @@ impl Stack {
     async fn install(&self) -> Result<()> {
         let deploy = workspace().join("deploy");
         let files = ["crds", "rbac", "kubewarden/rbac.yaml", "samples/desktops.yaml"];
-        let files = files.map(|path| deploy.join(path).display().to_string());
+        let files = files.into_iter().chain(self.settings.floor.then_some("floor"));
+        let files: Vec<_> = files.map(|path| deploy.join(path).display().to_string()).collect();
         let files = files.iter().flat_map(|path| ["-f", path]);
         self.kubectl_ok(&User::admin(), ["apply"].into_iter().chain(files)).await?;
         let crds = ["vdisessions", "vditemplates"].map(|plural| format!("crd/{plural}.vdi.kasm.io"));
         self.kubectl_ok(&User::admin(), ["wait", "--for=condition=Established", &crds[0], &crds[1]]).await?;
 
+        if self.settings.floor {
+            self.wait_for_floor().await?;
+        }
         let Some(webhook) = &self.webhook else { return Ok(()) };
         let configuration: MutatingWebhookConfiguration = serde_json::from_value(webhook.configuration("vdiwarden"))?;
         Api::all(self.cluster.admin()).create(&PostParams::default(), &configuration).await?;
         self.wait_for_webhook().await
+    }
+
+    /// The API server takes up new policies a moment after they were written, in that order: those of sessions.yaml last.
+    async fn wait_for_floor(&self) -> Result<()> {
+        let sessions: Api<VDISession> = Api::namespaced(self.cluster.admin(), "vdiwarden-system");
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        for _ in 0..300 {
+            match sessions.create(&dry_run, &objects::session("nobodys", "none")).await {
+                Err(kube::Error::Api(status)) if status.message.contains("ValidatingAdmissionPolicy") => return Ok(()),
+                _ => sleep(Duration::from_millis(50)).await,
+            }
+        }
+        anyhow::bail!("the API server does not hold to deploy/floor")
     }
 
     /// The API server takes up a new webhook a moment after it was written. From here on, nothing gets past it.
@@ -224,6 +244,11 @@ impl Stack {
     /// Where the controller serves /healthz, /readyz and /metrics.
     pub async fn controller_address(&mut self) -> Result<SocketAddr> {
         self.controller.as_mut().context("the controller is stopped")?.address().await
+    }
+
+    /// Whether the API server asks the policy.
+    pub fn has_webhook(&self) -> bool {
+        self.webhook.is_some()
     }
 
     /// Takes the admission policy away, as a crash of its server does. Its registration stays.

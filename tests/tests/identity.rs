@@ -16,10 +16,11 @@ use vdi_cluster::User;
 use vdi_tests::{
     objects::{Space, create, wait_gone},
     shared::with_stack,
-    stack::{Stack, alice, bob, carol, robot},
+    stack::{Settings, Stack, alice, bob, carol, controller, gateway, robot},
 };
 
-/// A namespace in which RBAC lets everybody do everything but act for others, which carol's group may.
+/// A namespace in which RBAC lets everybody do everything but act for others, which carol's group may. What the controller and
+/// the gateway may is what deploy/rbac says.
 async fn open_space(stack: &Stack) -> Result<Space> {
     let space = Space::new(stack, "identity").await?;
     let rule = |verbs: Value| json!([{ "apiGroups": ["vdi.kasm.io"], "resources": ["vdisessions"], "verbs": verbs }]);
@@ -62,9 +63,26 @@ fn alices(name: &str, timeout: &str) -> DynamicObject {
     session
 }
 
-const OPERATIONS: [&str; 7] = ["create", "update", "patch", "apply", "take", "delete", "deletecollection"];
+const OPERATIONS: [&str; 12] = [
+    "create",
+    "update",
+    "patch",
+    "apply",
+    "suspend",
+    "take",
+    "delete",
+    "deletecollection",
+    "finalizer",
+    "finalized",
+    "orphan",
+    "orphancollection",
+];
 
-/// Does it to a session of alice's, which is there before except for `create`.
+fn orphan() -> DeleteParams {
+    DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() }
+}
+
+/// Does it to a session of alice's, which is there before unless it is made.
 async fn attempt(api: &Api<DynamicObject>, operation: &str, name: &str, requester: &str) -> kube::Result<()> {
     let (merge, force) = (PatchParams::default(), PatchParams::apply("matrix").force());
     match operation {
@@ -76,78 +94,127 @@ async fn attempt(api: &Api<DynamicObject>, operation: &str, name: &str, requeste
         }
         "patch" => api.patch(name, &merge, &Patch::Merge(json!({ "spec": { "timeout": "9h" } }))).await.map(drop),
         "apply" => api.patch(name, &force, &Patch::Apply(alices(name, "9h"))).await.map(drop),
+        "suspend" => api.patch(name, &merge, &Patch::Merge(json!({ "spec": { "suspend": true } }))).await.map(drop),
         "take" => api.patch(name, &merge, &Patch::Merge(json!({ "spec": { "user": requester } }))).await.map(drop),
         "delete" => api.delete(name, &DeleteParams::default()).await.map(drop),
-        _ => {
+        "finalizer" => {
+            let finalizers = json!({ "metadata": { "finalizers": ["example.com/stuck"] } });
+            api.patch(name, &merge, &Patch::Merge(finalizers)).await.map(drop)
+        }
+        "finalized" => {
+            let mut session = alices(name, "8h");
+            session.metadata.finalizers = Some(vec!["orphan".to_owned()]);
+            api.create(&PostParams::default(), &session).await.map(drop)
+        }
+        "orphan" => api.delete(name, &orphan()).await.map(drop),
+        collection => {
             let one = ListParams::default().labels(&format!("name={name}"));
-            api.delete_collection(&DeleteParams::default(), &one).await.map(drop)
+            let how = if collection == "orphancollection" { orphan() } else { DeleteParams::default() };
+            api.delete_collection(&how, &one).await.map(drop)
         }
     }
 }
 
-#[test]
-fn who_may_do_what_to_alices_session() -> Result<()> {
-    with_stack(async |stack| {
-        let space = open_space(stack).await?;
-        let admin: Api<DynamicObject> = Api::namespaced_with(space.client.clone(), &space.name, &resource());
-        // "yes"; "no" is refused by the policy; "immutable" is let through by it as far as identity goes, and refused by the
-        // rule that a user never changes.
-        #[rustfmt::skip]
-    let matrix = [
-        // requester                                       create  update  patch   apply   take         delete  deletecollection
-        ("alice@example.com", stack.cluster.client(&alice()).await?,
-                                                          ["yes",  "yes",  "yes",  "yes",  "yes",       "yes",  "yes"]),
-        ("bob@example.com", stack.cluster.client(&bob()).await?,
-                                                          ["no",   "no",   "no",   "no",   "no",        "no",   "no"]),
-        ("carol@example.com", stack.cluster.client(&carol()).await?,
-                                                          ["yes",  "yes",  "yes",  "yes",  "immutable", "yes",  "yes"]),
-        ("kubernetes-admin", stack.cluster.admin(),
-                                                          ["yes",  "yes",  "yes",  "yes",  "immutable", "yes",  "yes"]),
-        ("system:serviceaccount:desktops:robot", stack.cluster.client(&robot()).await?,
-                                                          ["no",   "no",   "no",   "no",   "no",        "no",   "no"]),
-        ("system:anonymous", anonymous(stack).await?,
-                                                          ["no",   "no",   "no",   "no",   "no",        "no",   "no"]),
+/// What the refusal says, in the words of what refused it.
+fn refusal(message: &str) -> Option<&'static str> {
+    let said = |words: &str| message.contains(words);
+    let by_floor = said("ValidatingAdmissionPolicy 'vdi-sessions'");
+    match () {
+        () if said("(user-identity)") || by_floor && said("assign-user") => Some("no"),
+        () if said("(no-orphans)") || by_floor && said("vdisessions/finalizers") => Some("stuck"),
+        // The policy's rule, or the CRD's, which is looked at before the floor.
+        () if said("(immutable-fields)") || said("spec.user: Invalid value") && said("is immutable") => {
+            Some("immutable")
+        }
+        () => None,
+    }
+}
+
+/// Who may do what, by the policy, the floor, or both: they agree.
+async fn matrix(stack: &Stack) -> Result<()> {
+    let space = open_space(stack).await?;
+    let admin: Api<DynamicObject> = Api::namespaced_with(space.client.clone(), &space.name, &resource());
+    let client = async |user: User| anyhow::Ok((user.name.clone(), stack.cluster.client(&user).await?));
+    // "yes"; "no" since it is alice's; "immutable" to whom it might be handed, since a user never changes; "stuck" since it
+    // would stay, or its pod would.
+    #[rustfmt::skip]
+    let rows = [
+        // requester                   create  update  patch   apply   suspend  take         delete  collection  finalizer  finalized  orphan   orphans
+        (client(alice()).await?,      ["yes",  "yes",  "yes",  "yes",  "yes",   "yes",       "yes",  "yes",      "stuck",   "stuck",   "stuck", "stuck"]),
+        (client(bob()).await?,        ["no",   "no",   "no",   "no",   "no",    "no",        "no",   "no",       "no",      "no",      "no",    "no"]),
+        (client(carol()).await?,      ["yes",  "yes",  "yes",  "yes",  "yes",   "immutable", "yes",  "yes",      "stuck",   "stuck",   "stuck", "stuck"]),
+        (client(User::admin()).await?, ["yes", "yes",  "yes",  "yes",  "yes",   "immutable", "yes",  "yes",      "yes",     "yes",     "yes",   "yes"]),
+        (client(controller()).await?, ["yes",  "yes",  "yes",  "yes",  "yes",   "immutable", "yes",  "yes",      "yes",     "yes",     "yes",   "yes"]),
+        (client(gateway()).await?,    ["no",   "yes",  "yes",  "yes",  "no",    "no",        "no",   "no",       "no",      "no",      "no",    "no"]),
+        (client(robot()).await?,      ["no",   "no",   "no",   "no",   "no",    "no",        "no",   "no",       "no",      "no",      "no",    "no"]),
+        (("system:anonymous".to_owned(), anonymous(stack).await?),
+                                      ["no",   "no",   "no",   "no",   "no",    "no",        "no",   "no",       "no",      "no",      "no",    "no"]),
     ];
-        let mut wrong = vec![];
-        for (row, (requester, client, cells)) in matrix.into_iter().enumerate() {
-            let api: Api<DynamicObject> = Api::namespaced_with(client, &space.name, &resource());
-            for (operation, expected) in OPERATIONS.into_iter().zip(cells) {
-                let name = format!("{operation}-{row}");
-                if operation != "create" {
-                    admin.create(&PostParams::default(), &alices(&name, "8h")).await?;
+    let mut wrong = vec![];
+    for (row, ((requester, client), cells)) in rows.into_iter().enumerate() {
+        let api: Api<DynamicObject> = Api::namespaced_with(client, &space.name, &resource());
+        for (operation, expected) in OPERATIONS.into_iter().zip(cells) {
+            let name = format!("{operation}-{row}");
+            let is_made = matches!(operation, "create" | "finalized");
+            if !is_made {
+                admin.create(&PostParams::default(), &alices(&name, "8h")).await?;
+            }
+            let done = attempt(&api, operation, &name, &requester).await;
+            let answer = match &done {
+                Ok(()) => "yes".to_owned(),
+                Err(kube::Error::Api(status)) => {
+                    refusal(&status.message).map_or_else(|| status.message.clone(), str::to_owned)
                 }
-                let done = attempt(&api, operation, &name, requester).await;
-                let answer = match &done {
-                    Ok(()) => "yes".to_owned(),
-                    Err(kube::Error::Api(status))
-                        if status.message.contains("(immutable-fields)")
-                            && !status.message.contains("(user-identity)") =>
-                    {
-                        "immutable".to_owned()
-                    }
-                    Err(kube::Error::Api(status)) if status.message.contains("(user-identity)") => "no".to_owned(),
-                    Err(error) => error.to_string(),
-                };
-                // A refusal leaves everything as it was, and what is accepted happens.
-                let stored = admin.get_opt(&name).await?;
-                let timeout = stored.as_ref().map(|session| session.data["spec"]["timeout"].clone());
-                let expected_after = match (operation, expected == "yes") {
-                    ("create", true)
-                    | ("take", _)
-                    | ("update" | "patch" | "apply" | "delete" | "deletecollection", false) => Some(json!("8h")),
-                    ("update" | "patch" | "apply", true) => Some(json!("9h")),
-                    _ => None,
-                };
-                if answer != expected || timeout != expected_after {
-                    wrong.push(format!(
-                        "{requester} {operation}: {answer}, not {expected}; then its timeout is {timeout:?}"
-                    ));
+                Err(error) => error.to_string(),
+            };
+            // The CRD refuses another user before the floor is asked.
+            let is_as_expected = answer == expected
+                || operation == "take" && answer == "immutable" && expected == "no" && !stack.has_webhook();
+            // A refusal leaves everything as it was, and what is accepted happens.
+            let stored = admin.get_opt(&name).await?;
+            let now = stored.as_ref().map(|session| {
+                let spec = &session.data["spec"];
+                (spec["timeout"].clone(), spec["suspend"] == true, session.finalizers().to_vec())
+            });
+            let unchanged = || (json!("8h"), false, vec![]);
+            let expected_now = match (operation, expected == "yes") {
+                ("create", true) | ("take", _) => Some(unchanged()),
+                ("create" | "finalized", false) => None,
+                (_, false) => Some(unchanged()),
+                ("update" | "patch" | "apply", true) => Some((json!("9h"), false, vec![])),
+                ("suspend", true) => Some((json!("8h"), true, vec![])),
+                ("finalizer", true) => Some((json!("8h"), false, vec!["example.com/stuck".to_owned()])),
+                ("finalized", true) => Some((json!("8h"), false, vec!["orphan".to_owned()])),
+                // The garbage collector takes its own finalizer away in a moment.
+                ("orphan" | "orphancollection", true) => {
+                    now.clone().filter(|(.., finalizers)| finalizers == &["orphan"])
                 }
+                (_, true) => None,
+            };
+            if !is_as_expected || now != expected_now {
+                wrong.push(format!("{requester} {operation}: {answer}, not {expected}; then it is {now:?}"));
             }
         }
-        ensure!(wrong.is_empty(), "{wrong:#?}");
-        Ok(())
-    })
+    }
+    ensure!(wrong.is_empty(), "{wrong:#?}");
+    Ok(())
+}
+
+#[test]
+fn who_may_do_what_to_alices_session() -> Result<()> {
+    with_stack(matrix)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_do_what_to_alices_session_by_the_policy_alone() -> Result<()> {
+    let directory = vdi_tests::target().join("clusters/identity-policy");
+    matrix(&Stack::without_controller(&directory, Settings { floor: false, ..Settings::default() }).await?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_do_what_to_alices_session_by_the_floor_alone() -> Result<()> {
+    let directory = vdi_tests::target().join("clusters/identity-floor");
+    matrix(&Stack::without_controller(&directory, Settings { webhook: false, ..Settings::default() }).await?).await
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use k8s_openapi::{
     api::networking::v1::{
         IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
@@ -6,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 use kube::api::ObjectMeta;
-use vdi_api::Reachable;
+use vdi_api::{Cidr, METADATA_ADDRESSES, Reachable};
 
 use super::{SESSION_LABEL, SESSION_UID_LABEL, labels, own_name, owner, pod::DESKTOP, strings};
 use crate::{observe::Observed, template::Template};
@@ -14,7 +16,8 @@ use crate::{observe::Observed, template::Template};
 /// The name of the policy that all desktops of a namespace are under.
 pub const NAMESPACE_POLICY: &str = "vdi-desktops";
 
-/// What is not the world: [private], shared, link-local (the metadata service of clouds), loopback and multicast addresses.
+/// What is not the world, beside the metadata services of clouds: [private], shared, link-local, loopback and multicast
+/// addresses.
 ///
 /// [private]: https://www.iana.org/assignments/iana-ipv4-special-registry/iana-ipv4-special-registry.xhtml
 const NOT_THE_WORLD: [&str; 9] = [
@@ -102,9 +105,18 @@ fn namespace_peer(name: &str) -> NetworkPolicyPeer {
     }
 }
 
+/// Never with a cloud's metadata service in it, unless it is nothing else.
 fn block(cidr: &str, except: &[&str]) -> NetworkPolicyPeer {
-    let except = Some(except.iter().map(ToString::to_string).collect()).filter(|list: &Vec<_>| !list.is_empty());
+    let is_in = |network: &str, address| network.parse().is_ok_and(|it: Cidr| it.contains(address) && !it.is_single());
+    let metadata = METADATA_ADDRESSES.iter().filter(|address| is_in(cidr, **address));
+    let metadata = metadata.filter(|address| !except.iter().any(|network| is_in(network, **address))).map(single);
+    let except: Vec<_> = except.iter().map(ToString::to_string).chain(metadata).collect();
+    let except = Some(except).filter(|list| !list.is_empty());
     NetworkPolicyPeer { ip_block: Some(IPBlock { cidr: cidr.to_owned(), except }), ..Default::default() }
+}
+
+fn single(address: &IpAddr) -> String {
+    format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
 }
 
 fn port(protocol: &str, number: u16) -> NetworkPolicyPort {
@@ -128,6 +140,28 @@ mod tests {
     fn the_namespaces_policy_is_the_one_in_the_snapshot() {
         let spec = namespace_policy_spec("vdiwarden-system");
         snapshot::assert("namespace-policy", &namespace_policy("team", &spec));
+    }
+
+    #[test]
+    fn no_desktop_reaches_a_metadata_service_unless_its_template_says_so() {
+        let peers = |policy: NetworkPolicySpec| policy.egress.into_iter().flatten().filter(|rule| rule.ports.is_none());
+        let reachable = ["0.0.0.0/0", "168.63.0.0/16", "fd00::/8", "fe80::/10"]
+            .map(|cidr| Reachable { cidr: cidr.to_owned(), ports: vec![] });
+        let template = Template { reachable: reachable.into(), ..fixture::template() };
+        let own = own_network_policy(&fixture::observed(), &template).spec.unwrap();
+        let blocks: Vec<_> = [namespace_policy_spec("vdiwarden-system"), own]
+            .into_iter()
+            .flat_map(peers)
+            .flat_map(|rule| rule.to.into_iter().flatten().filter_map(|peer| peer.ip_block))
+            .collect();
+        assert_eq!(blocks.len(), 6);
+        let has = |network: &str, address| network.parse::<Cidr>().unwrap().contains(address);
+        for (address, block) in
+            METADATA_ADDRESSES.iter().flat_map(|address| blocks.iter().map(move |it| (*address, it)))
+        {
+            let excepted = block.except.iter().flatten().any(|network| has(network, address));
+            assert!(!has(&block.cidr, address) || excepted, "{address} is in {block:?}");
+        }
     }
 
     #[test]

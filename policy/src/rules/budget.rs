@@ -1,7 +1,7 @@
 //! What one user has at a time. Two requests at the same moment are counted without each other: a budget holds down what
 //! people do, it isn't a lock.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use vdi_api::{Email, Invalid};
 
 use super::{Context, Field};
@@ -13,12 +13,13 @@ pub fn sessions(field: &Field, context: &Context) -> Result<(), Invalid> {
         return Ok(());
     }
     let Some(others) = others(context, "sessions", allowed)? else { return Ok(()) };
-    if others.len() < allowed as usize {
+    let live: Vec<_> = others.iter().filter(|session| session.is_live).collect();
+    if live.len() < allowed as usize {
         return Ok(());
     }
-    let names = others.iter().map(|session| session.name.as_str());
+    let names = live.iter().map(|session| session.name.as_str());
     Err(Invalid::value(
-        format!("{} sessions with this one, beside {}", others.len() + 1, listed(names)),
+        format!("{} sessions with this one, beside {}", live.len() + 1, listed(names)),
         format!("{allowed} for one user"),
     ))
 }
@@ -46,16 +47,18 @@ pub fn gpus(field: &Field, context: &Context) -> Result<(), Invalid> {
     Err(Invalid::value(format!("{total} GPUs with this session{beside}"), format!("{allowed} for one user")))
 }
 
-/// A live session of the user.
-struct Live {
+/// Another session of the user.
+struct Other {
     /// `namespace/name`
     name: String,
-    /// 0 while it is suspended.
+    /// Neither being deleted nor over.
+    is_live: bool,
+    /// 0 when it holds none and isn't about to.
     gpus: u64,
 }
 
 /// The user's sessions without this one. `None` when there is no user: that is for other rules to refuse.
-fn others(context: &Context, what: &str, allowed: u32) -> Result<Option<Vec<Live>>, Invalid> {
+fn others(context: &Context, what: &str, allowed: u32) -> Result<Option<Vec<Other>>, Invalid> {
     let email = |object: &Object| {
         field::at(object, "spec.user").and_then(Value::as_str).and_then(|user| user.parse::<Email>().ok())
     };
@@ -64,22 +67,34 @@ fn others(context: &Context, what: &str, allowed: u32) -> Result<Option<Vec<Live
     let all = host::sessions(context.host).map_err(|why| {
         Invalid::value(format!("{what} that can't be counted ({why})"), format!("{allowed} for one user"))
     })?;
-    let live = all.iter().filter_map(Value::as_object).filter(|session| is_live(session));
-    let of_user = live.filter(|session| email(session).is_some_and(|owner| owner.is_same_person(&user)));
-    let named = of_user.map(|session| {
-        let suspended = field::at(session, "spec.suspend").and_then(Value::as_bool) == Some(true);
-        Live { name: name_of(session, None), gpus: if suspended { 0 } else { gpus_of(session) } }
+    let of_user = all
+        .iter()
+        .filter_map(Value::as_object)
+        .filter(|session| email(session).is_some_and(|owner| owner.is_same_person(&user)));
+    let named = of_user.map(|session| Other {
+        name: name_of(session, None),
+        is_live: is_live(session),
+        gpus: if holds_gpus(session) { gpus_of(session) } else { 0 },
     });
     let mut others: Vec<_> = named.filter(|session| session.name != this).collect();
     others.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Some(others))
 }
 
-/// Neither being deleted nor over.
-fn is_live(session: &Map<String, Value>) -> bool {
-    let phase = field::at(session, "status.phase").and_then(Value::as_str);
+fn phase(session: &Object) -> Option<&str> {
+    field::at(session, "status.phase").and_then(Value::as_str)
+}
+
+fn is_live(session: &Object) -> bool {
     field::at(session, "metadata.deletionTimestamp").is_none_or(Value::is_null)
-        && !matches!(phase, Some("Failed" | "Terminating"))
+        && !matches!(phase(session), Some("Failed" | "Terminating"))
+}
+
+/// Until the pod is gone, which the controller then names no more. Of one that failed, the pod that is named has ended.
+fn holds_gpus(session: &Object) -> bool {
+    let is_suspended = field::at(session, "spec.suspend").and_then(Value::as_bool) == Some(true);
+    let has_pod = field::at(session, "status.podName").is_some_and(|name| !name.is_null());
+    phase(session) != Some("Failed") && (has_pod || is_live(session) && !is_suspended)
 }
 
 fn gpus_of(session: &Object) -> u64 {

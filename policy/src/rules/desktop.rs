@@ -1,9 +1,7 @@
 //! Rules for VDITemplates. What a template leaves out has a default in the CRD, and breaks no rule.
 
-use std::net::IpAddr;
-
 use serde_json::Value;
-use vdi_api::{Invalid, Memory};
+use vdi_api::{Cidr, Invalid, METADATA_ADDRESSES, Memory};
 
 use super::{Context, Field};
 use crate::{
@@ -97,21 +95,14 @@ fn is_place_for_a_home(path: &str) -> bool {
 }
 
 const NETWORK: &str =
-    "a network such as 10.20.0.0/16, other than the link-local ones, where clouds have their metadata services";
+    "a network such as 10.20.0.0/16, neither link-local nor one with a cloud's metadata service in it";
 
-/// A network that neither is in the link-local ones nor has them in it.
 fn is_network(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else { return false };
-    let (Ok(address), Ok(length)) = (address.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
-    let (bits, address, link_local, link_local_length) = match address {
-        IpAddr::V4(address) => (32, u128::from(address.to_bits()), 0xa9fe_0000, 16),
-        IpAddr::V6(address) => (128, address.to_bits(), 0xfe80 << 112, 10),
+    let is_link_local = |network: &Cidr| {
+        ["169.254.0.0/16", "fe80::/10"].iter().filter_map(|it| it.parse::<Cidr>().ok()).any(|it| it.overlaps(network))
     };
-    if length > bits {
-        return false;
-    }
-    let common = length.min(link_local_length);
-    common > 0 && address >> (bits - common) != link_local >> (bits - common)
+    let has_metadata = |network: &Cidr| METADATA_ADDRESSES.iter().any(|address| network.contains(*address));
+    text.parse::<Cidr>().is_ok_and(|network| !is_link_local(&network) && !has_metadata(&network))
 }
 
 const EXTENDED_RESOURCE: &str =
@@ -245,7 +236,15 @@ mod tests {
 
     #[test]
     fn networks_with_metadata_services_in_them_are_refused() {
-        for network in ["10.0.0.0/8", "192.168.7.1/32", "fd00::/8", "169.253.0.0/16", "128.0.0.0/3", "2000::/3"] {
+        for network in [
+            "10.0.0.0/8",
+            "192.168.7.1/32",
+            "fd00::/8",
+            "169.253.0.0/16",
+            "168.63.128.0/24",
+            "fd00:20::/32",
+            "2000::/3",
+        ] {
             assert!(is_network(network), "{network}");
         }
         for network in [
@@ -256,12 +255,30 @@ mod tests {
             "169.254.0.0/16",
             "169.254.169.254/32",
             "168.0.0.0/6",
+            "168.63.0.0/16",
+            "100.64.0.0/10",
+            "192.0.0.0/24",
+            "fd00::/8",
+            "fd00:ec2::254/128",
+            "fd20:ce::/32",
+            "::ffff:169.254.169.254/128",
+            "::ffff:0.0.0.0/96",
             "::/0",
             "fe80::1/128",
             "fc00::/6",
             "x/8",
         ] {
             assert!(!is_network(network), "{network}");
+        }
+    }
+
+    #[test]
+    fn no_metadata_address_can_be_opened_by_whichever_network_it_is_in() {
+        for address in METADATA_ADDRESSES {
+            let bits = if address.is_ipv4() { 32 } else { 128 };
+            for length in 0..=bits {
+                assert!(!is_network(&format!("{address}/{length}")), "{address}/{length}");
+            }
         }
     }
 

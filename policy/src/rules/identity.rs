@@ -4,9 +4,9 @@ use vdi_api::{Email, Invalid};
 use super::{Context, Field};
 use crate::{
     address,
-    field::refused,
-    host::may_assign_user,
-    request::{Operation, Requester},
+    field::{self, refused},
+    host::{Right, may},
+    request::{Object, Operation, Requester},
 };
 
 /// Kubernetes' own controllers, by the names that they have with and without service accounts of their own. They delete
@@ -18,12 +18,17 @@ const KUBERNETES: &[&str] = &[
     "system:kube-controller-manager",
 ];
 
+/// Whether the settings, or Kubernetes itself, let the requester do whatever it is.
+pub fn is_exempt(requester: &Requester, context: &Context) -> bool {
+    let is_new = matches!(context.request.operation, Operation::Create { .. });
+    context.settings.identity.is_exempt(requester) || (!is_new && KUBERNETES.contains(&requester.name))
+}
+
 /// An update may neither take a session nor give it away: both users have to be the requester.
 pub fn owner_or_delegate(field: &Field, context: &Context) -> Result<(), Invalid> {
     // Nobody asks in a background audit. Whoever made the session was asked about then.
     let Some(requester) = &context.request.requester else { return Ok(()) };
-    let is_new = matches!(context.request.operation, Operation::Create { .. });
-    if context.settings.identity.is_exempt(requester) || (!is_new && KUBERNETES.contains(&requester.name)) {
+    if is_exempt(requester, context) {
         return Ok(());
     }
     let email = email_of(requester, context);
@@ -33,8 +38,9 @@ pub fn owner_or_delegate(field: &Field, context: &Context) -> Result<(), Invalid
     };
     let users = [field.old, context.request.object().map(|_| field.value)];
     let Some(other) = users.into_iter().flatten().find(|user| !is_requester(*user)) else { return Ok(()) };
-    let asked = may_assign_user(context.host, requester, context.request.namespace);
-    if asked == Ok(true) {
+    let may = |right| may(context.host, requester, right, context.request.namespace);
+    let asked = may(Right::AssignUser);
+    if asked == Ok(true) || changes_its_time_alone(context) && may(Right::Extend) == Ok(true) {
         return Ok(());
     }
     let who = match &email {
@@ -49,6 +55,20 @@ pub fn owner_or_delegate(field: &Field, context: &Context) -> Result<(), Invalid
         _ => format!("acting for others takes {verb}"),
     };
     Err(refused(other, &format!("{who}; {otherwise}")))
+}
+
+/// Whether a session has more time or less afterwards, and is otherwise what it was.
+fn changes_its_time_alone(context: &Context) -> bool {
+    let Operation::Update { old, .. } = context.request.operation else { return false };
+    let spec = |session: &Object| {
+        let mut spec = session.get("spec").cloned();
+        spec.as_mut().and_then(Value::as_object_mut).map(|spec| spec.remove("timeout"));
+        spec
+    };
+    let metadata =
+        ["labels", "annotations", "finalizers", "ownerReferences"].map(|member| format!("metadata.{member}"));
+    spec(context.object) == spec(old)
+        && metadata.iter().all(|path| field::at(context.object, path) == field::at(old, path))
 }
 
 /// The requester's address, when the cluster knows them by it.

@@ -1,0 +1,416 @@
+//! The policies of deploy/floor, on a real API server: who makes what desktops are made of, and what the controller may make.
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingAdmissionPolicy,
+    core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret},
+    networking::v1::NetworkPolicy,
+    rbac::v1::RoleBinding,
+};
+use kube::{
+    Api, Client, Resource,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use vdi_cluster::User;
+use vdi_tests::{
+    objects::{Space, create, wait_for, wait_gone},
+    shared::with_stack,
+    stack::{Stack, bob, controller},
+};
+
+/// A namespace with a desktop in it that has one of everything, and in which bob may do what the ClusterRole `admin` lets him.
+async fn space_of_an_editor(stack: &Stack, name: &str) -> Result<(Space, Client)> {
+    let space = Space::new(stack, name).await?;
+    let binding = json!({
+        "metadata": { "name": "editor" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin" },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": bob().name }],
+    });
+    let bindings: Api<RoleBinding> = Api::namespaced(space.client.clone(), name);
+    create(&bindings, &serde_json::from_value(binding)?).await?;
+    // What kubectl debug asks for, which only administrators have by themselves.
+    let rights = [
+        &["create", "role", "debug", "--verb=patch", "--resource=pods/ephemeralcontainers"][..],
+        &["create", "rolebinding", "debug", "--role=debug", "--user", &bob().name],
+    ];
+    for right in rights {
+        stack.kubectl_ok(&User::admin(), right.iter().copied().chain(["-n", name])).await?;
+    }
+    space
+        .template(json!({
+            "home": { "mountPath": "/home/user", "scope": "Session" },
+            "network": { "egress": [{ "cidr": "10.20.0.0/16" }] },
+            "basicAuth": { "user": "desk", "passwordEnv": "PASSWORD" },
+        }))
+        .await?;
+    space.session("desktop").await?;
+    space.wait_running("desktop").await?;
+    Ok((space, stack.cluster.client(&bob()).await?))
+}
+
+fn dry_run() -> PostParams {
+    PostParams { dry_run: true, ..PostParams::default() }
+}
+
+fn dry_patch() -> PatchParams {
+    PatchParams { dry_run: true, ..PatchParams::default() }
+}
+
+/// An object that the tests write as JSON.
+fn object<K: DeserializeOwned>(object: Value) -> Result<K> {
+    Ok(serde_json::from_value(object)?)
+}
+
+/// Whether this policy refused.
+fn is_refused_by<T>(policy: &str, answer: &kube::Result<T>) -> bool {
+    let words = format!("ValidatingAdmissionPolicy '{policy}'");
+    matches!(answer, Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains(&words))
+}
+
+fn refused<T>(policy: &str, what: impl std::fmt::Debug, answer: kube::Result<T>) -> Result<()> {
+    let message = answer.as_ref().err().map(ToString::to_string);
+    ensure!(is_refused_by(policy, &answer), "{what:?} is not refused by {policy}: {message:?}");
+    Ok(())
+}
+
+fn pod(metadata: Value) -> Value {
+    json!({ "metadata": metadata, "spec": { "containers": [{ "name": "mine", "image": "mine" }] } })
+}
+
+fn claim(metadata: Value) -> Value {
+    let resources = json!({ "requests": { "storage": "1Gi" } });
+    json!({ "metadata": metadata, "spec": { "accessModes": ["ReadWriteOnce"], "resources": resources } })
+}
+
+/// What somebody may try with names and labels that are desktops', and may do with others.
+async fn makes_only_what_is_no_desktops<K>(api: Api<K>, make: impl Fn(Value) -> Value) -> Result<()>
+where
+    K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    for metadata in [
+        json!({ "name": "vdi-mine" }),
+        json!({ "generateName": "vdi-" }),
+        json!({ "name": "mine", "labels": { "vdi.kasm.io/session": "desktop" } }),
+        json!({ "name": "mine", "labels": { "app.kubernetes.io/managed-by": "vdiwarden" } }),
+        json!({ "name": "mine", "labels": { "app.kubernetes.io/name": "vdi-desktop" } }),
+    ] {
+        refused("vdi-desktops", &metadata, api.create(&dry_run(), &object(make(metadata.clone()))?).await)?;
+    }
+    let mine = make(json!({ "name": "mine", "labels": { "app.kubernetes.io/managed-by": "Helm" } }));
+    api.create(&PostParams::default(), &object(mine)?).await.context("what is no desktop's")?;
+    let label = json!({ "metadata": { "labels": { "vdi.kasm.io/session": "desktop" } } });
+    refused("vdi-desktops", "a label later", api.patch("mine", &dry_patch(), &Patch::Merge(label)).await)?;
+    api.delete("mine", &DeleteParams::default()).await?;
+    Ok(())
+}
+
+#[test]
+fn nobody_but_the_controller_makes_what_could_be_a_desktops() -> Result<()> {
+    with_stack(async |stack| {
+        let (space, bob) = space_of_an_editor(stack, "floor-make").await?;
+        makes_only_what_is_no_desktops::<Pod>(Api::namespaced(bob.clone(), &space.name), pod).await?;
+        makes_only_what_is_no_desktops::<PersistentVolumeClaim>(Api::namespaced(bob.clone(), &space.name), claim)
+            .await?;
+        let secret = |metadata: Value| json!({ "metadata": metadata });
+        makes_only_what_is_no_desktops::<Secret>(Api::namespaced(bob.clone(), &space.name), secret).await?;
+        let policy = |metadata: Value| json!({ "metadata": metadata, "spec": { "podSelector": {} } });
+        makes_only_what_is_no_desktops::<NetworkPolicy>(Api::namespaced(bob.clone(), &space.name), policy).await?;
+
+        // Nor does he have it made for him.
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": { "name": "vdi-other", "namespace": space.name },
+            "spec": {
+                "replicas": 1,
+                "selector": { "matchLabels": { "vdi.kasm.io/session": "other" } },
+                "template": pod(json!({ "labels": { "vdi.kasm.io/session": "other" } })),
+            },
+        });
+        let sets: Api<k8s_openapi::api::apps::v1::ReplicaSet> = Api::namespaced(bob, &space.name);
+        create(&sets, &object(deployment)?).await?;
+        wait_for(&sets, "vdi-other", "refused its pod", |set| {
+            let conditions = set.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            conditions.filter_map(|condition| condition.message.as_deref()).any(|it| it.contains("vdi-desktops"))
+        })
+        .await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn nobody_but_the_controller_changes_what_is_a_desktops_or_gets_into_it() -> Result<()> {
+    with_stack(async |stack| {
+        let (space, editor) = space_of_an_editor(stack, "floor-change").await?;
+        let pods: Api<Pod> = Api::namespaced(editor.clone(), &space.name);
+        let policies: Api<NetworkPolicy> = Api::namespaced(editor.clone(), &space.name);
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(editor.clone(), &space.name);
+        let secrets: Api<Secret> = Api::namespaced(editor, &space.name);
+        let pod = pods.get("vdi-desktop").await?;
+        let home = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.volumes.iter().flatten().find_map(|it| it.persistent_volume_claim.as_ref()));
+        let home = home.context("no home")?.claim_name.clone();
+        let login = secrets.list(&Default::default()).await?.items.into_iter().filter_map(|it| it.metadata.name).next();
+        let login = login.context("no login")?;
+        let merge = |patch: Value| Patch::Merge(patch);
+        let by = "vdi-desktops";
+
+        for (patch, what) in [
+            (json!({ "metadata": { "labels": { "app.kubernetes.io/name": null } } }), "a label taken away"),
+            (json!({ "metadata": { "labels": { "mine": "too" } } }), "a label added"),
+            (json!({ "metadata": { "annotations": { "vdi.kasm.io/port": "22" } } }), "where the gateway connects to"),
+            (json!({ "metadata": { "annotations": { "vdi.kasm.io/port": null } } }), "an annotation taken away"),
+            (json!({ "metadata": { "ownerReferences": null } }), "an owner taken away"),
+            (json!({ "spec": { "activeDeadlineSeconds": 1 } }), "a spec"),
+        ] {
+            refused(by, what, pods.patch("vdi-desktop", &dry_patch(), &merge(patch)).await)?;
+        }
+        let image = json!({ "spec": { "containers": [{ "name": "desktop", "image": "mine" }] } });
+        refused(by, "an image", pods.patch("vdi-desktop", &dry_patch(), &Patch::Strategic(image)).await)?;
+        let debug = json!({ "spec": { "ephemeralContainers": [{ "name": "mine", "image": "mine" }] } });
+        refused(
+            by,
+            "a debug container",
+            pods.patch_ephemeral_containers("vdi-desktop", &dry_patch(), &Patch::Strategic(debug)).await,
+        )?;
+        for way in [
+            &["exec", "vdi-desktop", "--", "id"][..],
+            &["attach", "vdi-desktop"],
+            &["port-forward", "vdi-desktop", "6080"],
+        ] {
+            let output = stack.kubectl(&bob(), ["-n", &space.name].into_iter().chain(way.iter().copied())).await?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(!output.status.success() && said.contains("manage-desktops"), "{way:?}: {said}");
+        }
+
+        for name in ["vdi-desktops", &own_policy(&policies).await?] {
+            let open = json!({ "spec": { "ingress": [{}] } });
+            refused(by, name, policies.patch(name, &dry_patch(), &merge(open)).await)?;
+            refused(by, name, policies.delete(name, &DeleteParams::default()).await)?;
+        }
+        let grow = json!({ "spec": { "resources": { "requests": { "storage": "1Ti" } } } });
+        refused(by, &home, claims.patch(&home, &dry_patch(), &merge(grow)).await)?;
+        refused(by, &home, claims.delete(&home, &DeleteParams::default()).await)?;
+        let label = json!({ "metadata": { "labels": { "vdi.kasm.io/session": "mine" } } });
+        refused(by, &login, secrets.patch(&login, &dry_patch(), &merge(label)).await)?;
+
+        // What others write down in annotations and finalizers is theirs.
+        let note = merge(
+            json!({ "metadata": { "annotations": { "csi.example.com/note": "x" }, "finalizers": ["csi.example.com/x"] } }),
+        );
+        claims.patch(&home, &dry_patch(), &note).await?;
+        pods.patch("vdi-desktop", &dry_patch(), &note).await?;
+        // Deleting pods is what RBAC lets him.
+        pods.delete("vdi-desktop", &DeleteParams { dry_run: true, ..DeleteParams::default() }).await?;
+        Ok(())
+    })
+}
+
+/// The name of the network policy that the session alone has.
+async fn own_policy(policies: &Api<NetworkPolicy>) -> Result<String> {
+    let names = policies.list(&Default::default()).await?.items.into_iter().filter_map(|it| it.metadata.name);
+    names.into_iter().find(|name| name != "vdi-desktops").context("no policy of its own")
+}
+
+#[test]
+fn in_namespaces_for_desktops_nobody_else_opens_the_network() -> Result<()> {
+    with_stack(async |stack| {
+        let (space, bob) = space_of_an_editor(stack, "floor-network").await?;
+        let policies: Api<NetworkPolicy> = Api::namespaced(bob, &space.name);
+        let policy = |spec: Value| object(json!({ "metadata": { "name": "mine" }, "spec": spec }));
+        let all = policy(json!({ "podSelector": {}, "ingress": [{}] }))?;
+        policies.create(&dry_run(), &all).await.context("the namespace doesn't say that it is for desktops alone")?;
+
+        let namespaces: Api<Namespace> = Api::all(space.client.clone());
+        let label = json!({ "metadata": { "labels": { "vdi.kasm.io/desktops": "true" } } });
+        namespaces.patch(&space.name, &PatchParams::default(), &Patch::Merge(label)).await?;
+        // The API server sees that a moment later.
+        while !is_refused_by("vdi-network", &policies.create(&dry_run(), &all).await) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let others = |operator: &str, values: Value| json!({ "matchExpressions": [{ "key": "app.kubernetes.io/name", "operator": operator, "values": values }] });
+        for selector in [
+            json!({ "matchLabels": { "app.kubernetes.io/name": "vdi-desktop" } }),
+            json!({ "matchLabels": { "from-a-template": "x" } }),
+            others("Exists", json!(null)),
+            others("In", json!(["vdi-desktop", "mine"])),
+            others("NotIn", json!(["mine"])),
+        ] {
+            for open in ["ingress", "egress"] {
+                let opens = policy(json!({ "podSelector": selector, (open): [{}] }))?;
+                refused("vdi-network", &selector, policies.create(&dry_run(), &opens).await)?;
+            }
+        }
+        for selector in [
+            json!({ "matchLabels": { "app.kubernetes.io/name": "mine" } }),
+            others("In", json!(["mine"])),
+            others("NotIn", json!(["vdi-desktop"])),
+            others("DoesNotExist", json!(null)),
+        ] {
+            policies.create(&dry_run(), &policy(json!({ "podSelector": selector, "ingress": [{}] }))?).await?;
+        }
+        policies.create(&dry_run(), &policy(json!({ "podSelector": {}, "policyTypes": ["Ingress"] }))?).await?;
+        // The controller still does.
+        space.session("another").await?;
+        space.wait_running("another").await?;
+        Ok(())
+    })
+}
+
+/// What the controller makes, as far as the floor is concerned.
+fn desktop(metadata: Value, spec: Value) -> Value {
+    let mut pod = json!({
+        "metadata": { "name": "vdi-x", "labels": { "app.kubernetes.io/managed-by": "vdiwarden" } },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },
+            "volumes": [{ "name": "memory", "emptyDir": {} }],
+            "containers": [{ "name": "desktop", "image": "desktop" }],
+        },
+    });
+    json_patch::merge(&mut pod, &json!({ "metadata": metadata, "spec": spec }));
+    pod
+}
+
+#[test]
+fn whatever_the_controller_is_told_its_pods_get_nothing_of_the_node_or_the_cluster() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "floor-pods").await?;
+        let client = stack.cluster.client(&controller()).await?;
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &space.name);
+        pods.create(&dry_run(), &object(desktop(json!({}), json!({})))?).await.context("a desktop")?;
+        let container = |changes: Value| {
+            let mut container = json!({ "name": "desktop", "image": "desktop" });
+            json_patch::merge(&mut container, &changes);
+            container
+        };
+        let in_container = |changes: Value| json!({ "containers": [container(changes)] });
+        let security = |context: Value| in_container(json!({ "securityContext": context }));
+        let volume = |source: Value| {
+            let mut volume = json!({ "name": "x" });
+            json_patch::merge(&mut volume, &source);
+            json!({ "volumes": [volume] })
+        };
+        let token = json!({ "sources": [{ "serviceAccountToken": { "path": "token" } }] });
+        let secret = json!({ "name": "cloud-keys", "key": "x" });
+        for spec in [
+            json!({ "automountServiceAccountToken": true }),
+            json!({ "automountServiceAccountToken": null }),
+            json!({ "hostNetwork": true }),
+            json!({ "hostPID": true }),
+            json!({ "hostIPC": true }),
+            volume(json!({ "hostPath": { "path": "/" } })),
+            volume(json!({ "secret": { "secretName": "cloud-keys" } })),
+            volume(json!({ "projected": token })),
+            volume(json!({ "nfs": { "server": "nas", "path": "/" } })),
+            security(json!({ "privileged": true })),
+            security(json!({ "capabilities": { "add": ["SYS_ADMIN"] } })),
+            security(json!({ "capabilities": { "add": ["NET_RAW"] } })),
+            security(json!({ "seccompProfile": { "type": "Unconfined" } })),
+            security(json!({ "appArmorProfile": { "type": "Unconfined" } })),
+            json!({ "securityContext": null }),
+            json!({ "securityContext": { "seccompProfile": { "type": "Unconfined" } } }),
+            json!({ "securityContext": { "appArmorProfile": { "type": "Unconfined" } } }),
+            in_container(json!({ "ports": [{ "containerPort": 80, "hostPort": 80 }] })),
+            in_container(json!({ "env": [{ "name": "X", "valueFrom": { "secretKeyRef": secret } }] })),
+            in_container(json!({ "envFrom": [{ "secretRef": { "name": "cloud-keys" } }] })),
+            json!({ "initContainers": [container(json!({ "name": "init", "securityContext": { "privileged": true } }))] }),
+        ] {
+            refused(
+                "vdi-controller",
+                &spec,
+                pods.create(&dry_run(), &object(desktop(json!({}), spec.clone()))?).await,
+            )?;
+        }
+        for metadata in [
+            json!({ "name": "x" }),
+            json!({ "labels": null }),
+            json!({ "labels": { "app.kubernetes.io/managed-by": "Helm" } }),
+        ] {
+            let pod = object(desktop(metadata.clone(), json!({})))?;
+            refused("vdi-controller", &metadata, pods.create(&dry_run(), &pod).await)?;
+        }
+        let taken = security(json!({ "capabilities": { "drop": ["ALL"], "add": ["SETUID", "CHOWN"] } }));
+        pods.create(&dry_run(), &object(desktop(json!({}), taken))?).await.context("what an image needs")?;
+
+        // Where vdiwarden itself is, the Secret with the keys is too.
+        let system: Api<Pod> = Api::namespaced(client.clone(), "vdiwarden-system");
+        refused(
+            "vdi-controller",
+            "its own namespace",
+            system.create(&dry_run(), &object(desktop(json!({}), json!({})))?).await,
+        )?;
+        let secrets: Api<Secret> = Api::namespaced(client, &space.name);
+        let metadata = json!({
+            "name": "vdi-x", "labels": { "app.kubernetes.io/managed-by": "vdiwarden" },
+            "annotations": { "kubernetes.io/service-account.name": "default" },
+        });
+        let token = object(json!({ "metadata": metadata, "type": "kubernetes.io/service-account-token" }))?;
+        refused("vdi-controller", "a token", secrets.create(&dry_run(), &token).await)
+    })
+}
+
+#[test]
+fn what_kubernetes_does_to_desktops_it_still_does() -> Result<()> {
+    with_stack(async |stack| {
+        let (space, _) = space_of_an_editor(stack, "floor-kubernetes").await?;
+        // The scheduler and the volume controller have bound its home, or it would not run. Whoever protects claims lets go of it
+        // once no pod uses it, and the garbage collector takes what was the session's.
+        let policies: Api<NetworkPolicy> = Api::namespaced(space.client.clone(), &space.name);
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(space.client.clone(), &space.name);
+        let own = own_policy(&policies).await?;
+        let home = claims.list(&Default::default()).await?.items.into_iter().find_map(|it| it.metadata.name);
+        space.sessions.delete("desktop", &DeleteParams::background()).await?;
+        wait_gone(&space.pods, "vdi-desktop").await?;
+        wait_gone(&policies, &own).await?;
+        wait_gone(&claims, &home.context("no home")?).await?;
+        // A namespace goes with everything that is in it.
+        space.session("another").await?;
+        space.wait_running("another").await?;
+        let namespaces: Api<Namespace> = Api::all(space.client.clone());
+        namespaces.delete(&space.name, &DeleteParams::default()).await?;
+        wait_gone(&namespaces, &space.name).await
+    })
+}
+
+#[test]
+fn the_api_server_finds_nothing_wrong_with_the_floors_expressions() -> Result<()> {
+    with_stack(async |stack| {
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(stack.cluster.admin());
+        for name in ["vdi-sessions", "vdi-desktops", "vdi-network", "vdi-controller"] {
+            let checked = wait_for(&policies, name, "type-checked", |policy: &ValidatingAdmissionPolicy| {
+                policy.status.as_ref().is_some_and(|status| status.observed_generation == policy.metadata.generation)
+            })
+            .await?;
+            let warnings = checked.status.and_then(|status| status.type_checking?.expression_warnings);
+            let warnings = warnings.unwrap_or_default();
+            ensure!(warnings.is_empty(), "{name}: {warnings:#?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn without_the_verb_not_even_the_controllers_name_makes_desktops() -> Result<()> {
+    with_stack(async |stack| {
+        // As if vdiwarden were installed in another namespace: what counts is what RBAC says there.
+        let space = Space::new(stack, "floor-elsewhere").await?;
+        let impostor = "system:serviceaccount:floor-elsewhere:vdi-controller";
+        let pod = desktop(json!({ "namespace": space.name }), json!({})).to_string();
+        let file = vdi_tests::target().join("floor-impostor.json");
+        std::fs::write(&file, pod.replacen('{', r#"{"apiVersion": "v1", "kind": "Pod","#, 1))?;
+        let binding = ["create", "rolebinding", "editor", "-n", &space.name, "--clusterrole=edit", "--user", impostor];
+        stack.kubectl_ok(&User::admin(), binding).await?;
+        let file = file.display().to_string();
+        let make = ["create", "--dry-run=server", "-f", &file, "--as", impostor];
+        let output = stack.kubectl(&User::admin(), make).await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success() && said.contains("manage-desktops"), "{said}");
+        let bind = ["create", "clusterrolebinding", "elsewhere", "--clusterrole=vdi-controller", "--user", impostor];
+        stack.kubectl_ok(&User::admin(), bind).await?;
+        stack.kubectl_ok(&User::admin(), make).await?;
+        Ok(())
+    })
+}
