@@ -83,7 +83,8 @@ fn protocol_asked_for(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// What a desktop may not say, as it would be about more than its own pages: about cookies of the whole domain, about other
 /// addresses for the host, about where browsers report to, about workers. Nor may it have the browser ask for a password: one
-/// would type the company's, and it would never get through.
+/// would type the company's, and it would never get through. A front that goes to desktops itself takes the same away: see
+/// docs/fronts.md.
 const NOT_FOR_DESKTOPS: [HeaderName; 8] = [
     HeaderName::from_static("alt-svc"),
     HeaderName::from_static("clear-site-data"),
@@ -237,5 +238,40 @@ mod tests {
             "x-frame-options: SAMEORIGIN",
         ];
         assert_eq!(shown(&answer), expected);
+    }
+
+    /// The samples, each with its name and without comments.
+    fn fronts() -> Vec<(String, String)> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/fronts");
+        let samples = std::fs::read_dir(folder).unwrap().map(|entry| {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+            (path.file_name().unwrap().to_string_lossy().into_owned(), lines.join("\n").to_lowercase())
+        });
+        samples.collect()
+    }
+
+    #[test]
+    fn a_front_that_goes_to_desktops_itself_takes_away_what_this_gateway_takes_away() {
+        let fronts = fronts();
+        assert_eq!(fronts.len(), 4);
+        for (name, text) in fronts {
+            // This header of the answer is where a desktop is. Who doesn't use it has everything pass this gateway.
+            let mut naming = text.lines().filter(|line| line.replace('_', "-").contains("x-vdi-upstream"));
+            if naming.any(|line| !line.contains("- remove:")) {
+                assert_eq!(name, "nginx.conf", "how does it take headers away?");
+                let (_, location) = text.split_once("location @desktop {").unwrap();
+                let (location, _) = location.split_once("\n    }").unwrap();
+                let hidden: Vec<&str> = location
+                    .lines()
+                    .filter_map(|line| line.trim().strip_prefix("proxy_hide_header ")?.strip_suffix(';'))
+                    .collect();
+                let passed: Vec<_> =
+                    NOT_FOR_DESKTOPS.into_iter().filter(|name| !hidden.contains(&name.as_str())).collect();
+                assert!(passed.is_empty(), "deploy/fronts/{name} has to hide {passed:?} in `location @desktop`");
+                assert!(!text.contains("underscores_in_headers on") && !text.contains("ignore_invalid_headers off"));
+            }
+        }
     }
 }
