@@ -89,9 +89,13 @@ async fn ask(
         let body = Limited::new(response.into_body(), MOST_BYTES).collect().await.map_err(|_| FetchError::Body)?;
         String::from_utf8(body.to_bytes().into()).map_err(|_| FetchError::NotText)
     };
-    tokio::pin!(connection);
+    tokio::pin!(answer, connection);
     tokio::select! {
-        answer = answer => answer,
-        ended = &mut connection => Err(ended.err().map_or(FetchError::Body, FetchError::Http)),
+        answer = &mut answer => answer,
+        // Who answers and hangs up at once has answered.
+        ended = &mut connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(FetchError::Http(error)),
+        },
     }
 }

@@ -21,7 +21,6 @@ use vdi_gateway::{
         Gateway, listen,
         operations::{self, Operations},
     },
-    session::Reach,
     token::Schedule,
     visitors::Visitors,
     watch::{WATCH_PATIENCE, Watcher},
@@ -51,7 +50,7 @@ async fn run(settings: Settings) -> Result<()> {
     let (client, namespace) = (client().await?, settings.namespace());
 
     let (directory, activity) = (Arc::<Directory>::default(), Arc::new(Activity::since(Instant::now())));
-    let reach = Reach(settings.pod_cidr.clone());
+    let reach = settings.reach.clone();
     let watcher = Watcher::new(settings.public_url.clone(), reach, login_keys, directory.clone(), activity.clone());
     let schedule = Schedule { rotation: settings.key_rotation.duration(), spread: Schedule::SPREAD };
     let (keeper, keys) = Keeper::new(client.clone(), &namespace, &settings.keys_secret, schedule);

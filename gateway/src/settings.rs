@@ -4,14 +4,13 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::{ArgAction, Parser, value_parser};
-use ipnet::IpNet;
 use vdi_api::Timeout;
 use vdi_gateway::{
     oidc::{Client, HttpClient, IssuerUrl, Provider, RedirectUrl, parse_issuer},
     serve::certificate::Files,
     site::{PublicUrl, Scheme},
 };
-use vdi_service::{LogSettings, settings};
+use vdi_service::{LogSettings, Reach, settings};
 
 /// Lets the owner of a desktop in, and nobody else.
 ///
@@ -60,10 +59,8 @@ pub struct Settings {
     #[arg(long, env = "VDI_ACTIVITY_TOKEN_FILE", value_name = "FILE")]
     pub activity_token_file: Option<PathBuf>,
 
-    /// The networks that pods have their addresses in; requests are sent nowhere else. Without, anywhere but to loopback and
-    /// link-local addresses
-    #[arg(long, env = "VDI_POD_CIDR", value_name = "CIDR", value_delimiter = ',')]
-    pub pod_cidr: Vec<IpNet>,
+    #[command(flatten)]
+    pub reach: Reach,
 
     /// A file with the keys that passwords of desktops which ask for one are made with, as the controller has it
     #[arg(long, env = "VDI_LOGIN_KEYS_FILE", value_name = "FILE")]

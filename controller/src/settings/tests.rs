@@ -38,6 +38,7 @@ fn every_setting_is_set_by_flag_environment_or_file_together_with_any_other() {
         ("activity-url", ["http://a:1/x,http://aa:1/x", "http://b:1/x,http://bb:1/x", "http://c:1/x,http://cc:1/x"]),
         ("activity-token-file", ["a.token", "b.token", "c.token"]),
         ("login-keys-file", ["a.keys", "b.keys", "c.keys"]),
+        ("pod-cidr", ["10.1.0.0/16,fd01::/16", "10.2.0.0/16,fd02::/16", "10.3.0.0/16,fd03::/16"]),
         ("listen", ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]),
         ("concurrency", ["1", "2", "3"]),
         ("leader-elect", ["true", "false", "true"]),
