@@ -242,6 +242,36 @@ fn what_a_login_opens_later_is_as_old_as_the_login_and_so_is_what_renews_it() ->
 }
 
 #[test]
+fn another_page_uses_up_nobodys_lists() -> Result<()> {
+    with_site(async |site| {
+        let mut visitor = Visitor::default();
+        let there = site.provider.lock().await;
+        let portal = format!("{}/.vdi/sign-in", site.ground.public_url());
+        oidc::sign_in(&mut visitor, &site.gateway, &portal, "karl@example.com").await?;
+        drop(there);
+        let sibling = format!("https://{}", site.gateway.authority(&format!("alice.{DOMAIN}")));
+        let own = [("sec-fetch-site", "same-origin".to_owned())];
+        let foreign = [
+            vec![("sec-fetch-site", "same-site".to_owned()), ("sec-fetch-mode", "no-cors".to_owned())],
+            vec![("sec-fetch-site", "cross-site".to_owned())],
+            vec![("origin", sibling)],
+            // An old browser doesn't say whose page it is.
+            vec![],
+        ];
+        let mut open = Vec::new();
+        for headers in foreign.iter().cycle().take(130) {
+            open.push(
+                visitor.send(&site.gateway, DOMAIN, Method::GET, "/.vdi/sessions", headers, String::new()).await?,
+            );
+        }
+        let list = visitor.send(&site.gateway, DOMAIN, Method::GET, "/.vdi/sessions", &own, String::new()).await?;
+        ensure!(list.status() == 200, "{list:?}");
+        ensure!(open.iter().all(|answer| answer.status() == 403), "{:?}", open.iter().find(|a| a.status() != 403));
+        Ok(())
+    })
+}
+
+#[test]
 fn one_person_can_have_so_many_lists_open_and_leaves_room_for_the_others() -> Result<()> {
     with_site(async |site| {
         let (mut greedy, mut modest) = (Visitor::default(), Visitor::default());

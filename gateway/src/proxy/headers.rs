@@ -51,7 +51,8 @@ pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderV
     let is_forwarded = |name: &HeaderName| {
         ["x-forwarded-", "x-vdi-"].iter().any(|start| name.as_str().starts_with(start)) || name == FORWARDED
     };
-    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_forwarded(name)).cloned().collect();
+    let is_claim = |name: &&HeaderName| is_forwarded(name) || !is_unmistakable(name);
+    let claims: Vec<HeaderName> = headers.keys().filter(is_claim).cloned().collect();
     // Compressed, nobody could tell any more what somebody does at the desktop.
     let compression = SEC_WEBSOCKET_EXTENSIONS;
     for name in claims.iter().chain(&[AUTHORIZATION, COOKIE, HeaderName::from_static("x-real-ip"), compression]) {
@@ -74,6 +75,14 @@ pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderV
         headers.insert(UPGRADE, protocol.clone());
     }
     upgrade
+}
+
+/// Whether no server takes it for another name. Behind CGI, WSGI and their like, `x_forwarded_for` and `x.forwarded.for` are
+/// `x-forwarded-for`: what isn't a letter or a digit is one and the same there ([RFC 3875, 4.1.18]).
+///
+/// [RFC 3875, 4.1.18]: https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18
+fn is_unmistakable(name: &HeaderName) -> bool {
+    name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// The one protocol of a request that asks to change to one.
@@ -180,6 +189,11 @@ mod tests {
             ("x-forwarded-user", "root"),
             ("x-real-ip", "10.0.0.1"),
             ("x-vdi-user", "root"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x-forwarded_user", "root"),
+            ("x.forwarded.user", "root"),
+            ("remote_user", "root"),
+            ("cookie_", "a"),
         ]);
         assert_eq!(clean_request(&mut request, &CLIENT), None);
         let mut expected = vec!["accept: */*", "cookie: novnc=1"];

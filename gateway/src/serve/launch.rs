@@ -85,7 +85,7 @@ async fn admit(gateway: &Gateway, token: &str, launch: &Launch) -> Result<(Strin
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         let status = match denied {
-            Denied::Token(_) => StatusCode::UNAUTHORIZED,
+            Denied::Token => StatusCode::UNAUTHORIZED,
             Denied::Session => StatusCode::NOT_FOUND,
             Denied::Api(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
