@@ -108,6 +108,7 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
             policy: resources::namespace_policy_spec(&settings.gateway_namespace),
             queue: queue.clone(),
         },
+        reach: settings.reach.clone(),
         in_flight: InFlight::default(),
         client,
         stores,

@@ -18,6 +18,7 @@ use kube::{
 };
 use tracing::{Instrument, field::Empty};
 use vdi_api::{Phase, VDISession, VDISessionStatus};
+use vdi_service::Reach;
 
 use crate::{
     apply::{ApplyError, Outcome, apply},
@@ -42,6 +43,7 @@ pub struct Context {
     pub client: Client,
     pub stores: Stores,
     pub memories: Memories,
+    pub reach: Reach,
     pub in_flight: InFlight,
     pub clock: Arc<Clock>,
     pub queue: Arc<Queue>,
@@ -132,7 +134,7 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
     if observed.missing_policy.is_none() {
         in_flight.policy_seen(&observed.namespace);
     }
-    observed.renderer = renderer::read(&observed).await;
+    observed.renderer = renderer::read(&observed, &context.reach).await;
     observed.home = volume::read(&observed, client, now).await;
     let mut plan = plan(&observed, now);
     let mut wake = plan.wake.map(|at| until(at, now));

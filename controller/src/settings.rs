@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Parser};
-use vdi_service::{LogSettings, settings};
+use vdi_service::{LogSettings, Reach, settings};
 
 use crate::{activity::ActivityUrl, traces::parse_endpoint, url::UrlTemplate};
 
@@ -45,6 +45,9 @@ pub struct Settings {
     /// below it. Without, templates with basicAuth can't be used
     #[arg(long, env = "VDI_LOGIN_KEYS_FILE", value_name = "FILE")]
     pub login_keys_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub reach: Reach,
 
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, env = "VDI_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]

@@ -25,7 +25,6 @@ use vdi_gateway::{
         Gateway, listen,
         operations::{self, Asked, Operations},
     },
-    session::Reach,
     token::Schedule,
     visitors::Visitors,
     watch::{WATCH_PATIENCE, Watcher},
@@ -55,7 +54,7 @@ async fn run(settings: Settings) -> Result<()> {
     let (client, namespace) = (client().await?, settings.namespace());
 
     let (directory, activity) = (Arc::<Directory>::default(), Arc::<Activity>::default());
-    let reach = Reach(settings.pod_cidr.clone());
+    let reach = settings.reach.clone();
     let watcher = Watcher::new(settings.public_url.clone(), reach, login_keys, directory.clone(), activity.clone());
     let schedule = Schedule { rotation: settings.key_rotation.duration(), spread: Schedule::SPREAD };
     let (keeper, keys) = Keeper::new(client.clone(), &namespace, &settings.keys_secret, schedule);

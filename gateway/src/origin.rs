@@ -15,19 +15,33 @@ use http::{
 /// [`Origin`]: https://www.rfc-editor.org/rfc/rfc6454#section-7
 /// [fetch metadata]: https://www.w3.org/TR/fetch-metadata/
 pub fn is_from_elsewhere(method: &Method, headers: &HeaderMap, own: &str) -> bool {
-    let mut origins = headers.get_all(ORIGIN).iter();
-    let is_own = |value: &http::HeaderValue| value.as_bytes() == own.as_bytes();
-    let says_own = match (origins.next(), origins.next()) {
-        (None, _) => None,
-        (Some(origin), None) => Some(is_own(origin)),
-        (Some(_), Some(_)) => Some(false),
-    };
+    let says_own = says_own(headers, own);
     if asks_to_upgrade(headers) {
         return says_own != Some(true);
     }
     let site = fetch(headers, "site");
     let is_foreign = says_own == Some(false) || site.is_some_and(|site| !matches!(site, "same-origin" | "none"));
     is_foreign && !is_page(method, headers)
+}
+
+/// Whether the browser says that a page of this very origin asks. For what may not even be asked for in vain: a browser that
+/// says nothing, as those before 2023 do, may be at anybody's page.
+pub fn is_from_own_page(headers: &HeaderMap, own: &str) -> bool {
+    match (says_own(headers, own), fetch(headers, "site")) {
+        (Some(false), _) => false,
+        (_, Some(site)) => site == "same-origin",
+        (says_own, None) => says_own == Some(true),
+    }
+}
+
+/// What [`ORIGIN`] says about it. Of two, neither is believed.
+fn says_own(headers: &HeaderMap, own: &str) -> Option<bool> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => None,
+        (Some(origin), None) => Some(origin.as_bytes() == own.as_bytes()),
+        (Some(_), Some(_)) => Some(false),
+    }
 }
 
 /// Whether another site than this gateway's, its desktops' included, has sent the browser here.
@@ -116,6 +130,21 @@ mod tests {
             assert!(is_foreign(Method::GET, &framed), "held in a frame");
         }
         assert!(is_foreign(Method::POST, &[("origin", "https://bob.vdi.example.com")]), "an older browser");
+    }
+
+    #[test]
+    fn only_who_says_so_is_an_own_page() {
+        let is_own = |pairs: &[(&'static str, &'static str)]| is_from_own_page(&headers(pairs), OWN);
+        assert!(is_own(&[("sec-fetch-site", "same-origin")]));
+        assert!(is_own(&[("origin", OWN)]));
+        assert!(is_own(&[("origin", OWN), ("sec-fetch-site", "same-origin")]));
+        assert!(!is_own(&[]), "no browser, or an old one");
+        for site in ["same-site", "cross-site", "none", ""] {
+            assert!(!is_own(&[("sec-fetch-site", site)]), "{site}");
+            assert!(!is_own(&[("sec-fetch-site", site), ("origin", OWN)]), "{site}");
+        }
+        assert!(!is_own(&[("sec-fetch-site", "same-origin"), ("origin", "https://bob.vdi.example.com")]));
+        assert!(!is_own(&[("origin", OWN), ("origin", OWN)]));
     }
 
     #[test]

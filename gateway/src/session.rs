@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderValue;
-use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -11,7 +10,7 @@ use vdi_api::{
     Activity, Email, Expiry, Phase, Protocol, Timeout, VDISession,
     desktop_pod::{ACTIVITY, IDLE_TIMEOUT, PATH, PORT, PROTOCOL, pod_name},
 };
-use vdi_service::LoginKeys;
+use vdi_service::{LoginKeys, Reach};
 
 use crate::{login::Login, site::PublicUrl};
 
@@ -167,30 +166,6 @@ fn desktop(pod: &Pod, reach: &Reach) -> Option<Desktop> {
     reach.includes(ip).then(|| Desktop { address, is_ready, tls, authorization: None, path: path.to_owned() })
 }
 
-/// The addresses that pods may have. A request is never sent anywhere else, whatever a pod's status says.
-#[derive(Clone, Debug, Default)]
-pub struct Reach(pub Vec<IpNet>);
-
-impl Reach {
-    fn includes(&self, ip: IpAddr) -> bool {
-        // An IPv4 address in an IPv6 one is judged by what it is.
-        let ip = ip.to_canonical();
-        match &self.0[..] {
-            [] => !is_special(ip),
-            networks => networks.iter().any(|network| network.contains(&ip)),
-        }
-    }
-}
-
-/// The gateway's own machine, a link's neighbours, such as a cloud's metadata service, or nobody.
-fn is_special(ip: IpAddr) -> bool {
-    let is_link_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    is_link_local || ip.is_loopback() || ip.is_unspecified() || ip.is_multicast()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -323,19 +298,5 @@ mod tests {
         assert!(session.running().is_none() && session.stays());
         let suspended = Session { phase: Phase::Pending, ..session };
         assert!(!suspended.stays());
-    }
-
-    #[test]
-    fn where_the_pods_networks_are_named_no_other_is_reached() {
-        let reach = Reach(vec!["127.64.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()]);
-        for (ip, included) in [
-            ("127.64.0.1", true),
-            ("::ffff:127.64.0.1", true),
-            ("fd00::1", true),
-            ("10.1.2.3", false),
-            ("127.0.0.1", false),
-        ] {
-            assert_eq!(reach.includes(ip.parse().unwrap()), included, "{ip}");
-        }
     }
 }

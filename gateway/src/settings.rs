@@ -3,15 +3,14 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Result, ensure};
-use clap::{Parser, value_parser};
-use ipnet::IpNet;
+use clap::{ArgAction, Parser, value_parser};
 use vdi_api::Timeout;
 use vdi_gateway::{
     oidc::{Client, HttpClient, IssuerUrl, Provider, RedirectUrl, parse_issuer},
     serve::certificate::Files,
     site::{PublicUrl, Scheme},
 };
-use vdi_service::{LogSettings, settings};
+use vdi_service::{LogSettings, Reach, settings};
 
 /// Lets the owner of a desktop in, and nobody else.
 ///
@@ -49,7 +48,7 @@ pub struct Settings {
 
     /// Serve browsers without TLS at an address that is not loopback: only behind a proxy that has TLS, on a network where
     /// nobody listens
-    #[arg(long, env = "VDI_INSECURE_HTTP")]
+    #[arg(long, env = "VDI_INSECURE_HTTP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub insecure_http: bool,
 
     /// Where /healthz, /readyz, /metrics, /activity and /check are served, within the cluster
@@ -60,10 +59,8 @@ pub struct Settings {
     #[arg(long, env = "VDI_ACTIVITY_TOKEN_FILE", value_name = "FILE")]
     pub activity_token_file: Option<PathBuf>,
 
-    /// The networks that pods have their addresses in; requests are sent nowhere else. Without, anywhere but to loopback and
-    /// link-local addresses
-    #[arg(long, env = "VDI_POD_CIDR", value_name = "CIDR", value_delimiter = ',')]
-    pub pod_cidr: Vec<IpNet>,
+    #[command(flatten)]
+    pub reach: Reach,
 
     /// A file with the keys that passwords of desktops which ask for one are made with, as the controller has it
     #[arg(long, env = "VDI_LOGIN_KEYS_FILE", value_name = "FILE")]
@@ -153,7 +150,38 @@ mod tests {
 
     fn load(flags: &[&str]) -> Result<Settings, String> {
         let arguments = ["vdi-gateway"].iter().chain(flags).map(Into::into).collect();
-        settings::parse(arguments).map_err(|error| error.to_string())
+        settings::parse(arguments, |_| None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_setting_is_set_by_flag_environment_or_file_together_with_any_other() {
+        let samples = [
+            ("public-url", ["https://a.example.com", "https://b.example.com", "https://c.example.com"]),
+            ("listen", ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]),
+            ("tls-cert", ["a.crt", "b.crt", "c.crt"]),
+            ("tls-key", ["a.key", "b.key", "c.key"]),
+            ("max-connections", ["1", "2", "3"]),
+            ("insecure-http", ["true", "false", "true"]),
+            ("operations-listen", ["127.0.0.1:4", "127.0.0.1:5", "127.0.0.1:6"]),
+            ("activity-token-file", ["a.token", "b.token", "c.token"]),
+            ("pod-cidr", ["10.1.0.0/16,fd01::/16", "10.2.0.0/16,fd02::/16", "10.3.0.0/16,fd03::/16"]),
+            ("login-keys-file", ["a.keys", "b.keys", "c.keys"]),
+            ("namespace", ["a", "b", "c"]),
+            ("keys-secret", ["a-keys", "b-keys", "c-keys"]),
+            ("key-rotation", ["1h", "2h", "3h"]),
+            ("token-audience", ["a-audience", "b-audience", "c-audience"]),
+            ("username-prefix", ["a:", "b:", "c:"]),
+            ("oidc-issuer", ["https://a.example.com", "https://b.example.com", "https://c.example.com"]),
+            ("oidc-client-id", ["a-client", "b-client", "c-client"]),
+            ("oidc-client-secret-file", ["a.secret", "b.secret", "c.secret"]),
+            ("oidc-ca", ["a.ca", "b.ca", "c.ca"]),
+            ("cache-limit", ["1m", "2m", "3m"]),
+            ("drain", ["1s", "2s", "3s"]),
+            ("log-format", ["text", "json", "text"]),
+            ("log", ["debug", "info", "warn"]),
+        ];
+        let directory = tempfile::tempdir().unwrap();
+        settings::check_every_way::<Settings>(&samples, &directory.path().join("config.yaml")).unwrap();
     }
 
     #[test]

@@ -17,13 +17,13 @@ use vdi_api::{
     VDISession,
     desktop_pod::{OURS, pod_name},
 };
-use vdi_service::{LoginKeys, Pause};
+use vdi_service::{LoginKeys, Pause, Reach};
 
 use self::known::{Key, Known};
 use crate::{
     activity::Activity,
     directory::Directory,
-    session::{DesktopPod, Reach, Session},
+    session::{DesktopPod, Session},
     site::PublicUrl,
 };
 

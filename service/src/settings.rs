@@ -1,14 +1,18 @@
-//! Settings by flag, environment variable and file. What a file says becomes the defaults of the flags, so that the same
-//! parsers read it, and everything else wins over it.
+//! Settings by flag, environment variable and file. What the environment and the file say becomes flags as well, so that the
+//! same parsers read it, and so that it doesn't matter which of two settings that need each other is set where.
+
+mod every_way;
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
 
-use clap::{ArgAction, Command, Parser, builder::Resettable, error::ErrorKind};
+use clap::{ArgAction, ArgMatches, Command, Parser, builder::Resettable, error::ErrorKind, parser::ValueSource};
 use serde_json::Value;
+
+pub use every_way::check_every_way;
 
 /// The namespace of the pod that this runs in, or the one that the product is usually installed in.
 pub fn own_namespace() -> String {
@@ -19,40 +23,72 @@ pub fn own_namespace() -> String {
 
 /// Those of this process. What is wrong with them ends it, and is said, as clap does it.
 pub fn load<S: Parser>() -> S {
-    parse(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    parse(std::env::args_os().collect(), |variable| std::env::var_os(variable)).unwrap_or_else(|error| error.exit())
 }
 
-/// Reads them from everywhere. The flag `--config` has to be one of them, and names the file.
-pub fn parse<S: Parser>(arguments: Vec<OsString>) -> Result<S, clap::Error> {
-    let mut command = S::command();
-    // At first only to learn which file. What is wrong with the rest is said below.
-    let first = command.clone().ignore_errors(true).try_get_matches_from(&arguments)?;
-    if let Some(path) = first.get_one::<PathBuf>("config") {
-        command = with_defaults_of(path, command)?;
-    }
-    S::from_arg_matches(&command.try_get_matches_from(&arguments)?)
-}
-
-/// The command with the file's values as defaults. All of them are checked, also those that something else wins over.
-fn with_defaults_of(path: &Path, mut command: Command) -> Result<Command, clap::Error> {
-    let wrong = |command: &mut Command, problem: String| {
-        command.error(ErrorKind::InvalidValue, format!("{}: {problem}", path.display()))
+/// Reads them from everywhere: a flag wins over the environment, and that over the file. The flag `--config` has to be one of
+/// them, and names the file.
+pub fn parse<S: Parser>(
+    arguments: Vec<OsString>,
+    environment: impl Fn(&OsStr) -> Option<OsString>,
+) -> Result<S, clap::Error> {
+    let command = S::command();
+    let arguments = above(&command, arguments, of_environment(&command, environment))?;
+    let arguments = match given(&command, &arguments)?.get_one::<PathBuf>("config") {
+        Some(path) => above(&command, arguments, of_file(&command, path)?)?,
+        None => arguments,
     };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(&mut command, error.to_string()))?;
+    S::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+/// What a setting is somewhere else, written as a flag.
+struct Flag {
+    id: String,
+    text: OsString,
+}
+
+/// The arguments, and before them those flags that they don't have themselves.
+fn above(command: &Command, mut arguments: Vec<OsString>, below: Vec<Flag>) -> Result<Vec<OsString>, clap::Error> {
+    let given = given(command, &arguments)?;
+    let is_given = |flag: &Flag| given.value_source(&flag.id) == Some(ValueSource::CommandLine);
+    let lacking = below.into_iter().filter(|flag| !is_given(flag)).map(|flag| flag.text);
+    let program = arguments.len().min(1);
+    arguments.splice(program..program, lacking);
+    Ok(arguments)
+}
+
+/// As far as they can be read: what is wrong with them is said once all of them are there.
+fn given(command: &Command, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    command.clone().ignore_errors(true).try_get_matches_from(arguments)
+}
+
+fn of_environment(command: &Command, environment: impl Fn(&OsStr) -> Option<OsString>) -> Vec<Flag> {
+    let flag = |argument: &clap::Arg| {
+        let mut text = OsString::from(format!("--{}=", argument.get_long()?));
+        text.push(environment(argument.get_env()?)?);
+        Some(Flag { id: argument.get_id().to_string(), text })
+    };
+    command.get_arguments().filter_map(flag).collect()
+}
+
+/// All of the file's values are checked, also those that something else wins over.
+fn of_file(command: &Command, path: &Path) -> Result<Vec<Flag>, clap::Error> {
+    let wrong =
+        |problem: String| command.clone().error(ErrorKind::InvalidValue, format!("{}: {problem}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let values: Option<BTreeMap<String, Value>> =
-        serde_saphyr::from_str(&text).map_err(|error| wrong(&mut command, error.to_string()))?;
+        serde_saphyr::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let mut flags = Vec::new();
     for (key, value) in values.unwrap_or_default() {
-        let Some(id) = setting(&command, &key) else {
-            let problem = unknown(&command, &key);
-            return Err(wrong(&mut command, problem));
-        };
-        let texts = texts(&command, &id, &value).map_err(|problem| wrong(&mut command, format!("{key}: {problem}")))?;
-        for text in &texts {
-            check(&command, &key, text).map_err(|problem| wrong(&mut command, format!("{key}: {problem}")))?;
+        let id = setting(command, &key).ok_or_else(|| wrong(unknown(command, &key)))?;
+        let texts = texts(command, &id, &value).map_err(|problem| wrong(format!("{key}: {problem}")))?;
+        for text in texts {
+            let text = format!("--{key}={text}");
+            check(command, &text).map_err(|problem| wrong(format!("{key}: {problem}")))?;
+            flags.push(Flag { id: id.clone(), text: text.into() });
         }
-        command = command.mut_arg(id, |argument| argument.default_values(texts));
     }
-    Ok(command)
+    Ok(flags)
 }
 
 /// As Markdown, one row a setting.
@@ -105,11 +141,10 @@ fn unknown(command: &Command, key: &str) -> String {
     }
 }
 
-/// As if it were a flag, with nothing else set.
-fn check(command: &Command, key: &str, value: &str) -> Result<(), String> {
-    let alone = command.clone().mut_args(|argument| argument.env(Resettable::Reset));
-    let flag = format!("--{key}={value}");
-    let Err(error) = alone.try_get_matches_from(["", &flag]) else { return Ok(()) };
+/// Whether a flag is good by itself, without those that it may need.
+fn check(command: &Command, flag: &str) -> Result<(), String> {
+    let alone = command.clone().mut_args(|argument| argument.env(Resettable::Reset).requires(Resettable::Reset));
+    let Err(error) = alone.try_get_matches_from(["", flag]) else { return Ok(()) };
     let message = error.render().to_string();
     Err(message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
 }

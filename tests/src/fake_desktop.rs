@@ -43,13 +43,29 @@ async fn tell(request: Request<Body>) -> String {
     let lines = lines.map(|name| format!("{name}: {}", header(name)));
     let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("-");
     let lines = lines.join("\n");
-    format!("a desktop was asked for {} at {host}\n{lines}\nbody: {body} bytes\n", request.uri)
+    let odd = |name: &&str| name.bytes().any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-');
+    let odd: Vec<&str> = request.headers.keys().map(|name| name.as_str()).filter(odd).collect();
+    let uri = &request.uri;
+    format!("a desktop was asked for {uri} at {host}\n{lines}\nodd names: {odd:?}\nbody: {body} bytes\n")
 }
 
-/// A desktop in bad hands: it sets the gateway's cookie, and tells the proxy before it to answer with something else.
+/// What a desktop in bad hands says about more than its own pages.
+pub const NOT_FOR_DESKTOPS: [(&str, &str); 8] = [
+    ("alt-svc", "h3=\"evil.example.com:443\"; ma=86400"),
+    ("clear-site-data", "\"cookies\", \"storage\""),
+    ("nel", "{\"report_to\":\"evil\",\"max_age\":86400,\"include_subdomains\":true}"),
+    ("proxy-authenticate", "Basic realm=\"Example Inc.\""),
+    ("report-to", "{\"group\":\"evil\",\"max_age\":86400,\"endpoints\":[{\"url\":\"https://evil.example.com\"}]}"),
+    ("reporting-endpoints", "evil=\"https://evil.example.com\""),
+    ("service-worker-allowed", "/"),
+    ("www-authenticate", "Basic realm=\"Example Inc. single sign-on\""),
+];
+
+/// It also sets the gateway's cookie, and tells the proxy before it to answer with something else.
 async fn mischief() -> impl IntoResponse {
     let cookie = ("set-cookie", "__Host-vdi-session=stolen; Path=/; Secure");
-    (AppendHeaders([cookie, ("set-cookie", "own=1"), ("x-accel-redirect", "/.vdi/style.css")]), "mischief\n")
+    let more = [cookie, ("set-cookie", "own=1"), ("x-accel-redirect", "/.vdi/style.css")];
+    (AppendHeaders(more), AppendHeaders(NOT_FOR_DESKTOPS), "mischief\n")
 }
 
 async fn twice(mut request: Request<Body>) -> impl IntoResponse {

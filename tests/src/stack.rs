@@ -224,8 +224,12 @@ impl Stack {
         let mut arguments = wrapped.to_vec();
         arguments.extend(["--listen".into(), "127.0.0.1:0".into()]);
         arguments.extend(flags.into_iter().map(Into::into));
-        let environment =
-            vec![("KUBECONFIG", kubeconfig.into()), ("VDI_LOGIN_KEYS_FILE", self.login_keys.clone().into())];
+        let environment = vec![
+            ("KUBECONFIG", kubeconfig.into()),
+            ("VDI_LOGIN_KEYS_FILE", self.login_keys.clone().into()),
+            // Of real nodes and of simulated ones, whose pods have addresses of this machine.
+            ("VDI_POD_CIDR", "10.86.0.0/16,127.64.0.0/16".into()),
+        ];
         let launch = Launch { arguments, environment, ..Launch::new(name, Path::new(program)) };
         let server = Server::start(&self.cluster.logs(), launch)?;
         Ok(Replica::new(server, self.cluster.logs().join(name).with_extension("log"), "listen"))

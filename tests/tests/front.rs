@@ -9,6 +9,7 @@ use hyper::{Method, Request};
 use serde_json::json;
 use vdi_api::Phase;
 use vdi_tests::{
+    fake_desktop::NOT_FOR_DESKTOPS,
     gateway::{DOMAIN, Gateway},
     http,
     nginx::Nginx,
@@ -214,12 +215,16 @@ fn a_client_can_not_say_where_a_request_goes_nor_who_it_is() -> Result<()> {
             ("x-forwarded-proto", "http"),
             ("x-forwarded-method", "DELETE"),
             ("authorization", "Bearer secret"),
+            ("proxy-authorization", "Basic YTpi"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x_forwarded_user", "root"),
+            ("remote_user", "root"),
         ];
         let answer = site.get(&mut visitor, &host, "/", &forged).await?;
         let own = site.gateway.authority(&host);
         let seen = format!(
             "authorization: -\nx-forwarded-for: 127.0.0.1\nx-forwarded-proto: https\nx-forwarded-host: {own}\n\
-             x-forwarded-user: -\nx-vdi-upstream: -\n"
+             x-forwarded-user: -\nx-vdi-upstream: -\nodd names: []\n"
         );
         ensure!(is_desktops(&answer) && answer.body.contains(&seen), "{answer:?}");
         // Without a cookie, none of this opens anything: not by naming a desktop, nor another host or method.
@@ -243,6 +248,8 @@ fn a_desktop_can_not_tell_nginx_what_to_do_nor_set_the_gateways_cookie() -> Resu
         let cookies: Vec<_> =
             answer.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok()).collect();
         ensure!(cookies == ["__Host-vdi-session=stolen; Path=/", "own=1"], "no browser takes the first: {cookies:?}");
+        let passed: Vec<_> = NOT_FOR_DESKTOPS.iter().filter(|(name, _)| answer.headers.contains_key(*name)).collect();
+        ensure!(passed.is_empty(), "nginx passes {passed:?}");
         ensure!(is_desktops(&site.get(&mut visitor, &host, "/", &[]).await?));
         Ok(())
     })

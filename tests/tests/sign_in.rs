@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hyper::Method;
 use tokio::sync::Mutex;
 use vdi_cluster::User;
@@ -98,7 +99,9 @@ fn the_portal_lists_the_desktops_of_who_has_signed_in_and_no_others() -> Result<
         let mut visitor = Visitor::default();
         let before = visitor.open(&site.gateway, DOMAIN, "/").await?;
         ensure!(before.status == 200 && before.body.contains("Sign in") && !before.body.contains("emil"), "{before:?}");
-        ensure!(visitor.get(&site.gateway, DOMAIN, "/.vdi/sessions").await?.status == 401);
+        let own = [("sec-fetch-site", "same-origin".to_owned())];
+        let list = visitor.ask(&site.gateway, DOMAIN, Method::GET, "/.vdi/sessions", &own, String::new()).await?;
+        ensure!(list.status == 401, "{list:?}");
 
         let portal = format!("https://{}/.vdi/sign-in", site.gateway.authority(DOMAIN));
         let _there = site.provider.lock().await;
@@ -209,6 +212,65 @@ fn who_signs_in_after_the_provider_has_new_keys_gets_in() -> Result<()> {
     })
 }
 
+/// When somebody showed who they are, as a token says.
+fn auth_time(token: &str) -> Result<i64> {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).context("no claims")?)?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims)?;
+    claims["auth_time"].as_i64().context("no auth_time")
+}
+
+#[test]
+fn what_a_login_opens_later_is_as_old_as_the_login_and_so_is_what_renews_it() -> Result<()> {
+    with_site(async |site| {
+        let host = site.desktop_of("jana@example.com").await?;
+        let mut visitor = Visitor::default();
+        site.sign_in(&mut visitor, &host, "jana@example.com").await?;
+        let cookie = |visitor: &Visitor, host: &str| auth_time(&visitor.cookies(host).context("no cookie")?);
+        let signed_in = cookie(&visitor, DOMAIN)?;
+        // Tokens tell seconds.
+        while jiff::Timestamp::now().as_second() <= signed_in + 1 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let (url, _) = visitor.follow(&site.gateway, &site.url(&host)).await?;
+        ensure!(auth_time(url.fragment().context("no code")?)? == signed_in, "the link's code");
+        ensure!(enter(site, &mut visitor, &url).await?.status == 200);
+        ensure!(cookie(&visitor, &host)? == signed_in, "the token at the desktop");
+        ensure!(visitor.post(&site.gateway, &host, "/.vdi/renew", "").await?.status == 200);
+        ensure!(cookie(&visitor, &host)? == signed_in, "what has renewed it");
+        Ok(())
+    })
+}
+
+#[test]
+fn another_page_uses_up_nobodys_lists() -> Result<()> {
+    with_site(async |site| {
+        let mut visitor = Visitor::default();
+        let there = site.provider.lock().await;
+        let portal = format!("{}/.vdi/sign-in", site.ground.public_url());
+        oidc::sign_in(&mut visitor, &site.gateway, &portal, "karl@example.com").await?;
+        drop(there);
+        let sibling = format!("https://{}", site.gateway.authority(&format!("alice.{DOMAIN}")));
+        let own = [("sec-fetch-site", "same-origin".to_owned())];
+        let foreign = [
+            vec![("sec-fetch-site", "same-site".to_owned()), ("sec-fetch-mode", "no-cors".to_owned())],
+            vec![("sec-fetch-site", "cross-site".to_owned())],
+            vec![("origin", sibling)],
+            // An old browser doesn't say whose page it is.
+            vec![],
+        ];
+        let mut open = Vec::new();
+        for headers in foreign.iter().cycle().take(130) {
+            open.push(
+                visitor.send(&site.gateway, DOMAIN, Method::GET, "/.vdi/sessions", headers, String::new()).await?,
+            );
+        }
+        let list = visitor.send(&site.gateway, DOMAIN, Method::GET, "/.vdi/sessions", &own, String::new()).await?;
+        ensure!(list.status() == 200, "{list:?}");
+        ensure!(open.iter().all(|answer| answer.status() == 403), "{:?}", open.iter().find(|a| a.status() != 403));
+        Ok(())
+    })
+}
+
 #[test]
 fn one_person_can_have_so_many_lists_open_and_leaves_room_for_the_others() -> Result<()> {
     with_site(async |site| {
@@ -220,7 +282,8 @@ fn one_person_can_have_so_many_lists_open_and_leaves_room_for_the_others() -> Re
             drop(there);
         }
         let list = async |visitor: &mut Visitor| {
-            visitor.send(&site.gateway, DOMAIN, Method::GET, "/.vdi/sessions", &[], String::new()).await
+            let own = [("sec-fetch-site", "same-origin".to_owned())];
+            visitor.send(&site.gateway, DOMAIN, Method::GET, "/.vdi/sessions", &own, String::new()).await
         };
         let mut open = Vec::new();
         for _ in 0..128 {

@@ -5,14 +5,13 @@ use vdi_service::LogFormat;
 
 use super::*;
 
-/// Environment variables are the whole process's, so what wins over what with them is tested in tests/operations.rs.
 fn load(flags: &[&str], file: &str) -> Result<Settings, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.yaml");
     std::fs::write(&path, file).unwrap();
     let mut arguments: Vec<OsString> = vec!["vdi-controller".into(), "--config".into(), path.into()];
     arguments.extend(flags.iter().map(Into::into));
-    settings::parse::<Settings>(arguments).map_err(|error| error.to_string())
+    settings::parse::<Settings>(arguments, |_| None).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -28,6 +27,29 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     let several = "activity-url: [http://a:1/x, http://b:2/y]";
     assert_eq!(load(&[], several).unwrap().activity_url.len(), 2);
     assert_eq!(load(&["--activity-url=http://c:3/z"], several).unwrap().activity_url.len(), 1);
+}
+
+#[test]
+fn every_setting_is_set_by_flag_environment_or_file_together_with_any_other() {
+    let samples = [
+        ("domain", ["a.example.com", "b.example.com", "c.example.com"]),
+        ("url-template", ["https://{user}-a.{domain}", "https://{user}-b.{domain}", "https://{user}-c.{domain}"]),
+        ("gateway-namespace", ["a-gateways", "b-gateways", "c-gateways"]),
+        ("activity-url", ["http://a:1/x,http://aa:1/x", "http://b:1/x,http://bb:1/x", "http://c:1/x,http://cc:1/x"]),
+        ("activity-token-file", ["a.token", "b.token", "c.token"]),
+        ("login-keys-file", ["a.keys", "b.keys", "c.keys"]),
+        ("pod-cidr", ["10.1.0.0/16,fd01::/16", "10.2.0.0/16,fd02::/16", "10.3.0.0/16,fd03::/16"]),
+        ("listen", ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]),
+        ("concurrency", ["1", "2", "3"]),
+        ("leader-elect", ["true", "false", "true"]),
+        ("lease-namespace", ["a-leases", "b-leases", "c-leases"]),
+        ("lease-name", ["a-lease", "b-lease", "c-lease"]),
+        ("otlp-endpoint", ["http://a:4318", "http://b:4318", "http://c:4318"]),
+        ("log-format", ["text", "json", "text"]),
+        ("log", ["debug", "info", "warn"]),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    settings::check_every_way::<Settings>(&samples, &directory.path().join("config.yaml")).unwrap();
 }
 
 #[test]
@@ -52,8 +74,9 @@ fn what_is_wrong_in_the_file_is_named_with_the_file_and_the_key() {
         let error = load(&["--domain", "a", "--concurrency=1"], file).unwrap_err();
         assert!(error.contains(message), "{file:?} gave {error:?}");
     }
-    let error =
-        settings::parse::<Settings>(vec!["vdi-controller".into(), "--config=/nowhere".into()]).unwrap_err().to_string();
+    let error = settings::parse::<Settings>(vec!["vdi-controller".into(), "--config=/nowhere".into()], |_| None)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("/nowhere: No such file"), "{error}");
 }
 

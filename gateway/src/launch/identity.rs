@@ -33,17 +33,18 @@ pub async fn review(client: &Client, token: &str, audience: &str) -> Result<Pers
     let status = answer.status.unwrap_or_default();
     // An API server that knows nothing of audiences leaves them out, and has not looked at them.
     let is_for_us = status.audiences == audiences;
-    match status.user {
-        Some(user) if status.authenticated == Some(true) && is_for_us => Ok(Person {
-            name: user
-                .username
-                .filter(|name| !name.is_empty())
-                .ok_or_else(|| Denied::Token("it has no user".into()))?,
+    let user = status.user.filter(|_| status.authenticated == Some(true) && is_for_us).unwrap_or_default();
+    match user.username.filter(|name| !name.is_empty()) {
+        Some(name) => Ok(Person {
+            name,
             uid: user.uid,
             groups: user.groups.unwrap_or_default(),
             extra: user.extra.unwrap_or_default(),
         }),
-        _ => Err(Denied::Token(status.error.unwrap_or_else(|| format!("it has to be for the audience {audience:?}")))),
+        None => {
+            tracing::info!(error = status.error, audiences = ?status.audiences, "a token is not good");
+            Err(Denied::Token)
+        }
     }
 }
 

@@ -23,9 +23,11 @@ pub struct Doorman {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
-    /// The API server's words, if it has any.
-    #[error("the token is not good: {0}")]
-    Token(String),
+    /// Why is in the log: the API server's words about it are not for strangers.
+    #[error(
+        "the token is not good here: it has to be one of this cluster, not expired, and for this gateway's audience"
+    )]
+    Token,
     /// Whether there is such a session is not for everybody to know.
     #[error("there is no session of that name that you may open")]
     Session,

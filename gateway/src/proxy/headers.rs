@@ -51,7 +51,8 @@ pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderV
     let is_forwarded = |name: &HeaderName| {
         ["x-forwarded-", "x-vdi-"].iter().any(|start| name.as_str().starts_with(start)) || name == FORWARDED
     };
-    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_forwarded(name)).cloned().collect();
+    let is_claim = |name: &&HeaderName| is_forwarded(name) || !is_unmistakable(name);
+    let claims: Vec<HeaderName> = headers.keys().filter(is_claim).cloned().collect();
     // Compressed, nobody could tell any more what somebody does at the desktop.
     let compression = SEC_WEBSOCKET_EXTENSIONS;
     for name in claims.iter().chain(&[AUTHORIZATION, COOKIE, HeaderName::from_static("x-real-ip"), compression]) {
@@ -76,6 +77,14 @@ pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderV
     upgrade
 }
 
+/// Whether no server takes it for another name. Behind CGI, WSGI and their like, `x_forwarded_for` and `x.forwarded.for` are
+/// `x-forwarded-for`: what isn't a letter or a digit is one and the same there ([RFC 3875, 4.1.18]).
+///
+/// [RFC 3875, 4.1.18]: https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18
+fn is_unmistakable(name: &HeaderName) -> bool {
+    name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// The one protocol of a request that asks to change to one.
 fn protocol_asked_for(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(UPGRADE).filter(|_| asks_to_upgrade(headers)).cloned()
@@ -83,7 +92,8 @@ fn protocol_asked_for(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// What a desktop may not say, as it would be about more than its own pages: about cookies of the whole domain, about other
 /// addresses for the host, about where browsers report to, about workers. Nor may it have the browser ask for a password: one
-/// would type the company's, and it would never get through.
+/// would type the company's, and it would never get through. A front that goes to desktops itself takes the same away: see
+/// docs/fronts.md.
 const NOT_FOR_DESKTOPS: [HeaderName; 8] = [
     HeaderName::from_static("alt-svc"),
     HeaderName::from_static("clear-site-data"),
@@ -179,6 +189,11 @@ mod tests {
             ("x-forwarded-user", "root"),
             ("x-real-ip", "10.0.0.1"),
             ("x-vdi-user", "root"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x-forwarded_user", "root"),
+            ("x.forwarded.user", "root"),
+            ("remote_user", "root"),
+            ("cookie_", "a"),
         ]);
         assert_eq!(clean_request(&mut request, &CLIENT), None);
         let mut expected = vec!["accept: */*", "cookie: novnc=1"];
@@ -237,5 +252,40 @@ mod tests {
             "x-frame-options: SAMEORIGIN",
         ];
         assert_eq!(shown(&answer), expected);
+    }
+
+    /// The samples, each with its name and without comments.
+    fn fronts() -> Vec<(String, String)> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/fronts");
+        let samples = std::fs::read_dir(folder).unwrap().map(|entry| {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+            (path.file_name().unwrap().to_string_lossy().into_owned(), lines.join("\n").to_lowercase())
+        });
+        samples.collect()
+    }
+
+    #[test]
+    fn a_front_that_goes_to_desktops_itself_takes_away_what_this_gateway_takes_away() {
+        let fronts = fronts();
+        assert_eq!(fronts.len(), 4);
+        for (name, text) in fronts {
+            // This header of the answer is where a desktop is. Who doesn't use it has everything pass this gateway.
+            let mut naming = text.lines().filter(|line| line.replace('_', "-").contains("x-vdi-upstream"));
+            if naming.any(|line| !line.contains("- remove:")) {
+                assert_eq!(name, "nginx.conf", "how does it take headers away?");
+                let (_, location) = text.split_once("location @desktop {").unwrap();
+                let (location, _) = location.split_once("\n    }").unwrap();
+                let hidden: Vec<&str> = location
+                    .lines()
+                    .filter_map(|line| line.trim().strip_prefix("proxy_hide_header ")?.strip_suffix(';'))
+                    .collect();
+                let passed: Vec<_> =
+                    NOT_FOR_DESKTOPS.into_iter().filter(|name| !hidden.contains(&name.as_str())).collect();
+                assert!(passed.is_empty(), "deploy/fronts/{name} has to hide {passed:?} in `location @desktop`");
+                assert!(!text.contains("underscores_in_headers on") && !text.contains("ignore_invalid_headers off"));
+            }
+        }
     }
 }

@@ -14,9 +14,9 @@ use http::{
     request::Parts,
 };
 
-use super::{Decided, Gateway, authority, operations::Operations, pages::text};
+use super::{Decided, Gateway, authority, no_worker, operations::Operations, pages::text};
 use crate::{
-    origin::{asks_to_upgrade, is_page},
+    origin::{asks_to_upgrade, is_page, is_service_worker},
     session::{Desktop, Session},
     site::Site,
 };
@@ -31,6 +31,9 @@ pub async fn check(State(Operations { gateway, .. }): State<Operations>, request
         Ok(asked) => asked,
         Err((status, line)) => return text(status, line),
     };
+    if is_service_worker(&head.headers) {
+        return gateway.refuse(no_worker());
+    }
     match gateway.decide(&host, &head) {
         Ok(Decided::Pass { desktop, entry }) => {
             let scheme = if desktop.tls { "https" } else { "http" };

@@ -68,20 +68,77 @@ pub fn renew(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Re
 /// Sets a session token in the name of who has shown these claims.
 fn with_token(gateway: &Gateway, session: &Session, claims: &Claims, keys: &KeyRing) -> Result<Response, Refusal> {
     let issuer = gateway.issuer();
-    let grant = Grant {
-        purpose: Purpose::Session,
-        issuer: &issuer,
-        session_uid: &session.uid,
-        subject: &claims.sub,
-        email: &session.owner,
-        host: &session.host,
-        session_ends: session.ends,
-        signed_in: Timestamp::from_second(claims.auth_time).ok(),
-    };
-    let token = gateway.sign(&grant, keys)?;
+    let token = gateway.sign(&grant(&issuer, session, claims), keys)?;
     let mut answer = text(StatusCode::OK, "good");
     if let Ok(cookie) = HeaderValue::from_str(&cookie::set(cookie::SESSION, &token)) {
         answer.headers_mut().insert(SET_COOKIE, cookie);
     }
     Ok(answer)
+}
+
+fn grant<'a>(issuer: &'a str, session: &'a Session, claims: &'a Claims) -> Grant<'a> {
+    Grant {
+        purpose: Purpose::Session,
+        issuer,
+        session_uid: &session.uid,
+        subject: &claims.sub,
+        email: &session.owner,
+        host: &session.host,
+        session_ends: session.ends,
+        signed_in: claims.signed_in(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::{
+        fixture::{noon, session},
+        serve::{launch, portal::AUDIENCE},
+        token::{Key, Refused, Schedule, sign},
+    };
+
+    #[test]
+    fn what_follows_from_a_login_ends_half_a_day_after_it_however_late_its_link_is_followed() {
+        const ISSUER: &str = "https://vdi.example.com";
+        let keys = KeyRing::new(vec![Key::generate(noon()).unwrap().0]);
+        let schedule = Schedule { rotation: Duration::MAX, spread: Duration::ZERO };
+        let session = Session { ends: None, ..session() };
+        let good = |grant: &Grant, now: Timestamp| {
+            let expected = Expected {
+                purpose: grant.purpose,
+                issuer: ISSUER,
+                session_uid: Some(grant.session_uid),
+                host: grant.host,
+            };
+            verify(&sign(grant, &keys, &schedule, now).unwrap(), &keys, &expected, now)
+        };
+        let login = Grant {
+            purpose: Purpose::Login,
+            issuer: ISSUER,
+            session_uid: AUDIENCE,
+            subject: "alice",
+            email: &session.owner,
+            host: "vdi.example.com",
+            session_ends: None,
+            signed_in: None,
+        };
+        let login = good(&login, noon()).unwrap();
+        let (end, late) = (login.exp, noon() + SignedDuration::from_secs(12 * 3600 - 90));
+        assert_eq!(end, noon().as_second() + 12 * 3600);
+
+        let code = good(&launch::grant(ISSUER, "alice", &session, login.signed_in()), late).unwrap();
+        assert_eq!((code.auth_time, code.exp), (noon().as_second(), late.as_second() + 60));
+        let token = good(&grant(ISSUER, &session, &code), late).unwrap();
+        assert_eq!((token.auth_time, token.exp), (noon().as_second(), end));
+        let renewed = good(&grant(ISSUER, &session, &token), late + SignedDuration::from_secs(60)).unwrap();
+        assert_eq!((renewed.sign_in_ends(), renewed.exp), (end, end));
+        let after = noon() + SignedDuration::from_secs(12 * 3600 + 30);
+        assert_eq!(good(&grant(ISSUER, &session, &renewed), after), Err(Refused::Expired));
+        assert_eq!(good(&launch::grant(ISSUER, "alice", &session, login.signed_in()), after), Err(Refused::Expired));
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -37,27 +38,41 @@ pub async fn launch(gateway: &Gateway, head: &Parts, body: Body) -> Result<Respo
         Refusal::said(StatusCode::BAD_REQUEST, line)
     })?;
     let (subject, session) = admit(gateway, token, &launch).await?;
-    let url = link(gateway, &subject, &session, &keys)?;
+    let url = link(gateway, &subject, &session, None, &keys)?;
     let about =
         About { session: Some(format!("{}/{}", session.namespace, session.name)), user: Some(subject), refused: None };
     Ok(about.put(json(StatusCode::OK, &json!({ "url": url, "expiresIn": Purpose::Launch.longest().as_secs() }))))
 }
 
-/// A link by which `subject` enters the session. The code stands behind its `#`, which browsers send to nobody.
-pub fn link(gateway: &Gateway, subject: &str, session: &Session, keys: &KeyRing) -> Result<String, SignError> {
-    let issuer = gateway.issuer();
-    let grant = Grant {
+/// A link by which `subject`, who showed at `signed_in` or just now who they are, enters the session. The code stands behind its
+/// `#`, which browsers send to nobody.
+pub fn link(
+    gateway: &Gateway,
+    subject: &str,
+    session: &Session,
+    signed_in: Option<Timestamp>,
+    keys: &KeyRing,
+) -> Result<String, SignError> {
+    let code = gateway.sign(&grant(&gateway.issuer(), subject, session, signed_in), keys)?;
+    Ok(format!("{}/.vdi/enter#{code}", gateway.public.origin_of(&session.host)))
+}
+
+pub(super) fn grant<'a>(
+    issuer: &'a str,
+    subject: &'a str,
+    session: &'a Session,
+    signed_in: Option<Timestamp>,
+) -> Grant<'a> {
+    Grant {
         purpose: Purpose::Launch,
-        issuer: &issuer,
+        issuer,
         session_uid: &session.uid,
         subject,
         email: &session.owner,
         host: &session.host,
         session_ends: None,
-        signed_in: None,
-    };
-    let code = gateway.sign(&grant, keys)?;
-    Ok(format!("{}/.vdi/enter#{code}", gateway.public.origin_of(&session.host)))
+        signed_in,
+    }
 }
 
 async fn admit(gateway: &Gateway, token: &str, launch: &Launch) -> Result<(String, Arc<Session>), Refusal> {
@@ -70,7 +85,7 @@ async fn admit(gateway: &Gateway, token: &str, launch: &Launch) -> Result<(Strin
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         let status = match denied {
-            Denied::Token(_) => StatusCode::UNAUTHORIZED,
+            Denied::Token => StatusCode::UNAUTHORIZED,
             Denied::Session => StatusCode::NOT_FOUND,
             Denied::Api(_) => StatusCode::SERVICE_UNAVAILABLE,
         };

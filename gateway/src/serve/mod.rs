@@ -106,6 +106,9 @@ impl Gateway {
         let Some(authority) = authority(&request).map(str::to_owned) else {
             return text(StatusCode::BAD_REQUEST, "a request is for one host, named once");
         };
+        if is_service_worker(request.headers()) {
+            return self.refuse(no_worker());
+        }
         let asking = Asking { address, authority: &authority };
         let answered = match self.public.site(&authority) {
             Some(Site::Portal) => portal::answer(self.clone(), request).await,
@@ -124,9 +127,6 @@ impl Gateway {
 
     /// What to do about a request to a desktop's host, and the session that has the host.
     fn decide(&self, host: &str, request: &Parts) -> Result<Decided, Refusal> {
-        if is_service_worker(&request.headers) {
-            return Err(Refusal::said(StatusCode::FORBIDDEN, "a desktop's page can't keep a worker in the browser"));
-        }
         let keys = self.ring()?;
         let changes = self.directory.at(host);
         let session = changes.as_ref().map(|changes| changes.borrow().clone());
@@ -184,6 +184,11 @@ impl Entry {
     fn is_the_owners(&self) -> bool {
         self.claims.sub.parse().is_ok_and(|subject| self.session.owner.is_same_person(&subject))
     }
+}
+
+/// Nothing here is for a worker: not a desktop's script, nor one of this gateway's own, which a desktop's page could make one.
+fn no_worker() -> Refusal {
+    Refusal::said(StatusCode::FORBIDDEN, "no page here can keep a worker in the browser")
 }
 
 /// The one host that a request names, in its target ([RFC 9110, 7.2]), in `Host`, or the same in both.

@@ -25,7 +25,9 @@ use super::{
 };
 use crate::{
     cookie,
+    decide::Why,
     directory::ChangesOf,
+    origin::is_from_own_page,
     token::{Claims, Expected, Purpose, verify},
     visitors::Visitor,
 };
@@ -99,6 +101,10 @@ const BURST: Duration = Duration::from_millis(200);
 
 /// The list, each time that it changes, until the sign-in is over.
 fn follow(gateway: Arc<Gateway>, head: &Parts) -> Result<Response, Refusal> {
+    // Before who it is: another page could use up all the lists that somebody may have open.
+    if !is_from_own_page(&head.headers, &gateway.issuer()) {
+        return Err(Refusal::Why(Why::CrossOrigin));
+    }
     let claims = gateway.signed_in(head)?.ok_or_else(|| Refusal::said(StatusCode::UNAUTHORIZED, "sign in first"))?;
     let email: Email = claims.email.parse().map_err(|_| Refusal::said(StatusCode::UNAUTHORIZED, "sign in first"))?;
     let visitor = gateway

@@ -84,7 +84,8 @@ pub async fn open(gateway: &Gateway, head: &Parts) -> Result<Response, Refusal> 
         return Err(Refusal::Why(Why::NotTheOwner));
     };
     let about = About { user: Some(claims.email.clone()), ..About::default() };
-    Ok(about.put(redirect(&link(gateway, &claims.email, &session, &*gateway.ring()?)?)))
+    let link = link(gateway, &claims.email, &session, claims.signed_in(), &*gateway.ring()?)?;
+    Ok(about.put(redirect(&link)))
 }
 
 pub fn sign_out(gateway: &Gateway, head: &Parts) -> Result<Response, Refusal> {

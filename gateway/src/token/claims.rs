@@ -24,7 +24,7 @@ pub struct Claims {
     pub iat: i64,
     pub nbf: i64,
     pub exp: i64,
-    /// When the person last showed who they are. What is renewed keeps it.
+    /// When the person last showed who they are. What follows from a token keeps it, from the login to the last renewal.
     pub auth_time: i64,
     /// Another one for each token.
     pub jti: String,
@@ -99,7 +99,8 @@ impl Claims {
     /// `id` must be random: it is what makes two tokens of the same second differ.
     pub fn of(grant: &Grant, id: String, now: Timestamp) -> Self {
         let now = now.as_second();
-        let auth_time = grant.signed_in.map_or(now, |time| time.as_second());
+        // By the clock of another replica it may be to come, which no token says of itself.
+        let auth_time = grant.signed_in.map_or(now, |time| time.as_second().min(now));
         let longest = (now + seconds(grant.purpose.longest())).min(auth_time + seconds(Purpose::LONGEST));
         Self {
             iss: grant.issuer.to_owned(),
@@ -113,6 +114,11 @@ impl Claims {
             exp: grant.session_ends.map_or(longest, |end| end.as_second().min(longest)),
             jti: id,
         }
+    }
+
+    /// When the person showed who they are, for what follows from that.
+    pub fn signed_in(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.auth_time).ok()
     }
 
     /// When the person has to show again who they are.

@@ -106,6 +106,15 @@ fn a_token_that_is_renewed_again_and_again_ends_half_a_day_after_the_sign_in() {
 }
 
 #[test]
+fn a_sign_in_that_is_to_come_by_the_clock_of_another_replica_counts_as_just_now() {
+    let keys = KeyRing::new(vec![key()]);
+    let email = "alice@example.com".parse().unwrap();
+    let grant = Grant { signed_in: Some(at(20)), ..grant(&email) };
+    let token = sign(&grant, &keys, &SCHEDULE, noon()).unwrap();
+    assert_eq!(verify(&token, &keys, &EXPECTED, noon()).map(|claims| claims.auth_time), Ok(noon().as_second()));
+}
+
+#[test]
 fn a_token_lives_through_a_rotation_and_not_longer_than_its_key() {
     let (old, new) = (key(), Key::generate(at(60)).unwrap().0);
     let token = signed(&old, &header(&old), &claims());

@@ -94,6 +94,52 @@ fn a_desktops_page_can_keep_no_worker_in_the_browser() -> Result<()> {
 }
 
 #[test]
+fn no_script_of_the_gateways_own_becomes_a_worker() -> Result<()> {
+    with_site(async |site| {
+        site.running("own-worker").await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "own-worker", "desktop").await?;
+        for (host, script) in [
+            (&*host, "frame.js"),
+            (&*host, "waiting.js"),
+            (&*host, "enter.js"),
+            (&*host, "style.css"),
+            (DOMAIN, "portal.js"),
+        ] {
+            let path = format!("/.vdi/{script}");
+            ensure!(visitor.get(&site.first, host, &path).await?.status == 200, "{path}");
+            for header in [("service-worker", "script"), ("sec-fetch-dest", "serviceworker")] {
+                let headers = [(header.0, header.1.to_owned())];
+                let answer = visitor.ask(&site.first, host, Method::GET, &path, &headers, String::new()).await?;
+                ensure!(answer.status == 403, "{path}: {header:?}: {answer:?}");
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_header_that_some_servers_take_for_another_reaches_no_desktop() -> Result<()> {
+    with_site(async |site| {
+        site.running("odd-names").await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "odd-names", "desktop").await?;
+        let names = [
+            "x_forwarded_for",
+            "X_Forwarded_User",
+            "x-forwarded_host",
+            "x.forwarded.proto",
+            "remote_user",
+            "x_vdi_user",
+        ];
+        let headers = names.map(|name| (name, "10.0.0.1".to_owned()));
+        let answer = visitor.ask(&site.first, &host, Method::GET, "/", &headers, String::new()).await?;
+        ensure!(answer.body.contains("\nodd names: []\n"), "{answer:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_link_works_once_at_whichever_replica() -> Result<()> {
     with_site(async |site| {
         site.running("once").await?;

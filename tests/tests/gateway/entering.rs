@@ -165,6 +165,26 @@ fn a_link_is_asked_for_with_a_token_that_is_for_the_gateway() -> Result<()> {
 }
 
 #[test]
+fn why_a_token_is_not_good_is_for_the_log_alone() -> Result<()> {
+    with_site(async |site| {
+        let body = json!({ "namespace": "default", "name": "desktop" }).to_string();
+        let create = ["create", "token", "default", "-n", "default", "--audience=https://kubernetes.default.svc"];
+        let for_the_api_server = site.stack.kubectl_ok(&User::admin(), create).await?;
+        for token in ["nonsense", "a.b.c", for_the_api_server.trim()] {
+            let headers = [("authorization", format!("Bearer {token}"))];
+            let answer =
+                Visitor::default().ask(&site.second, DOMAIN, Method::POST, "/launch", &headers, body.clone()).await?;
+            let said = "the token is not good here: it has to be one of this cluster, not expired, and for this gateway's audience\n";
+            ensure!(answer.status == 401 && answer.body == said, "{answer:?}");
+        }
+        let log = site.second.replica.log()?;
+        let told = log.lines().filter(|line| line.contains("a token is not good")).count();
+        ensure!(told == 3 && log.contains("invalid bearer token"), "{told}");
+        Ok(())
+    })
+}
+
+#[test]
 fn the_waiting_page_is_told_what_becomes_of_the_session() -> Result<()> {
     with_site(async |site| {
         let space = Space::new(&site.stack, "waiting").await?;
