@@ -255,7 +255,7 @@ now() { cut -d ' ' -f 1 /proc/uptime; }
 now
 missed=0
 while [ $missed -lt 20 ]; do
-    if nc -w 1 10.200.7.7 80 -e true; then missed=0; now; else missed=$((missed + 1)); usleep 50000; fi
+    if nc -w 1 10.200.7.7 80 -e true 2>/dev/null; then missed=0; now; else missed=$((missed + 1)); usleep 50000; fi
 done"#;
 
 /// A firewall hears of a pod's address once the pod has one, so for a moment a desktop reaches what it must not.
