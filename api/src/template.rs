@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Memory, Timeout};
 
 pub use catalog::Deprecation;
-pub use desktop::{Activity, BasicAuth, CpuAmounts, EnvVar, Probe, ProbeKind, Protocol, PullPolicy, SecurityProfile};
+pub use desktop::{
+    Activity, BasicAuth, CpuAmounts, EnvVar, EphemeralStorage, Probe, ProbeKind, Protocol, PullPolicy, SecurityProfile,
+};
 pub use gpu::GpuPlacement;
 pub use home::{Home, HomeAccess, HomeScope};
 pub use network::{NetworkAccess, Reachable};
@@ -113,6 +115,10 @@ pub struct VDITemplateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<CpuAmounts>,
 
+    /// How much of the node's disk a desktop takes, so that none fills it for the others.
+    #[serde(default)]
+    pub ephemeral_storage: EphemeralStorage,
+
     /// The size of `/dev/shm`. It counts against the session's memory.
     #[serde(default = "default_shared_memory")]
     #[schemars(with = "Memory")]
@@ -137,6 +143,11 @@ pub struct VDITemplateSpec {
     /// Which pod security standard the desktop keeps to.
     #[serde(default)]
     pub security_profile: SecurityProfile,
+
+    /// With `false` the desktop has a [user namespace](https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/) of
+    /// its own, so that root in it is nobody on its node. Runtime, kernel and the home's file system have to support that.
+    #[serde(default = "yes")]
+    pub host_users: bool,
 
     /// The user that the image runs as, when it is not the image's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -191,6 +202,10 @@ pub struct VDITemplateStatus {
     /// How many sessions name it.
     #[serde(default)]
     pub sessions: i64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_path() -> String {

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, IoContext};
 
@@ -43,11 +44,15 @@ impl Files {
     }
 }
 
-/// Writes a file that only its owner can read.
+/// Writes a file that only its owner can read. Who reads it meanwhile has the old one or the new one, and never half of it.
 pub(crate) fn write_private(path: &Path, contents: &str) -> Result<(), Error> {
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let unfinished = path.with_added_extension(format!("{}-{number}", std::process::id()));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path).and_then(|mut file| file.write_all(contents.as_bytes())).context("writing", path)
+    let written = options.open(&unfinished).and_then(|mut file| file.write_all(contents.as_bytes()));
+    written.and_then(|()| std::fs::rename(&unfinished, path)).context("writing", path)
 }
 
 /// Creates a directory, and those above it, that only their owner can enter.

@@ -27,7 +27,7 @@ const CONFIG: &str = concat!(
 const READY_SECONDS: u64 = 60;
 
 /// Nodes on which pods become Ready at once, without running anything. They have the label
-/// [`SimulatedNodes::LABEL`], 64 CPUs, 256 GiB of memory and room for 250 pods each.
+/// [`SimulatedNodes::LABEL`], 64 CPUs, 256 GiB of memory, 4 TiB of disk and room for 250 pods each.
 #[derive(Debug)]
 pub struct SimulatedNodes {
     kwok: Server,
@@ -84,7 +84,8 @@ impl SimulatedNodes {
     async fn create(&mut self) -> Result<String, Error> {
         let name = format!("simulated-{}", self.created);
         let gpus = self.gpus_per_node.to_string();
-        let resources = json!({"cpu": "64", "memory": "256Gi", "pods": "250", "nvidia.com/gpu": gpus});
+        let resources =
+            json!({"cpu": "64", "memory": "256Gi", "ephemeral-storage": "4Ti", "pods": "250", "nvidia.com/gpu": gpus});
         let node = json!({
             "apiVersion": "v1",
             "kind": "Node",

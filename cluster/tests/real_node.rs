@@ -70,6 +70,7 @@ async fn nothing_is_left_when_the_owner_is_killed() {
     tokio::time::timeout(Duration::from_secs(600), started).await.unwrap();
     let during = traces();
     let new: Vec<_> = during.difference(&before).collect();
+    assert!(new.iter().all(|trace| !trace.contains("KUBE-")), "the firewall is in the pods' own network: {new:#?}");
     for trace in ["process", "/run/vdi-", "/sys/class/net/vdi-", "/sys/fs/cgroup/"] {
         assert!(new.iter().any(|found| found.starts_with(trace)), "{new:#?} has a {trace}");
     }
@@ -163,6 +164,13 @@ fn traces() -> BTreeSet<String> {
     let hierarchies = entries("/sys/fs/cgroup");
     let directories = directories.iter().map(PathBuf::from).chain(hierarchies);
     traces.extend(directories.flat_map(entries).map(|path| path.display().to_string()));
+
+    // The machine's own firewall.
+    for command in [["iptables-save", "-t", "filter"], ["ipset", "list", "-name"]] {
+        let output = Command::new(command[0]).args(&command[1..]).output();
+        let output = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        traces.extend(output.lines().filter(|line| line.contains("KUBE-")).map(str::to_owned));
+    }
 
     for key in ["kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward", "vm/overcommit_memory"] {
         let value = std::fs::read_to_string(Path::new("/proc/sys").join(key)).unwrap();

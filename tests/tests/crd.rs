@@ -238,6 +238,7 @@ fn a_template_gets_its_defaults_and_its_mistakes_are_refused() -> Result<()> {
         let created = api.create(&dry_run, &template(json!({ "image": "desktop:1", "port": 6080 }))).await?;
         let expected = json!({
             "image": "desktop:1", "port": 6080, "protocol": "http", "path": "/", "sharedMemory": "256Mi",
+            "ephemeralStorage": { "request": "1Gi", "limit": "10Gi" }, "hostUsers": true,
             "probe": { "kind": "http", "path": "/", "periodSeconds": 2, "failureThreshold": 3 },
             "gpu": { "resourceName": "nvidia.com/gpu" }, "securityProfile": "restricted",
             "startDeadline": "5m", "failedRetention": "1h",
@@ -249,6 +250,10 @@ fn a_template_gets_its_defaults_and_its_mistakes_are_refused() -> Result<()> {
             ("spec.port", json!({ "image": "desktop:1", "port": 65536 })),
             ("spec.probe.path", json!({ "image": "desktop:1", "port": 6080, "probe": { "path": "health" } })),
             ("spec.sharedMemory", json!({ "image": "desktop:1", "port": 6080, "sharedMemory": "big" })),
+            (
+                "spec.ephemeralStorage.limit",
+                json!({ "image": "desktop:1", "port": 6080, "ephemeralStorage": { "limit": "all" } }),
+            ),
             ("spec.startDeadline", json!({ "image": "desktop:1", "port": 6080, "startDeadline": "soon" })),
             ("spec.protocol", json!({ "image": "desktop:1", "port": 6080, "protocol": "ftp" })),
             ("spec.idleTimeout", json!({ "image": "desktop:1", "port": 6080, "idleTimeout": "0s" })),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cpu, Timeout};
+use crate::{Cpu, Memory, Timeout};
 
 // No doc comments on the variants of an enum: they would turn its schema into a `oneOf`, which is not structural.
 
@@ -173,4 +173,34 @@ pub struct CpuAmounts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Cpu>")]
     pub limit: Option<String>,
+}
+
+/// Space on the node's own disk, as in a container: for what a desktop writes outside of its home, its log among it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EphemeralStorage {
+    /// What its node has to have for it.
+    #[serde(default = "default_storage_request")]
+    #[schemars(with = "Memory")]
+    pub request: String,
+
+    /// A desktop that uses more is ended, and its session gets a new one.
+    #[serde(default = "default_storage_limit")]
+    #[schemars(with = "Memory")]
+    pub limit: String,
+}
+
+impl Default for EphemeralStorage {
+    fn default() -> Self {
+        Self { request: default_storage_request(), limit: default_storage_limit() }
+    }
+}
+
+fn default_storage_request() -> String {
+    "1Gi".to_owned()
+}
+
+// As large as a home: where there is none, this is where the user's files are.
+fn default_storage_limit() -> String {
+    "10Gi".to_owned()
 }

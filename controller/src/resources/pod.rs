@@ -59,6 +59,7 @@ pub fn pod(session: &Observed, spec: &Spec, template: &Template) -> Pod {
             priority_class_name: template.priority_class.clone(),
             resource_claims: some(claims(spec, template)),
             active_deadline_seconds: active_deadline(template),
+            host_users: (!template.host_users).then_some(false),
             // A desktop that crashes is started again in place, and one that ends by itself has ended.
             restart_policy: Some("OnFailure".to_owned()),
             termination_grace_period_seconds: Some(10),
@@ -117,6 +118,7 @@ fn desktop(session: &Observed, spec: &Spec, template: &Template) -> Container {
 fn resources(spec: &Spec, template: &Template) -> ResourceRequirements {
     let quantity = |name: &str, amount: String| (name.to_owned(), Quantity(amount));
     let memory = quantity("memory", spec.memory.to_string());
+    let storage = |amount: vdi_api::Memory| Some(quantity("ephemeral-storage", amount.to_string()));
     let cpu = |cpu: Option<vdi_api::Cpu>| cpu.map(|cpu| quantity("cpu", cpu.to_string()));
     let gpus = match &template.gpu {
         GpuSource::ExtendedResource(name) => Some(quantity(name, spec.gpus.to_string())),
@@ -124,8 +126,18 @@ fn resources(spec: &Spec, template: &Template) -> ResourceRequirements {
     };
     let names = claims(spec, template).into_iter().map(|claim| ResourceClaim { name: claim.name, request: None });
     ResourceRequirements {
-        limits: Some([Some(memory.clone()), cpu(template.cpu_limit), gpus].into_iter().flatten().collect()),
-        requests: Some([Some(memory), cpu(template.cpu_request)].into_iter().flatten().collect()),
+        limits: Some(
+            [Some(memory.clone()), cpu(template.cpu_limit), storage(template.storage_limit), gpus]
+                .into_iter()
+                .flatten()
+                .collect(),
+        ),
+        requests: Some(
+            [Some(memory), cpu(template.cpu_request), storage(template.storage_request)]
+                .into_iter()
+                .flatten()
+                .collect(),
+        ),
         claims: some(names.collect()),
     }
 }

@@ -9,7 +9,7 @@ use crate::template::Template;
 
 pub fn of_pod(template: &Template) -> PodSecurityContext {
     PodSecurityContext {
-        run_as_non_root: is_restricted(template).then_some(true),
+        run_as_non_root: (template.security == SecurityProfile::Restricted).then_some(true),
         run_as_user: template.run_as_user,
         fs_group: template.fs_group,
         // A home of many files would take minutes to change owners each time.
@@ -19,19 +19,14 @@ pub fn of_pod(template: &Template) -> PodSecurityContext {
     }
 }
 
-/// The baseline adds nothing to what a container gets by itself: an image that starts as root needs some of that to become
-/// somebody else.
+/// The baseline leaves most of what a container gets by itself: an image that starts as root needs it to become somebody else
+/// and to set itself up. Nothing needs raw packets, which can lie about where they come from.
 pub fn of_container(template: &Template) -> SecurityContext {
-    if !is_restricted(template) {
-        return SecurityContext::default();
+    let drop = |capability: &str| Some(Capabilities { drop: Some(vec![capability.to_owned()]), add: None });
+    match template.security {
+        SecurityProfile::Restricted => {
+            SecurityContext { allow_privilege_escalation: Some(false), capabilities: drop("ALL"), ..Default::default() }
+        }
+        SecurityProfile::Baseline => SecurityContext { capabilities: drop("NET_RAW"), ..Default::default() },
     }
-    SecurityContext {
-        allow_privilege_escalation: Some(false),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-        ..Default::default()
-    }
-}
-
-fn is_restricted(template: &Template) -> bool {
-    template.security == SecurityProfile::Restricted
 }

@@ -1,5 +1,7 @@
 //! Real desktops: a kubelet, containerd, the desktop image and a browser on this machine. Linux and root.
 
+mod isolation;
+
 use std::process::Output;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -202,6 +204,38 @@ fn a_desktop_that_uses_more_than_its_memory_is_told_from_one_that_crashes() -> R
         let what = "the desktop used more than its memory of 256Mi and is started again (time 1 of 3): exit code ";
         ensure!(told.starts_with(what), "{told}");
         space.wait_running("desktop").await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_desktop_that_fills_its_disk_is_ended_alone_and_its_user_is_told_so() -> Result<()> {
+    with_desktops(async |stack| {
+        let changes = json!({
+            "ephemeralStorage": { "request": "16Mi", "limit": "64Mi" }, "home": { "scope": "Session" },
+        });
+        let space = space(stack, "disk", changes).await?;
+        for name in ["desktop", "neighbour"] {
+            create(&space.sessions, &small(name, &space)).await?;
+        }
+        space.wait_running("desktop").await?;
+        space.wait_running("neighbour").await?;
+        let neighbour = space.pods.get("vdi-neighbour").await?;
+
+        // Its home is a volume, and takes nothing from the node's disk.
+        run(stack, &space, "desktop", "dd if=/dev/zero of=$HOME/kept bs=1M count=80").await?;
+        let shown = space.wait_told("desktop", Phase::Pending, "Evicted");
+        let fill = exec(stack, &space, "desktop", "dd if=/dev/zero of=/tmp/full bs=1M count=80");
+        let (told, _) = tokio::try_join!(shown, fill)?;
+        ensure!(told.starts_with("its node put the desktop away, it gets a new pod: Evicted: "), "{told}");
+        ensure!(told.contains("ephemeral") && told.contains("64Mi"), "{told}");
+        let event = space.wait_event("desktop", "Evicted").await?;
+        ensure!(event == told, "{event}");
+
+        space.wait_running("desktop").await?;
+        run(stack, &space, "desktop", "test -e $HOME/kept && ! test -e /tmp/full").await?;
+        let now = space.pods.get("vdi-neighbour").await?;
+        ensure!(now.metadata.uid == neighbour.metadata.uid, "the neighbour was ended too");
         Ok(())
     })
 }

@@ -1,0 +1,277 @@
+//! What desktops reach and who reaches them, seen on packets: the node enforces the network policies that the controller
+//! writes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api,
+    api::{ListParams, LogParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use vdi_api::VDITemplate;
+use vdi_cluster::{RealNode, User};
+use vdi_tests::{
+    objects::{Space, create, delete, wait_for, wait_gone},
+    stack::Stack,
+};
+
+use super::{small, space, with_desktops};
+
+/// Exits with 0 when a connection is made and with 1 when not, in the desktop image and in busybox.
+const CONNECT: &str = r#"
+if command -v nc >/dev/null; then exec nc -w 3 "$0" "$1" -e true; fi
+timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$0" "$1" || exit 1"#;
+
+/// Answers on these ports of all its addresses, for as long as the pod runs.
+const LISTEN: &str = "for port in 80 445 8080; do nc -ll -p $port -e true & done; exec sleep infinity";
+
+/// A pod of busybox that is none of ours, of the restricted standard unless it has capabilities.
+struct Busybox<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    labels: Value,
+    capabilities: &'a [&'a str],
+    script: &'a str,
+}
+
+impl Busybox<'_> {
+    /// Runs it until it's Ready, and returns its address.
+    async fn start(&self, stack: &Stack) -> Result<String> {
+        address(&self.create(stack).await?, self.name).await
+    }
+
+    async fn create(&self, stack: &Stack) -> Result<Api<Pod>> {
+        let root = !self.capabilities.is_empty();
+        let pod = json!({
+            "metadata": { "name": self.name, "labels": self.labels },
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "restartPolicy": "Never",
+                "securityContext": {
+                    "runAsUser": if root { 0 } else { 1000 },
+                    "runAsNonRoot": !root,
+                    "seccompProfile": { "type": "RuntimeDefault" },
+                },
+                "containers": [{
+                    "name": "main",
+                    "image": RealNode::BUSYBOX,
+                    "command": ["/bin/sh", "-c", self.script],
+                    "securityContext": {
+                        "allowPrivilegeEscalation": false,
+                        "capabilities": { "drop": ["ALL"], "add": self.capabilities },
+                    },
+                }],
+            },
+        });
+        let pods: Api<Pod> = Api::namespaced(stack.cluster.admin(), self.namespace);
+        create(&pods, &serde_json::from_value(pod)?).await?;
+        Ok(pods)
+    }
+}
+
+/// A pod that only waits for what it is to try.
+fn idle<'a>(namespace: &'a str, name: &'a str, labels: Value) -> Busybox<'a> {
+    Busybox { namespace, name, labels, capabilities: &[], script: "exec sleep infinity" }
+}
+
+/// The address of a pod that is Ready.
+async fn address(pods: &Api<Pod>, name: &str) -> Result<String> {
+    let ready = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let pod = wait_for(pods, name, "Ready", ready).await?;
+    pod.status.and_then(|status| status.pod_ip).context("no address")
+}
+
+/// Which of these the pod can connect to, each `ADDRESS PORT`.
+async fn reached<'a>(stack: &Stack, namespace: &str, pod: &str, targets: &[&'a str]) -> Result<Vec<&'a str>> {
+    let attempt = async |target: &&'a str| {
+        let (address, port) = target.split_once(' ').context("no port")?;
+        let command = ["exec", "-n", namespace, pod, "--", "sh", "-c", CONNECT, address, port];
+        let output = stack.kubectl(&User::admin(), command).await?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success() || words.trim_end().ends_with("exit code 1"), "{pod}: {words}");
+        Ok::<_, anyhow::Error>(output.status.success().then_some(*target))
+    };
+    let attempts = futures::future::try_join_all(targets.iter().map(attempt)).await?;
+    Ok(attempts.into_iter().flatten().collect())
+}
+
+/// Runs a session's desktop, and returns its address.
+async fn desktop(space: &Space, name: &str) -> Result<String> {
+    create(&space.sessions, &small(name, space)).await?;
+    space.wait_running(name).await?;
+    address(&space.pods, &format!("vdi-{name}")).await
+}
+
+/// Waits until the firewall has heard of the pods: it hears of a pod's address once the pod has one.
+async fn settled(stack: &Stack, pod: (&str, &str), targets: &[&str], expected: &[&str]) -> Result<()> {
+    for _ in 0..20 {
+        if reached(stack, pod.0, pod.1, targets).await? == expected {
+            return Ok(());
+        }
+    }
+    expect_reached(stack, pod, targets, expected).await
+}
+
+/// Fails unless the pod reaches these, of all `targets`.
+async fn expect_reached(stack: &Stack, pod: (&str, &str), targets: &[&str], expected: &[&str]) -> Result<()> {
+    let (namespace, name) = pod;
+    let found = reached(stack, namespace, name, targets).await?;
+    ensure!(found == expected, "{namespace}/{name} reaches {found:?} of {targets:?}, and should reach {expected:?}");
+    Ok(())
+}
+
+#[test]
+fn a_desktops_port_is_open_to_the_gateways_pods_and_to_no_others() -> Result<()> {
+    with_desktops(async |stack| {
+        let space = space(stack, "fenced", json!({ "home": { "scope": "Session" } })).await?;
+        Space::new(stack, "fenced-out").await?;
+        let ours = json!({ "app.kubernetes.io/part-of": "vdiwarden" });
+        let gateway = idle("vdiwarden-system", "gateway", ours.clone());
+        let others = [
+            idle("vdiwarden-system", "another-of-its-namespace", json!({})),
+            idle("fenced-out", "another-of-its-labels", ours),
+            idle("fenced-out", "another", json!({})),
+            idle("kube-system", "another", json!({})),
+            idle("fenced", "another", json!({})),
+        ];
+        // What is no desktop is open to all, so each of them does reach what it may.
+        let open = Busybox { script: LISTEN, ..idle("fenced", "open", json!({})) };
+        let pods = others.iter().chain([&gateway, &open]).map(|pod| pod.start(stack));
+        let addresses = futures::future::try_join_all(pods).await?;
+        let open = format!("{} 8080", addresses[addresses.len() - 1]);
+        let (desktop, neighbour) = tokio::try_join!(desktop(&space, "desktop"), desktop(&space, "neighbour"))?;
+        let (desktop, neighbour) = (format!("{desktop} 6080"), format!("{neighbour} 6080"));
+
+        let targets = [desktop.as_str(), &neighbour, &open];
+        settled(stack, (gateway.namespace, gateway.name), &targets, &targets).await?;
+        settled(stack, ("fenced", "another"), &targets, &[&open]).await?;
+        expect_reached(stack, (gateway.namespace, gateway.name), &targets, &targets).await?;
+        for pod in &others {
+            expect_reached(stack, (pod.namespace, pod.name), &targets, &[&open]).await?;
+        }
+        // Its own port, without the network.
+        expect_reached(stack, ("fenced", "vdi-neighbour"), &targets, &[&neighbour]).await
+    })
+}
+
+/// What desktops may think of, each with a listener behind it: the first is the world, the next two are in a private network.
+const OUTSIDE: [&str; 10] = [
+    "198.51.100.7 80",
+    "192.168.78.7 445",
+    "192.168.78.7 80",
+    "192.168.79.7 445",
+    "10.200.7.7 80",
+    "172.16.7.7 80",
+    "100.64.7.7 80",
+    "169.254.169.254 80",
+    "100.100.100.200 80",
+    "198.18.7.7 80",
+];
+const WORLD: &str = OUTSIDE[0];
+const OPENED: &str = OUTSIDE[1];
+
+/// Runs a pod that pods send everything to that is not for their own network, and which has all addresses of [`OUTSIDE`].
+async fn start_outside(stack: &Stack, machine: IpAddr) -> Result<()> {
+    Space::new(stack, "outside").await?;
+    let gateway = machine.to_string().rsplit_once('.').map(|(network, _)| format!("{network}.3/24"));
+    let own = OUTSIDE.map(|target| target.split(' ').next().unwrap_or_default());
+    let add = own.map(|address| format!("ip address add {address}/32 dev lo"));
+    let script = format!("ip address add {} dev eth0; {}; {LISTEN}", gateway.context("no IPv4")?, add.join("; "));
+    let pod = Busybox {
+        capabilities: &["NET_ADMIN", "NET_BIND_SERVICE"],
+        script: &script,
+        ..idle("outside", "outside", json!({}))
+    };
+    pod.start(stack).await.map(drop)
+}
+
+/// Lets the API server be reached at an address of this machine, as real ones are.
+async fn expose_api_server(stack: &Stack, machine: IpAddr) -> Result<SocketAddr> {
+    let api_server = stack.cluster.url().trim_start_matches("https://").to_owned();
+    let listener = TcpListener::bind((machine, 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(&api_server).await?;
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+        }
+        Ok::<_, std::io::Error>(())
+    });
+    Ok(address)
+}
+
+#[test]
+fn a_desktop_reaches_the_world_and_what_its_template_opens_and_nothing_near_it() -> Result<()> {
+    with_desktops(async |stack| {
+        let opened = json!({ "egress": [{ "cidr": "192.168.78.0/24", "ports": [445] }] });
+        let space = space(stack, "leaving", json!({ "network": opened, "home": { "scope": "Session" } })).await?;
+        let nodes: Vec<Node> = Api::all(stack.cluster.admin()).list(&ListParams::default()).await?.items;
+        let addresses = nodes.into_iter().filter_map(|node| node.status?.addresses).flatten();
+        let machine = addresses.map(|address| address.address.parse::<IpAddr>()).find_map(Result::ok);
+        let machine = machine.context("the node has no address")?;
+        start_outside(stack, machine).await?;
+        let api_server = expose_api_server(stack, machine).await?;
+        let open = Busybox { script: LISTEN, ..idle("leaving", "open", json!({})) };
+        let open = open.start(stack).await?;
+        let (_, neighbour) = tokio::try_join!(desktop(&space, "desktop"), desktop(&space, "neighbour"))?;
+
+        let inside = [
+            format!("{open} 8080"),
+            format!("{neighbour} 6080"),
+            format!("{machine} {}", api_server.port()),
+            // The kubelet.
+            format!("{machine} 10250"),
+        ];
+        let targets: Vec<&str> = OUTSIDE.into_iter().chain(inside.iter().map(String::as_str)).collect();
+        // All of it is there, for a pod that is no desktop: all but what is another desktop's.
+        let expected: Vec<&str> = targets.iter().copied().filter(|target| *target != inside[1]).collect();
+        settled(stack, ("leaving", "open"), &targets, &expected).await?;
+        settled(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD, OPENED]).await?;
+        expect_reached(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD, OPENED]).await?;
+
+        // What the template opened goes with the session, and not to its namesake's.
+        delete(&space.sessions, "desktop").await?;
+        wait_gone(&space.pods, "vdi-desktop").await?;
+        let closed = json!([{ "op": "remove", "path": "/spec/network" }]);
+        let closed = Patch::<()>::Json(serde_json::from_value(closed)?);
+        let templates: Api<VDITemplate> = Api::all(stack.cluster.admin());
+        templates.patch("leaving", &PatchParams::default(), &closed).await?;
+        desktop(&space, "desktop").await?;
+        settled(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD]).await?;
+        expect_reached(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD]).await?;
+        is_closed_soon_after_its_start(stack, "leaving").await
+    })
+}
+
+/// Says when it has started and each time that it reaches a private address, until it has not for a second.
+const TRY: &str = r#"
+now() { cut -d ' ' -f 1 /proc/uptime; }
+now
+missed=0
+while [ $missed -lt 20 ]; do
+    if nc -w 1 10.200.7.7 80 -e true 2>/dev/null; then missed=0; now; else missed=$((missed + 1)); usleep 50000; fi
+done"#;
+
+/// A firewall hears of a pod's address once the pod has one, so for a moment a desktop reaches what it must not.
+async fn is_closed_soon_after_its_start(stack: &Stack, namespace: &str) -> Result<()> {
+    let labels = json!({ "app.kubernetes.io/name": "vdi-desktop" });
+    let pods = Busybox { script: TRY, ..idle(namespace, "early", labels) }.create(stack).await?;
+    let ended = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
+    wait_for(&pods, "early", "cut off", ended).await?;
+    let said = pods.logs("early", &LogParams::default()).await?;
+    let times: Vec<f64> = said.lines().map(str::parse).collect::<Result<_, _>>()?;
+    let (Some(first), Some(last)) = (times.first(), times.last()) else { bail!("it said {said:?}") };
+    eprintln!(
+        "a desktop was open for {:.2} s after its start, in which it connected {} times",
+        last - first,
+        times.len() - 1
+    );
+    ensure!(last - first < 5.0, "{said}");
+    Ok(())
+}
