@@ -190,8 +190,8 @@ fn nobody_but_the_controller_changes_what_is_a_desktops_or_gets_into_it() -> Res
             refused(by, name, policies.patch(name, &dry_patch(), &merge(open)).await)?;
             refused(by, name, policies.delete(name, &DeleteParams::default()).await)?;
         }
-        let grow = json!({ "spec": { "resources": { "requests": { "storage": "1Ti" } } } });
-        refused(by, &home, claims.patch(&home, &dry_patch(), &merge(grow)).await)?;
+        let label = json!({ "metadata": { "labels": { "app.kubernetes.io/name": "mine" } } });
+        refused(by, &home, claims.patch(&home, &dry_patch(), &merge(label)).await)?;
         refused(by, &home, claims.delete(&home, &DeleteParams::default()).await)?;
         let label = json!({ "metadata": { "labels": { "vdi.kasm.io/session": "mine" } } });
         refused(by, &login, secrets.patch(&login, &dry_patch(), &merge(label)).await)?;
