@@ -16,7 +16,7 @@ use vdi_api::{HomeAccess, HomeScope, VDISession};
 use crate::{
     observe::Spec,
     resources::{home_name, pod_name},
-    stores::{PodSummary, Stores},
+    stores::{PodSummary, Stores, lean::LeanClaim},
     template::Template,
 };
 
@@ -68,6 +68,7 @@ impl Homes {
         match stores.claims.get(&ObjectRef::new(&claim).within(&namespace)) {
             Some(claim) if is_bound(&claim) => HomeState::There,
             Some(_) => HomeState::Unbound { why: None },
+            None if stores.aside.get::<LeanClaim>(&namespace, &claim).is_some() => HomeState::Unbound { why: None },
             None => HomeState::Missing,
         }
     }

@@ -34,6 +34,7 @@ mod stores;
 mod template;
 mod terms;
 mod traces;
+mod unreadable;
 mod url;
 mod usage;
 mod volume;

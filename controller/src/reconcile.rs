@@ -33,7 +33,7 @@ use crate::{
     queue::Queue,
     renderer,
     stores::{self, Stores},
-    usage, volume,
+    unreadable, usage, volume,
 };
 
 /// What every pass works with.
@@ -85,6 +85,7 @@ pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = 
         () = passes => {}
         () = context.memories.activity.follow(|| context.clock.now(), || queue.add(stores::all(&stores.sessions))) => {}
         () = usage::follow(&stores, &context.client) => {}
+        () = unreadable::follow(&stores.aside, &context.client, &context.clock) => {}
     }
 }
 
@@ -127,7 +128,7 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
         in_flight.policy_seen(&observed.namespace);
     }
     observed.renderer = renderer::read(&observed).await;
-    observed.home = volume::read(&observed, client, now).await;
+    observed.home = volume::read(&observed, client, &stores.aside, now).await;
     let mut plan = plan(&observed, now);
     let mut wake = plan.wake.map(|at| until(at, now));
     let creates_pod = |action: &Action| matches!(action, Action::CreatePod(_));

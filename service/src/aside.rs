@@ -6,11 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kube::{
-    Api, Resource,
-    api::ListParams,
-    runtime::watcher::Event,
-};
+use kube::{Api, Resource, api::ListParams, runtime::watcher::Event};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -85,11 +81,20 @@ impl Aside {
         Some(Told::Event(event))
     }
 
+    /// The one object of a kind that is watched alone, where it can be parsed.
+    pub fn only<K: Resource<DynamicType = ()>>(&self, object: Lenient<K>) -> Option<K> {
+        match self.sort(Event::Apply(object))? {
+            Told::Event(Event::Apply(object)) => Some(object),
+            _ => None,
+        }
+    }
+
     /// Lists what can be parsed.
     pub async fn list<K>(&self, api: &Api<Lenient<K>>, params: &ListParams) -> Result<Vec<K>, kube::Error>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
+        self.expect::<K>();
         let mut readable = Vec::new();
         for object in api.list(params).await? {
             match object {
@@ -141,6 +146,17 @@ impl Kind {
         }
         self.objects.insert(key.clone(), object);
         key
+    }
+}
+
+/// The same event, of what is made of its object.
+pub fn map_event<K, L>(event: Event<K>, map: impl FnOnce(K) -> L) -> Event<L> {
+    match event {
+        Event::Apply(object) => Event::Apply(map(object)),
+        Event::Delete(object) => Event::Delete(map(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(map(object)),
+        Event::InitDone => Event::InitDone,
     }
 }
 

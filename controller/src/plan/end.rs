@@ -60,7 +60,7 @@ pub fn failed(seen: &Observed, now: Timestamp) -> Plan {
         _ if now >= removal => Some(Action::DeleteSession),
         PodState::Unscheduled(_) | PodState::Starting(_) | PodState::Ready { .. } => Some(Action::DeletePod),
         // What has ended holds no GPU, and its log may be of use.
-        PodState::Absent | PodState::Foreign | PodState::Ended(_) | PodState::Leaving(_) => None,
+        PodState::Absent | PodState::Foreign | PodState::Unreadable | PodState::Ended(_) | PodState::Leaving(_) => None,
     };
     Plan {
         actions: action.into_iter().collect(),

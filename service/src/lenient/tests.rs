@@ -63,7 +63,10 @@ fn of_an_object_that_cannot_be_parsed_a_watch_still_tells_which_it_is_and_in_whi
     let event: WatchEvent<Lenient<Part>> =
         serde_json::from_str(&format!(r#"{{"type":"MODIFIED","object":{object}}}"#)).unwrap();
     let WatchEvent::Modified(Lenient::Unreadable(object)) = event else { panic!("{event:?}") };
-    assert_eq!((object.namespace(), object.name(), object.uid(), object.version()), ("team", "b", Some("1"), Some("7")));
+    assert_eq!(
+        (object.namespace(), object.name(), object.uid(), object.version()),
+        ("team", "b", Some("1"), Some("7"))
+    );
     assert_eq!(object.error, "unknown variant `Levitating`, expected `Running`");
     assert_eq!(object.conditions, [json!({ "type": "Ready" })]);
 }
@@ -126,7 +129,8 @@ fn it_is_the_same_resource_as_what_it_reads() {
 #[test]
 #[ignore = "a measurement"]
 fn parsing_leniently_costs_so_much_more() {
-    let fields: Vec<_> = (0..40).map(|n| json!({ "manager": format!("m{n}"), "fieldsV1": { "f:status": {} } })).collect();
+    let fields: Vec<_> =
+        (0..40).map(|n| json!({ "manager": format!("m{n}"), "fieldsV1": { "f:status": {} } })).collect();
     let mut object = object("a", "Running");
     object["metadata"]["managedFields"] = json!(fields);
     object["spec"] = json!({ "containers": vec![json!({ "name": "c", "image": "i", "env": vec!["e"; 100] }); 4] });
