@@ -16,7 +16,7 @@ use vdi_api::{HomeAccess, HomeScope, VDISession};
 use crate::{
     observe::Spec,
     resources::{home_name, pod_name},
-    stores::{PodSummary, Stores},
+    stores::{PodSummary, Stores, lean::LeanClaim},
     template::{Home, Template},
 };
 
@@ -74,11 +74,12 @@ impl Homes {
         {
             return HomeState::InUse { by };
         }
-        let Some(claim) = stores.claims.get(&ObjectRef::new(&claim).within(&namespace)) else {
-            return HomeState::Missing;
+        let Some(there) = stores.claims.get(&ObjectRef::new(&claim).within(&namespace)) else {
+            let is_unreadable = stores.aside.get::<LeanClaim>(&namespace, &claim).is_some();
+            return if is_unreadable { HomeState::Unbound { why: None } } else { HomeState::Missing };
         };
-        let is_anothers = || claim.owner_references().iter().all(|owner| owner.uid != uid);
-        match claim.as_ref() {
+        let is_anothers = || there.owner_references().iter().all(|owner| owner.uid != uid);
+        match there.as_ref() {
             claim if claim.metadata.deletion_timestamp.is_some() => HomeState::Leaving,
             _ if home.scope == HomeScope::Session && is_anothers() => HomeState::Taken,
             claim if is_bound(claim) => HomeState::There,

@@ -35,6 +35,7 @@ mod stores;
 mod template;
 mod terms;
 mod traces;
+mod unreadable;
 mod url;
 mod usage;
 mod volume;

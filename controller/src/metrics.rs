@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use vdi_service::process_metrics::Process;
+use vdi_service::{aside::SetAside, process_metrics::Process};
 
 use self::gauges::Gauges;
 use crate::{fence::Fence, queue::Queue, reconcile::ReconcileError, stores::Stores};
@@ -109,6 +109,7 @@ impl Metrics {
         let mut all = Registry::default();
         all.register_collector(Box::new(Process));
         let ours = all.sub_registry_with_prefix("vdi_controller");
+        ours.register_collector(Box::new(SetAside(stores.aside.clone())));
         ours.register_collector(Box::new(Gauges { stores, queue, fence }));
         let Counters { reconciles, duration, starts, errors, requests } = counters;
         ours.register("reconciles", "Passes over a session, by outcome", reconciles);

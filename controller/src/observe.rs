@@ -14,7 +14,7 @@ use crate::{
     pod_state::PodState,
     reason::Reason,
     resources::{self, Login, NAMESPACE_POLICY, pod_name},
-    stores::Stores,
+    stores::{LeanPod, Stores},
     template::Template,
     terms::Terms,
 };
@@ -93,6 +93,11 @@ impl FieldInvalid {
     pub fn at(field: &'static str) -> impl Fn(Invalid) -> Self {
         move |invalid| Self { field, invalid }
     }
+
+    /// An object that can't even be parsed.
+    fn unreadable(error: &str) -> Self {
+        Self { field: "object", invalid: Invalid::value(error, "what this version of the controller can read") }
+    }
 }
 
 impl TryFrom<&VDISessionSpec> for Spec {
@@ -118,12 +123,15 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
     let named_so = stores.pods.get(&ObjectRef::new(&pod_name(&name)).within(&namespace));
     let own_pod = named_so.as_deref().filter(|pod| pod.belongs_to(&uid));
     let pod = match (&named_so, own_pod) {
+        (None, _) if stores.aside.get::<LeanPod>(&namespace, &pod_name(&name)).is_some() => PodState::Unreadable,
         (None, _) => PodState::Absent,
         (Some(_), None) => PodState::Foreign,
         (Some(_), Some(pod)) => pod.state.clone(),
     };
     let template = stores.templates.get(&ObjectRef::new(&session.spec.template));
     let template = template.map(|template| Template::try_from(template.as_ref()));
+    let unreadable = || stores.unreadable_template(&session.spec.template);
+    let template = template.or_else(|| Some(Err(FieldInvalid::unreadable(&unreadable()?.error))));
     let valid_template = template.as_ref().and_then(|template| template.as_ref().ok());
     let terms =
         own_pod.and_then(|pod| pod.terms.as_deref()).or(valid_template.map(|template| &template.terms)).cloned();

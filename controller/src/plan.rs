@@ -85,6 +85,8 @@ fn decide(seen: &Observed, now: Timestamp) -> Plan {
     match &seen.pod {
         PodState::Absent => start::create(seen, now),
         PodState::Foreign => Plan::publish(status(seen, Reason::PodNameTaken, pod_name_taken(&seen.name), now)),
+        // It goes on as it was, until its time is over.
+        PodState::Unreadable => Plan::publish(seen.status.clone()),
         PodState::Unscheduled(wait) => start::unscheduled(seen, wait, now),
         PodState::Starting(trouble) => start::starting(seen, trouble.as_ref(), now),
         PodState::Ready { .. } => up::running(seen, now),
@@ -106,7 +108,7 @@ fn suspend(seen: &Observed, now: Timestamp) -> Plan {
                 ..status_after(&stopped(&seen.status), seen, Reason::Suspended, message, now)
             })
         }
-        PodState::Leaving(_) => Plan::publish(seen.status.clone()),
+        PodState::Leaving(_) | PodState::Unreadable => Plan::publish(seen.status.clone()),
         _ => Plan { actions: vec![Action::DeletePod], ..Plan::publish(seen.status.clone()) },
     }
 }

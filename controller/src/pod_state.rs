@@ -23,6 +23,8 @@ pub enum PodState {
     Absent,
     /// A pod of that name exists, but it isn't this session's: an earlier session's, or somebody's own.
     Foreign,
+    /// A pod of that name exists, and what it is doing can't be read.
+    Unreadable,
     /// It has no node.
     Unscheduled(Wait),
     /// It has a node and isn't ready.

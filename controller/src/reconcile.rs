@@ -35,7 +35,7 @@ use crate::{
     queue::Queue,
     renderer,
     stores::{self, Stores},
-    usage, volume,
+    unreadable, usage, volume,
 };
 
 /// What every pass works with.
@@ -93,6 +93,7 @@ pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = 
         ) => {}
         () = usage::follow(&stores, &context.client) => {}
         () = orphans::follow(&stores, &context.client) => {}
+        () = unreadable::follow(&stores.aside, &context.client, &context.clock) => {}
     }
 }
 
@@ -135,7 +136,7 @@ async fn pass(session: &VDISession, context: &Context) -> Result<Requeue, Reconc
         in_flight.policy_seen(&observed.namespace);
     }
     observed.renderer = renderer::read(&observed, &context.reach).await;
-    observed.home = volume::read(&observed, client, now).await;
+    observed.home = volume::read(&observed, client, &stores.aside, now).await;
     let mut plan = plan(&observed, now);
     let mut wake = plan.wake.map(|at| until(at, now));
     let creates_pod = |action: &Action| matches!(action, Action::CreatePod(_));

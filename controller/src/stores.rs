@@ -1,12 +1,12 @@
-//! The objects that the controller watches, kept in memory, without what it never reads.
+//! The objects that the controller watches, kept in memory, without what it never reads. One that can't be parsed is in no store:
+//! it is set aside, and nothing else is affected.
 
 mod departed;
-mod lean;
+pub mod lean;
 pub mod lean_pod;
-mod lean_session;
 mod pod_summary;
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, future::ready, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::{
@@ -26,14 +26,17 @@ use tokio::{
     task::AbortHandle,
 };
 use vdi_api::{Phase, VDISession, VDISessionStatus, VDITemplate};
-use vdi_service::Pause;
+use vdi_service::{
+    Aside, Lenient, Pause,
+    aside::{Key, Told, map_event},
+    lenient::{Custom, Unreadable},
+};
 
 use departed::Departed;
 pub use lean_pod::LeanPod;
-use lean_session::LeanSession;
 pub use pod_summary::{Owner, PodSummary};
 
-use crate::{metrics::Counters, queue::Queue, resources::OURS};
+use crate::{metrics::Counters, queue::Queue, resources::OURS, volume::LeanEvent};
 
 /// Before an interrupted watch is begun again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
@@ -48,6 +51,8 @@ pub struct Stores {
     pub claims: Store<PersistentVolumeClaim>,
     pub policies: Store<NetworkPolicy>,
     pub priorities: Store<PriorityClass>,
+    /// What of all these kinds could not be parsed. It exists all the same: a session among it still owns its pod.
+    pub aside: Arc<Aside>,
     /// How many of them have seen the whole of what they watch.
     complete: watch::Receiver<usize>,
     watches: Arc<[AbortHandle]>,
@@ -75,9 +80,13 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
             queue_of_missed.add(waiting_for_nodes(claim, &sessions_of_missed));
         }
     };
+    let aside = Arc::<Aside>::default();
+    // Which are only listed, now and then.
+    aside.expect::<LeanEvent>();
     let watch = Watch {
         client: client.clone(),
         sessions: sessions.clone(),
+        aside: aside.clone(),
         complete: Arc::new(complete),
         queue: queue.clone(),
         counters: counters.clone(),
@@ -85,12 +94,12 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(OURS);
     let watches = [
-        watch.clone().spawn(session_writer, everything.clone(), |lean: LeanSession| lean.into(), |_| (), itself),
-        watch.clone().spawn(template_writer, everything.clone(), without_managers, |_| (), waiting_for),
-        watch.clone().spawn(priority_writer, everything, without_managers, |_| (), nobody),
+        watch.clone().spawn(session_writer, everything.clone(), lean::session, |_| (), itself),
+        watch.clone().spawn(template_writer, everything.clone(), lean::template, |_| (), waiting_for),
+        watch.clone().spawn(priority_writer, everything, lean::priority, |_| (), nobody),
         watch.clone().spawn(pod_writer, ours.clone(), |lean: LeanPod| lean.into(), note, owners),
-        watch.clone().spawn(claim_writer, ours.clone(), trimmed_claim, missed, nobody),
-        watch.spawn(policy_writer, ours, without_managers, |_| (), in_its_namespace),
+        watch.clone().spawn(claim_writer, ours.clone(), lean::claim, missed, nobody),
+        watch.spawn(policy_writer, ours, lean::policy, |_| (), in_its_namespace),
     ];
     Stores {
         sessions,
@@ -100,6 +109,7 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
         claims,
         policies,
         priorities,
+        aside,
         complete: completed,
         watches: watches.into(),
     }
@@ -109,6 +119,7 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
 struct Watch {
     client: Client,
     sessions: Store<VDISession>,
+    aside: Arc<Aside>,
     complete: Arc<watch::Sender<usize>>,
     queue: Arc<Queue>,
     counters: Counters,
@@ -128,9 +139,20 @@ impl Watch {
         Read: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
         Kept: reflector::Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
     {
-        let events = watcher(Api::all(self.client.clone()), config).backoff(Pause::up_to(LONGEST_PAUSE));
-        let events = events.map_ok(move |event| trim_event(event, trim)).inspect_ok(before);
-        let events = reflector(writer, events);
+        self.aside.expect::<Read>();
+        let events = watcher(Api::<Lenient<Read>>::all(self.client.clone()), config);
+        let (known, watch) = (writer.as_reader(), self.clone());
+        let readable = move |event| {
+            let event = match watch.aside.sort(event)? {
+                Told::Event(event) => map_event(event, trim),
+                // No pod has gone, so nobody is told that one has.
+                Told::Unknown(key) => return watch.unknown(key, &known),
+            };
+            before(&event);
+            Some(event)
+        };
+        let events = events.backoff(Pause::up_to(LONGEST_PAUSE));
+        let events = reflector(writer, events.try_filter_map(move |event| ready(Ok(readable(event)))));
         let mut is_complete = false;
         let mut handle = move |event: watcher::Result<Event<Kept>>| match event {
             Ok(Event::Apply(object) | Event::Delete(object)) => self.queue.add(concerns(&object, &self.sessions)),
@@ -150,9 +172,22 @@ impl Watch {
         };
         let handled = events.for_each(move |event| {
             handle(event);
-            std::future::ready(())
+            ready(())
         });
         tokio::spawn(handled).abort_handle()
+    }
+
+    /// What was known of an object that can't be read any more leaves its store. Whom it concerns may stand in what can't be read.
+    fn unknown<Kept>(&self, (namespace, name): Key, known: &Store<Kept>) -> Option<Event<Kept>>
+    where
+        Kept: reflector::Lookup<DynamicType = ()> + Clone + 'static,
+    {
+        let is_concerned =
+            |session: &ObjectRef<VDISession>| namespace.is_empty() || session.namespace.as_ref() == Some(&namespace);
+        self.queue.add(all(&self.sessions).into_iter().filter(is_concerned));
+        let object = ObjectRef::new(&name);
+        let object = if namespace.is_empty() { object } else { object.within(&namespace) };
+        known.get(&object).map(|known| Event::Delete((*known).clone()))
     }
 }
 
@@ -178,6 +213,11 @@ impl Stores {
             None => self.priorities.find(|class| class.global_default == Some(true)),
         };
         class.map_or(0, |class| class.value)
+    }
+
+    /// A template of this name that can't be parsed.
+    pub fn unreadable_template(&self, name: &str) -> Option<Unreadable> {
+        self.aside.get::<Custom<VDITemplate>>("", name)
     }
 
     /// Whether all of them are still being filled.
@@ -226,24 +266,4 @@ fn waiting_for_nodes(claim: &PersistentVolumeClaim, sessions: &Store<VDISession>
 
 fn nobody<K>(_: &K, _: &Store<VDISession>) -> Vec<ObjectRef<VDISession>> {
     Vec::new()
-}
-
-fn trim_event<Read, Kept>(event: Event<Read>, trim: fn(Read) -> Kept) -> Event<Kept> {
-    match event {
-        Event::Apply(object) => Event::Apply(trim(object)),
-        Event::Delete(object) => Event::Delete(trim(object)),
-        Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(trim(object)),
-        Event::InitDone => Event::InitDone,
-    }
-}
-
-fn without_managers<K: ResourceExt>(mut object: K) -> K {
-    object.managed_fields_mut().clear();
-    object
-}
-
-/// Of a home it is enough to know that it is there, and has a volume.
-fn trimmed_claim(claim: PersistentVolumeClaim) -> PersistentVolumeClaim {
-    PersistentVolumeClaim { spec: None, ..without_managers(claim) }
 }

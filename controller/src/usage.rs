@@ -8,6 +8,7 @@ use kube::{
 };
 use serde_json::json;
 use vdi_api::VDITemplate;
+use vdi_service::{Lenient, lenient::Custom};
 
 use crate::stores::Stores;
 
@@ -16,7 +17,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Never returns.
 pub async fn follow(stores: &Stores, client: &Client) {
-    let templates: Api<VDITemplate> = Api::all(client.clone());
+    let templates: Api<Lenient<Custom<VDITemplate>>> = Api::all(client.clone());
     loop {
         tokio::time::sleep(PAUSE).await;
         for (name, sessions) in to_tell(stores) {

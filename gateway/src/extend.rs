@@ -9,6 +9,7 @@ use kube::{
 };
 use serde_json::json;
 use vdi_api::{Timeout, VDISession};
+use vdi_service::{Lenient, lenient::Custom};
 
 use crate::session::Session;
 
@@ -42,7 +43,7 @@ pub fn offered(session: &Session, now: Timestamp) -> Option<Timeout> {
 /// Raises `spec.timeout`. The controller makes a later end of it, up to the template's `maxTimeout`.
 pub async fn extend(client: &Client, session: &Session, now: Timestamp) -> Result<(), ExtendError> {
     let timeout = offered(session, now).ok_or(ExtendError::NotOffered)?;
-    let sessions: Api<VDISession> = Api::namespaced(client.clone(), &session.namespace);
+    let sessions: Api<Lenient<Custom<VDISession>>> = Api::namespaced(client.clone(), &session.namespace);
     let mut refused = None;
     for more in MORE {
         let Some(longer) = timeout.longer_by(more) else { continue };

@@ -9,11 +9,17 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
+    core::Request,
     runtime::watcher::watch_object,
 };
+use serde::de::IgnoredAny;
 use tokio::{sync::watch, time::interval};
+use vdi_service::{Aside, Lenient};
 
-use crate::token::{Key, KeyError, KeyId, KeyRing, Schedule};
+use crate::{
+    token::{Key, KeyError, KeyId, KeyRing, Schedule},
+    watch::lean::LeanSecret,
+};
 
 /// It is looked at least so often whether a key has come of age. By a watch, changes of the Secret are seen at once.
 const LOOK: Duration = Duration::from_secs(60);
@@ -34,9 +40,10 @@ impl Keys {
 
 /// Follows the Secret, and does what is due.
 pub struct Keeper {
-    secrets: Api<Secret>,
+    secrets: Api<Lenient<LeanSecret>>,
     name: String,
     schedule: Schedule,
+    aside: Arc<Aside>,
     ring: watch::Sender<Option<Arc<KeyRing>>>,
 }
 
@@ -46,13 +53,16 @@ enum KeepError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Api(#[from] kube::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
 }
 
 impl Keeper {
-    pub fn new(client: Client, namespace: &str, name: &str, schedule: Schedule) -> (Self, Keys) {
+    pub fn new(client: Client, namespace: &str, name: &str, schedule: Schedule, aside: Arc<Aside>) -> (Self, Keys) {
         let (sender, ring) = watch::channel(None);
+        aside.expect::<LeanSecret>();
         let secrets = Api::namespaced(client, namespace);
-        (Self { secrets, name: name.to_owned(), schedule, ring: sender }, Keys { schedule, ring })
+        (Self { secrets, name: name.to_owned(), schedule, aside, ring: sender }, Keys { schedule, ring })
     }
 
     /// Never returns.
@@ -63,7 +73,9 @@ impl Keeper {
         loop {
             tokio::select! {
                 change = changes.next() => match change {
-                    Some(Ok(found)) => secret = Some(found),
+                    Some(Ok(None)) => secret = Some(None),
+                    // Of one that can't be read nobody knows what is due, and the keys that there are stay good.
+                    Some(Ok(Some(found))) => secret = self.aside.only(found).map(Some),
                     Some(Err(error)) => {
                         tracing::warn!(%error, "the watch of the signing keys was interrupted and goes on");
                         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -81,7 +93,7 @@ impl Keeper {
     }
 
     /// Takes the keys that there are, and brings the Secret up to date.
-    async fn take(&self, secret: Option<&Secret>) -> Result<(), KeepError> {
+    async fn take(&self, secret: Option<&LeanSecret>) -> Result<(), KeepError> {
         let mut data = secret.and_then(|secret| secret.data.clone()).unwrap_or_default();
         let keys: Vec<Key> = data.iter().filter_map(|(name, pkcs8)| parse(name, pkcs8)).collect();
         let ids: Vec<KeyId> = keys.iter().map(|key| key.id.clone()).collect();
@@ -104,19 +116,23 @@ impl Keeper {
     }
 
     /// The watch shows what has become of it. That another was first is no error: then there is a new key too.
-    async fn write(&self, before: Option<&Secret>, data: BTreeMap<String, ByteString>) -> Result<(), KeepError> {
-        let written = match before {
+    async fn write(&self, before: Option<&LeanSecret>, data: BTreeMap<String, ByteString>) -> Result<(), KeepError> {
+        let data = Some(data);
+        let request = Request::new(self.secrets.resource_url());
+        let request = match before {
             // With its version, so that what another replica has written meanwhile stays.
-            Some(before) => {
-                let secret = Secret { data: Some(data), ..before.clone() };
-                self.secrets.replace(&self.name, &PostParams::default(), &secret).await
+            Some(LeanSecret { metadata, type_, .. }) => {
+                let secret = Secret { metadata: metadata.clone(), type_: type_.clone(), data, ..Default::default() };
+                request.replace(&self.name, &PostParams::default(), serde_json::to_vec(&secret)?)
             }
             None => {
                 let metadata = ObjectMeta { name: Some(self.name.clone()), ..Default::default() };
-                let secret = Secret { metadata, data: Some(data), ..Default::default() };
-                self.secrets.create(&PostParams::default(), &secret).await
+                let secret = Secret { metadata, data, ..Default::default() };
+                request.create(&PostParams::default(), serde_json::to_vec(&secret)?)
             }
         };
+        let client = self.secrets.clone().into_client();
+        let written = client.request::<IgnoredAny>(request.map_err(kube::Error::BuildRequest)?).await;
         match written {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),

@@ -15,7 +15,7 @@ use tokio::{
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use vdi_gateway::{
     activity::Activity,
-    directory::{Directory, freshness},
+    directory::Directory,
     keys::Keeper,
     launch::{Doorman, Once},
     metrics::Metrics,
@@ -29,7 +29,7 @@ use vdi_gateway::{
     visitors::Visitors,
     watch::{WATCH_PATIENCE, Watcher},
 };
-use vdi_service::{LoginKeys, stop_signal};
+use vdi_service::{Aside, LoginKeys, stop_signal};
 
 use crate::settings::Settings;
 
@@ -55,10 +55,12 @@ async fn run(settings: Settings) -> Result<()> {
 
     let (directory, activity) = (Arc::<Directory>::default(), Arc::<Activity>::default());
     let reach = settings.reach.clone();
-    let watcher = Watcher::new(settings.public_url.clone(), reach, login_keys, directory.clone(), activity.clone());
+    let aside = Arc::<Aside>::default();
+    let public = settings.public_url.clone();
+    let watcher = Watcher::new(public, reach, login_keys, directory.clone(), activity.clone(), aside.clone());
     let schedule = Schedule { rotation: settings.key_rotation.duration(), spread: Schedule::SPREAD };
-    let (keeper, keys) = Keeper::new(client.clone(), &namespace, &settings.keys_secret, schedule);
-    let metrics = Arc::new(Metrics::new(directory.clone()));
+    let (keeper, keys) = Keeper::new(client.clone(), &namespace, &settings.keys_secret, schedule, aside.clone());
+    let metrics = Arc::new(Metrics::new(directory.clone(), aside.clone()));
     let (stopping, stopped) = watch::channel(false);
     let once = Once::new(client.clone(), &namespace);
     let gateway = Arc::new(Gateway {
@@ -88,13 +90,11 @@ async fn run(settings: Settings) -> Result<()> {
         pid = std::process::id(),
         "serving browsers, and /healthz, /readyz, /metrics, /activity and /check"
     );
-    let asked = gateway.directory.clone();
     let mut working = JoinSet::new();
-    working.spawn(freshness::follow(client.clone(), asked));
     working.spawn(watcher.run(client));
     working.spawn(keeper.run());
     tokio::spawn(async move {
-        if let Err(error) = once.tidy().await {
+        if let Err(error) = once.tidy(&aside).await {
             tracing::warn!(%error, "used codes of gateways that were stopped stay until the next one starts");
         }
     });

@@ -9,7 +9,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::Counter, family::Family, gauge::ConstGauge, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use vdi_service::process_metrics::Process;
+use vdi_service::{Aside, aside::SetAside, process_metrics::Process};
 
 use crate::{decide::Why, directory::Directory, token::Refused};
 
@@ -52,7 +52,7 @@ struct By {
 }
 
 impl Metrics {
-    pub fn new(directory: Arc<Directory>) -> Self {
+    pub fn new(directory: Arc<Directory>, aside: Arc<Aside>) -> Self {
         let duration = Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]);
         let (requests, refusals, sign_ins) = (Family::default(), Family::default(), Family::default());
         let tunnels = Tunnels::default();
@@ -60,6 +60,7 @@ impl Metrics {
         all.register_collector(Box::new(Process));
         let ours = all.sub_registry_with_prefix("vdi_gateway");
         ours.register_collector(Box::new(Known(directory)));
+        ours.register_collector(Box::new(SetAside(aside)));
         ours.register("requests", "Requests answered, by class of the status", Family::clone(&requests));
         let help = "How long it takes until an answer begins, the desktop's own time included";
         ours.register_with_unit("request_duration", help, Unit::Seconds, duration.clone());
@@ -152,7 +153,7 @@ impl Collector for Known {
         let help = "Sessions with a host here";
         let metric = encoder.encode_descriptor("sessions", help, None, MetricType::Gauge)?;
         ConstGauge::new(i64::try_from(self.0.count()).unwrap_or(i64::MAX)).encode(metric)?;
-        let help = "How long ago the API server was lost, or zero";
+        let help = "How long ago the older of the watches of sessions and pods was last heard, or zero";
         let metric = encoder.encode_descriptor("cache_age", help, Some(&Unit::Seconds), MetricType::Gauge)?;
         ConstGauge::new(self.0.freshness.age(std::time::Instant::now()).as_secs_f64()).encode(metric)
     }

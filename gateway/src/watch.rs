@@ -1,28 +1,44 @@
 //! Fills the directory from the API server's sessions and pods.
 
 mod known;
+pub mod lean;
+mod stream;
 
-use std::{collections::HashMap, fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use futures::{Stream, StreamExt, future::Either, stream};
-use k8s_openapi::{api::core::v1::Pod, serde::de::DeserializeOwned};
+use futures::{Stream, StreamExt, future::Either};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
-        watcher::{self, Event, watcher},
+        watcher::{self, Event},
     },
 };
+use serde::de::DeserializeOwned;
 use vdi_api::{
     VDISession,
     desktop_pod::{OURS, pod_name},
 };
-use vdi_service::{LoginKeys, Pause, Reach};
+use vdi_service::{
+    Aside, Lenient, LoginKeys, Pause, Reach,
+    aside::{Told, map_event},
+    lenient::Custom,
+};
 
-use self::known::{Key, Known};
+use self::{
+    known::{Key, Known},
+    lean::LeanPod,
+    stream::Heard,
+};
 use crate::{
     activity::Activity,
-    directory::Directory,
+    directory::{Directory, freshness::Source},
     session::{DesktopPod, Session},
     site::PublicUrl,
 };
@@ -34,18 +50,17 @@ pub struct Watcher {
     login_keys: LoginKeys,
     directory: Arc<Directory>,
     activity: Arc<Activity>,
+    aside: Arc<Aside>,
     sessions: Known<VDISession>,
     pods: Known<DesktopPod>,
     /// What of each session is in the directory: its host and its uid.
     listed: HashMap<Key, (String, String)>,
 }
 
-/// A watch is begun anew so often, in seconds: one that has silently stopped is noticed within this time.
-const RENEWAL: u32 = 60;
 /// Before an interrupted watch is begun again: until then, new decisions are made on what was.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A connection on which nothing has come for so long is broken.
-pub const WATCH_PATIENCE: Duration = Duration::from_secs(RENEWAL as u64 + 10);
+pub const WATCH_PATIENCE: Duration = Duration::from_secs(70);
 
 impl Watcher {
     pub fn new(
@@ -54,26 +69,57 @@ impl Watcher {
         login_keys: LoginKeys,
         directory: Arc<Directory>,
         activity: Arc<Activity>,
+        aside: Arc<Aside>,
     ) -> Self {
         let (sessions, pods, listed) = (Known::default(), Known::default(), HashMap::new());
-        Self { public, reach, login_keys, directory, activity, sessions, pods, listed }
+        Self { public, reach, login_keys, directory, activity, aside, sessions, pods, listed }
     }
 
     /// Keeps the directory up to date. Never returns.
     pub async fn run(mut self, client: Client) {
-        let everything = watcher::Config::default().timeout(RENEWAL);
-        let ours = everything.clone().labels(OURS);
-        let sessions = events::<VDISession>(&client, everything).map(Either::Left);
-        let pods = events::<Pod>(&client, ours).map(Either::Right);
-        let mut events = stream::select(sessions, pods);
-        while let Some(event) = events.next().await {
-            match event {
-                Either::Left(Ok(event)) => self.session_event(event),
-                Either::Right(Ok(event)) => self.pod_event(event),
-                Either::Left(Err(error)) | Either::Right(Err(error)) => {
-                    tracing::warn!(%error, "a watch was interrupted and goes on");
+        let sessions = heard::<Custom<VDISession>>(&client, None, &self.aside).map(Either::Left);
+        let pods = heard::<LeanPod>(&client, Some(OURS), &self.aside).map(Either::Right);
+        let mut everything = futures::stream::select(sessions, pods);
+        while let Some(heard) = everything.next().await {
+            let (kind, error) = match heard {
+                Either::Left(Ok(heard)) => {
+                    self.directory.freshness.heard(Source::Sessions, Instant::now());
+                    self.session_heard(heard);
+                    continue;
                 }
+                Either::Right(Ok(heard)) => {
+                    self.directory.freshness.heard(Source::Pods, Instant::now());
+                    self.pod_heard(heard);
+                    continue;
+                }
+                Either::Left(Err(error)) => ("VDISession", error),
+                Either::Right(Err(error)) => ("Pod", error),
+            };
+            tracing::warn!(%error, kind, "a watch was interrupted and goes on");
+        }
+    }
+
+    fn session_heard(&mut self, heard: Heard<Lenient<Custom<VDISession>>>) {
+        let Heard::Event(event) = heard else { return };
+        match self.aside.sort(event) {
+            Some(Told::Event(event)) => self.session_event(map_event(event, lean::session)),
+            Some(Told::Unknown(key)) => {
+                self.sessions.remove(&key);
+                self.update(vec![key]);
             }
+            None => {}
+        }
+    }
+
+    fn pod_heard(&mut self, heard: Heard<Lenient<LeanPod>>) {
+        let Heard::Event(event) = heard else { return };
+        match self.aside.sort(event) {
+            Some(Told::Event(event)) => self.pod_event(map_event(event, Pod::from)),
+            Some(Told::Unknown(key)) => {
+                self.pods.remove(&key);
+                self.update(session_of(key).into_iter().collect());
+            }
+            None => {}
         }
     }
 
@@ -91,9 +137,7 @@ impl Watcher {
             let pod = DesktopPod::of(&pod, reach);
             ((pod.namespace.clone(), pod.name.clone()), pod)
         });
-        let prefix = pod_name("");
-        let session = |(namespace, pod): Key| Some((namespace, pod.strip_prefix(&prefix)?.to_owned()));
-        self.update(touched.into_iter().filter_map(session).collect());
+        self.update(touched.into_iter().filter_map(session_of).collect());
     }
 
     /// Lists these sessions as they are now.
@@ -129,11 +173,19 @@ impl Watcher {
     }
 }
 
-fn events<K>(client: &Client, config: watcher::Config) -> impl Stream<Item = watcher::Result<Event<K>>> + Unpin + use<K>
+/// The session whose pod it is, by its name.
+fn session_of((namespace, pod): Key) -> Option<Key> {
+    Some((namespace, pod.strip_prefix(&pod_name(""))?.to_owned()))
+}
+
+type HeardOf<K> = watcher::Result<Heard<Lenient<K>>>;
+
+fn heard<K>(client: &Client, labels: Option<&str>, aside: &Aside) -> impl Stream<Item = HeardOf<K>> + Unpin + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    watcher(Api::all(client.clone()), config).backoff(Pause::up_to(LONGEST_PAUSE)).boxed()
+    aside.expect::<K>();
+    stream::watch(Api::all(client.clone()), labels).backoff(Pause::up_to(LONGEST_PAUSE)).boxed()
 }
 
 #[cfg(test)]
@@ -173,7 +225,10 @@ mod tests {
         let directory = Arc::<Directory>::default();
         let activity = Arc::<Activity>::default();
         let public = "https://vdi.example.com".parse().unwrap();
-        (Watcher::new(public, Reach::default(), LoginKeys::default(), directory.clone(), activity), directory)
+        (
+            Watcher::new(public, Reach::default(), LoginKeys::default(), directory.clone(), activity, Arc::default()),
+            directory,
+        )
     }
 
     /// One that has read everything: a session and its pod.

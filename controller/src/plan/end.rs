@@ -39,7 +39,11 @@ pub fn deleting(seen: &Observed, deletion: &Deletion, now: Timestamp) -> Plan {
         false => deletion.since,
     };
     match seen.pod {
-        PodState::Absent | PodState::Foreign | PodState::Leaving(_) => plan,
+        // A session that names no pod holds no GPU, as far as budgets are concerned.
+        PodState::Absent | PodState::Foreign => {
+            Plan { status: VDISessionStatus { pod_name: None, ..plan.status.clone() }, ..plan }
+        }
+        PodState::Leaving(_) | PodState::Unreadable => plan,
         _ if now < overdue => plan.wake_by(Some(overdue)),
         _ => Plan { actions: vec![Action::DeletePod], ..plan },
     }
@@ -78,7 +82,7 @@ pub fn failed(seen: &Observed, now: Timestamp) -> Plan {
         _ if now >= removal => Some(Action::DeleteSession),
         PodState::Unscheduled(_) | PodState::Starting(_) | PodState::Ready { .. } => Some(Action::DeletePod),
         // What has ended holds no GPU, and its log may be of use.
-        PodState::Absent | PodState::Foreign | PodState::Ended(_) | PodState::Leaving(_) => None,
+        PodState::Absent | PodState::Foreign | PodState::Unreadable | PodState::Ended(_) | PodState::Leaving(_) => None,
     };
     Plan {
         actions: action.into_iter().collect(),

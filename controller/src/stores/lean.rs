@@ -1,76 +1,70 @@
-//! What objects of which only a part is read have in common.
+//! Of the smaller objects that the controller watches, the parts that it reads.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::api::{
+    core::v1::{PersistentVolumeClaim, PersistentVolumeClaimStatus},
+    networking::v1::{NetworkPolicy, NetworkPolicySpec},
+    scheduling::v1::PriorityClass,
+};
 use kube::api::ObjectMeta;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use vdi_api::{VDISession, VDITemplate};
+use vdi_service::{
+    lenient::{Custom, metadata},
+    same_resource,
+};
 
-/// Without labels, and above all without the managed fields, which are as long as the rest of an object.
-#[derive(Deserialize)]
+/// Of a home it is enough to know whose it is, and that it has a volume.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LeanClaim {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: ClaimStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct ClaimStatus {
+    phase: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct LeanPolicy {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    spec: Option<NetworkPolicySpec>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
-    name: Option<String>,
-    namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    generation: Option<i64>,
-    creation_timestamp: Option<Time>,
-    deletion_timestamp: Option<Time>,
-    annotations: Option<BTreeMap<String, String>>,
-    owner_references: Option<Vec<OwnerReference>>,
-    finalizers: Option<Vec<String>>,
+pub struct LeanPriority {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    value: i32,
+    global_default: Option<bool>,
 }
 
-/// Of an object's metadata, what the controller reads.
-pub fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let read = Metadata::deserialize(deserializer)?;
-    Ok(ObjectMeta {
-        name: read.name,
-        namespace: read.namespace,
-        uid: read.uid,
-        resource_version: read.resource_version,
-        generation: read.generation,
-        creation_timestamp: read.creation_timestamp,
-        deletion_timestamp: read.deletion_timestamp,
-        annotations: read.annotations,
-        owner_references: read.owner_references,
-        finalizers: read.finalizers,
-        ..Default::default()
-    })
+same_resource!(LeanClaim, PersistentVolumeClaim);
+same_resource!(LeanPolicy, NetworkPolicy);
+same_resource!(LeanPriority, PriorityClass);
+
+pub fn session(Custom { metadata, spec, status }: Custom<VDISession>) -> VDISession {
+    // kubectl keeps a copy of what was applied among the annotations.
+    VDISession { metadata: ObjectMeta { annotations: None, labels: None, ..metadata }, spec, status }
 }
 
-/// Makes a type the same resource as a whole type of it.
-macro_rules! same_resource {
-    ($lean:ty, $whole:ty) => {
-        impl kube::Resource for $lean {
-            type DynamicType = ();
-            type Scope = kube::core::NamespaceResourceScope;
-
-            fn kind(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole>::kind(&())
-            }
-
-            fn group(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole>::group(&())
-            }
-
-            fn version(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole>::version(&())
-            }
-
-            fn plural(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole>::plural(&())
-            }
-
-            fn meta(&self) -> &kube::api::ObjectMeta {
-                &self.metadata
-            }
-
-            fn meta_mut(&mut self) -> &mut kube::api::ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    };
+pub fn template(Custom { metadata, spec, status }: Custom<VDITemplate>) -> VDITemplate {
+    VDITemplate { metadata: ObjectMeta { annotations: None, ..metadata }, spec, status }
 }
-pub(super) use same_resource;
+
+pub fn claim(LeanClaim { metadata, status: ClaimStatus { phase } }: LeanClaim) -> PersistentVolumeClaim {
+    let status = Some(PersistentVolumeClaimStatus { phase, ..Default::default() });
+    PersistentVolumeClaim { metadata, spec: None, status }
+}
+
+pub fn policy(LeanPolicy { metadata, spec }: LeanPolicy) -> NetworkPolicy {
+    NetworkPolicy { metadata, spec }
+}
+
+pub fn priority(LeanPriority { metadata, value, global_default }: LeanPriority) -> PriorityClass {
+    PriorityClass { metadata, value, global_default, ..Default::default() }
+}

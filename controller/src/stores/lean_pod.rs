@@ -4,13 +4,12 @@
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use kube::api::ObjectMeta;
 use serde::Deserialize;
-
-use super::lean::{self, same_resource};
+use vdi_service::{lenient, same_resource};
 
 /// A pod as the API server sends it, and [`Pod`] describes it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct LeanPod {
-    #[serde(deserialize_with = "lean::metadata")]
+    #[serde(deserialize_with = "lenient::metadata")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     pub spec: Spec,

@@ -1,19 +1,20 @@
-//! How long ago the API server was last heard. A watch doesn't tell: it says nothing while there is nothing to say, and nothing
-//! while it is broken.
+//! How old what is known may be: how long ago each watch that decisions need was last heard. That the API server answers other
+//! questions says nothing about them.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use kube::Client;
-use tokio::time::{sleep, timeout};
+/// A watch is heard at least every few seconds; one that is silent for no longer than this is as it should be.
+const SILENCE: Duration = Duration::from_secs(10);
 
-use super::Directory;
-
-/// How often the API server is asked for a sign of life, and how long it may take. Until the next one, it counts as there.
-const EVERY: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(5);
+/// What decisions are made by.
+#[derive(Clone, Copy, Debug)]
+pub enum Source {
+    Sessions,
+    Pods,
+}
 
 #[derive(Debug, Default)]
 pub struct Freshness(Mutex<State>);
@@ -21,7 +22,8 @@ pub struct Freshness(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     is_complete: bool,
-    last_heard: Option<Instant>,
+    sessions: Option<Instant>,
+    pods: Option<Instant>,
 }
 
 impl Freshness {
@@ -34,32 +36,25 @@ impl Freshness {
         self.lock().is_complete
     }
 
-    /// The API server has answered what it was asked at this moment.
-    pub fn heard(&self, asked: Instant) {
-        self.lock().last_heard = Some(asked);
+    /// What is known from there is as it was at this moment.
+    pub fn heard(&self, source: Source, at: Instant) {
+        let mut state = self.lock();
+        match source {
+            Source::Sessions => state.sessions = Some(at),
+            Source::Pods => state.pods = Some(at),
+        }
     }
 
     /// For how long what is known may have been wrong: zero while all is well.
     pub fn age(&self, now: Instant) -> Duration {
-        let silence = self.lock().last_heard.map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
-        if silence <= EVERY + PATIENCE { Duration::ZERO } else { silence }
+        let State { sessions, pods, .. } = *self.lock();
+        let oldest = [sessions, pods].into_iter().flatten().min();
+        let silence = oldest.map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
+        if silence <= SILENCE { Duration::ZERO } else { silence }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Asks again and again. Never returns.
-pub async fn follow(client: Client, directory: Arc<Directory>) {
-    loop {
-        let asked = Instant::now();
-        match timeout(PATIENCE, client.apiserver_version()).await {
-            Ok(Ok(_)) => directory.freshness.heard(asked),
-            Ok(Err(error)) => tracing::warn!(%error, "the API server does not answer"),
-            Err(_) => tracing::warn!("the API server does not answer within {PATIENCE:?}"),
-        }
-        sleep(EVERY).await;
     }
 }
 
@@ -68,15 +63,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_ages_from_the_last_sign_of_life() {
+    fn what_is_known_is_as_old_as_the_watch_that_has_been_silent_the_longest() {
         let freshness = Freshness::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(freshness.age(at(100)), Duration::ZERO, "nothing is known yet");
-        freshness.heard(at(100));
+        freshness.heard(Source::Sessions, at(100));
+        freshness.heard(Source::Pods, at(100));
         assert_eq!(freshness.age(at(110)), Duration::ZERO);
         assert_eq!(freshness.age(at(111)), Duration::from_secs(11));
-        freshness.heard(at(120));
+        freshness.heard(Source::Pods, at(120));
+        assert_eq!(freshness.age(at(121)), Duration::from_secs(21), "sessions are still what they were");
+        freshness.heard(Source::Sessions, at(120));
         assert_eq!(freshness.age(at(121)), Duration::ZERO, "it is back");
     }
 }

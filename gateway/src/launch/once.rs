@@ -12,6 +12,8 @@ use kube::{
     api::{DeleteParams, ListParams, ObjectMeta, PostParams},
 };
 use ring::digest::{SHA256, digest};
+use serde::Deserialize;
+use vdi_service::{Aside, Lenient, lenient::metadata, same_resource};
 
 use crate::token::Purpose;
 
@@ -23,11 +25,28 @@ const KEPT: Duration = Duration::from_secs(Purpose::Launch.longest().as_secs() +
 #[derive(Clone)]
 pub struct Once {
     leases: Api<Lease>,
+    namespace: String,
 }
+
+/// What is read of the Lease of a code.
+#[derive(Clone, Debug, Deserialize)]
+struct UsedCode {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    spec: UsedCodeSpec,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UsedCodeSpec {
+    acquire_time: Option<MicroTime>,
+}
+
+same_resource!(UsedCode, Lease);
 
 impl Once {
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self { leases: Api::namespaced(client, namespace) }
+        Self { leases: Api::namespaced(client, namespace), namespace: namespace.to_owned() }
     }
 
     /// Whether this is the first time that this code is shown, by the `jti` of its token. What can't be found out is an error.
@@ -63,11 +82,12 @@ impl Once {
     }
 
     /// Removes what gateways have left behind that were stopped in between.
-    pub async fn tidy(&self) -> Result<(), kube::Error> {
+    pub async fn tidy(&self, aside: &Aside) -> Result<(), kube::Error> {
         let ours = ListParams::default().labels(&format!("{}={}", LABEL.0, LABEL.1));
         let now = Timestamp::now();
-        for lease in self.leases.list(&ours).await? {
-            let used = lease.spec.as_ref().and_then(|spec| spec.acquire_time.as_ref());
+        let leases: Api<Lenient<UsedCode>> = Api::namespaced(self.leases.clone().into_client(), &self.namespace);
+        for lease in aside.list(&leases, &ours).await? {
+            let used = lease.spec.acquire_time.as_ref();
             let is_over = |used: &MicroTime| used.0 < now && now.duration_since(used.0).unsigned_abs() > KEPT;
             if used.is_some_and(is_over) {
                 self.leases.delete(&lease.name_any(), &DeleteParams::default()).await?;

@@ -151,8 +151,12 @@ impl Gateway {
     /// The keys, while what is known may be relied on.
     fn ring(&self) -> Result<Arc<KeyRing>, Refusal> {
         let is_known = self.directory.freshness.is_complete();
-        let is_fresh = self.directory.freshness.age(Instant::now()) <= self.cache_limit;
-        self.keys.ring().filter(|_| is_known && is_fresh).ok_or(Refusal::OutOfTouch)
+        self.keys.ring().filter(|_| is_known && self.is_in_touch()).ok_or(Refusal::OutOfTouch)
+    }
+
+    /// Whether what is known is young enough to decide by.
+    fn is_in_touch(&self) -> bool {
+        self.directory.freshness.age(Instant::now()) <= self.cache_limit
     }
 
     fn issuer(&self) -> String {

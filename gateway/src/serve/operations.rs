@@ -55,7 +55,7 @@ pub fn router(operations: Operations) -> Router {
         .with_state(operations)
 }
 
-/// Ready once it can tell who may come in, and until it is to stop.
+/// Ready while it can tell who may come in, and until it is to stop.
 async fn ready(State(Operations { gateway, .. }): State<Operations>) -> (StatusCode, &'static str) {
     let not_yet = |why| (StatusCode::SERVICE_UNAVAILABLE, why);
     if *gateway.stopping.borrow() {
@@ -63,6 +63,9 @@ async fn ready(State(Operations { gateway, .. }): State<Operations>) -> (StatusC
     }
     if !gateway.directory.freshness.is_complete() {
         return not_yet("still reading what exists in the cluster\n");
+    }
+    if !gateway.is_in_touch() {
+        return not_yet("lost touch with the cluster\n");
     }
     if gateway.keys.ring().is_none() {
         return not_yet("the signing keys are not known yet\n");

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use kube::runtime::watcher::Event;
-
-/// Namespace and name.
-pub type Key = (String, String);
+pub use vdi_service::aside::Key;
 
 pub struct Known<K> {
     objects: HashMap<Key, K>,
@@ -49,6 +47,11 @@ impl<K> Known<K> {
                 gone.chain(self.keys()).collect()
             }
         }
+    }
+
+    /// What was known of it can't be relied on any more.
+    pub fn remove(&mut self, key: &Key) {
+        self.objects.remove(key);
     }
 
     pub fn get(&self, key: &Key) -> Option<&K> {

@@ -1,0 +1,184 @@
+//! What could not be parsed, of each kind that is listed or watched. It is set aside, and the rest goes on.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Debug},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kube::{Api, Resource, api::ListParams, runtime::watcher::Event};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, gauge::ConstGauge},
+};
+use serde::de::DeserializeOwned;
+
+use crate::lenient::{Lenient, Unreadable};
+
+/// Namespace (empty where the kind has none) and name.
+pub type Key = (String, String);
+
+/// The objects that are set aside, by kind. Shared by all that read any.
+#[derive(Debug, Default)]
+pub struct Aside(Mutex<BTreeMap<String, Kind>>);
+
+#[derive(Debug, Default)]
+struct Kind {
+    objects: BTreeMap<Key, Unreadable>,
+    /// While everything is being read again: what of it could not be parsed so far.
+    reading: Option<BTreeMap<Key, Unreadable>>,
+}
+
+/// What a watch has told.
+#[derive(Debug)]
+pub enum Told<K> {
+    Event(Event<K>),
+    /// The object of this key can't be read as it is now, or was like that and is gone: what was known of it is so no more.
+    Unknown(Key),
+}
+
+impl Aside {
+    /// A kind of which objects are going to be read. There from the start, its count is seen to be zero.
+    pub fn expect<K: Resource<DynamicType = ()>>(&self) {
+        self.lock().entry(kind::<K>()).or_default();
+    }
+
+    /// Sorts out what can't be parsed. What a watch tells has to come through here, all of it.
+    pub fn sort<K: Resource<DynamicType = ()>>(&self, event: Event<Lenient<K>>) -> Option<Told<K>> {
+        let mut kinds = self.lock();
+        let kind = kinds.entry(kind::<K>()).or_default();
+        let event = match event {
+            Event::Apply(Lenient::Parsed(object)) => {
+                kind.objects.remove(&key(&object));
+                Event::Apply(object)
+            }
+            Event::Delete(Lenient::Parsed(object)) => {
+                kind.objects.remove(&key(&object));
+                Event::Delete(object)
+            }
+            Event::Apply(Lenient::Unreadable(object)) => return Some(Told::Unknown(kind.set_aside::<K>(*object))),
+            Event::Delete(Lenient::Unreadable(object)) => {
+                let key = object.key();
+                kind.objects.remove(&key);
+                return Some(Told::Unknown(key));
+            }
+            Event::Init => {
+                kind.reading = Some(BTreeMap::new());
+                Event::Init
+            }
+            Event::InitApply(Lenient::Parsed(object)) => Event::InitApply(object),
+            Event::InitApply(Lenient::Unreadable(object)) => {
+                kind.reading.get_or_insert_default().insert(object.key(), (*object).clone());
+                kind.set_aside::<K>(*object);
+                return None;
+            }
+            Event::InitDone => {
+                kind.objects = kind.reading.take().unwrap_or_default();
+                Event::InitDone
+            }
+        };
+        Some(Told::Event(event))
+    }
+
+    /// The one object of a kind that is watched alone, where it can be parsed.
+    pub fn only<K: Resource<DynamicType = ()>>(&self, object: Lenient<K>) -> Option<K> {
+        match self.sort(Event::Apply(object))? {
+            Told::Event(Event::Apply(object)) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// Lists what can be parsed.
+    pub async fn list<K>(&self, api: &Api<Lenient<K>>, params: &ListParams) -> Result<Vec<K>, kube::Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        self.expect::<K>();
+        let mut readable = Vec::new();
+        for object in api.list(params).await? {
+            match object {
+                Lenient::Parsed(object) => readable.push(object),
+                Lenient::Unreadable(object) => tell::<K>(&object),
+            }
+        }
+        Ok(readable)
+    }
+
+    /// What is set aside under this name.
+    pub fn get<K: Resource<DynamicType = ()>>(&self, namespace: &str, name: &str) -> Option<Unreadable> {
+        let kinds = self.lock();
+        kinds.get(&kind::<K>())?.objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// All of a kind.
+    pub fn all<K: Resource<DynamicType = ()>>(&self) -> Vec<Unreadable> {
+        self.lock().get(&kind::<K>()).map(|kind| kind.objects.values().cloned().collect()).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Kind>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many there are, for a page of metrics.
+#[derive(Debug)]
+pub struct SetAside(pub Arc<Aside>);
+
+impl Collector for SetAside {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let help = "Objects that could not be parsed and are left out of account, by kind";
+        let mut metric = encoder.encode_descriptor("objects_set_aside", help, None, MetricType::Gauge)?;
+        for (kind, Kind { objects, .. }) in &*self.0.lock() {
+            let count = i64::try_from(objects.len()).unwrap_or(i64::MAX);
+            ConstGauge::new(count).encode(metric.encode_family(&[("kind", kind)])?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Kind {
+    fn set_aside<K: Resource<DynamicType = ()>>(&mut self, object: Unreadable) -> Key {
+        let key = object.key();
+        // Every change of it comes here, and is told once for all of its troubles.
+        if self.objects.get(&key).is_none_or(|before| before.error != object.error) {
+            tell::<K>(&object);
+        }
+        self.objects.insert(key.clone(), object);
+        key
+    }
+}
+
+/// The same event, of what is made of its object.
+pub fn map_event<K, L>(event: Event<K>, map: impl FnOnce(K) -> L) -> Event<L> {
+    match event {
+        Event::Apply(object) => Event::Apply(map(object)),
+        Event::Delete(object) => Event::Delete(map(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(map(object)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+fn tell<K: Resource<DynamicType = ()>>(object: &Unreadable) {
+    let (name, namespace, error) = (object.name(), object.namespace(), &object.error);
+    tracing::warn!(kind = %K::kind(&()), namespace, name, error, "an object can't be read, and is set aside");
+}
+
+fn kind<K: Resource<DynamicType = ()>>() -> String {
+    K::kind(&()).into_owned()
+}
+
+fn key<K: Resource>(object: &K) -> Key {
+    let metadata = object.meta();
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+impl Unreadable {
+    fn key(&self) -> Key {
+        (self.namespace().to_owned(), self.name().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;
