@@ -8,6 +8,8 @@ pub mod fake_desktop;
 pub mod faults;
 pub mod gateway;
 pub mod http;
+pub mod loading;
+pub mod network;
 pub mod nginx;
 pub mod objects;
 pub mod oidc;
