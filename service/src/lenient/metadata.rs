@@ -21,7 +21,6 @@ struct Metadata {
     annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<OwnerReference>>,
     finalizers: Option<Vec<String>>,
-    finalizers: Option<Vec<String>>,
 }
 
 /// For a field `metadata`, by `#[serde(deserialize_with)]`.
@@ -38,7 +37,6 @@ pub fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta
         labels: read.labels,
         annotations: read.annotations,
         owner_references: read.owner_references,
-        finalizers: read.finalizers,
         finalizers: read.finalizers,
         ..ObjectMeta::default()
     })
