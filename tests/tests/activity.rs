@@ -1,7 +1,8 @@
 //! From what somebody does at a desktop, through the gateways, to the controller that ends what nobody uses.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,7 @@ use vdi_api::Phase;
 use vdi_tests::{
     browser::Browser,
     gateway::Gateway,
+    http,
     names::Names,
     objects::{Space, wait_gone},
     process::signal,
@@ -22,7 +24,7 @@ use vdi_tests::{
     setup,
     shared::{Shared, directory},
     site::Ground,
-    stack::alice,
+    stack::{Stack, alice},
     visitor::Visitor,
     websocket::Websocket,
 };
@@ -72,9 +74,14 @@ const B: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 impl Site {
     /// One that isn't listed yet.
     async fn gateway(&self, name: &'static str, address: Ipv4Addr) -> Result<Gateway> {
+        self.gateway_at(vdi_cluster::free_port()?, name, address).await
+    }
+
+    /// The same with the port at which it serves visitors.
+    async fn gateway_at(&self, public: u16, name: &'static str, address: Ipv4Addr) -> Result<Gateway> {
         let (operations, token) = (format!("{address}:{}", self.port), self.token.path().display().to_string());
         let flags = ["--operations-listen", &operations, "--activity-token-file", &token, "--drain", "6s"];
-        self.ground.gateway(name, vdi_cluster::free_port()?, &flags).await
+        self.ground.gateway(name, public, &flags).await
     }
 
     fn list(&self, addresses: &[Ipv4Addr]) -> Result<()> {
@@ -275,21 +282,31 @@ fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()>
     with_site(async |site, _alone| {
         setup::browser().await?;
         let (logs, port) = (site.ground.stack.cluster.logs(), vdi_cluster::free_port()?);
-        let mut gateway = site.gateway("gateway-selkies", A).await?;
+        // Where browsers are sent to.
+        let mut gateway = site.gateway_at(site.ground.public_port, "gateway-selkies", A).await?;
         site.list(&[A])?;
         let space = site.space_at(port, "selkies", &["desktop"]).await?;
         let pod = space.pods.get("vdi-desktop").await?;
         let ip: IpAddr = pod.status.and_then(|status| status.pod_ip).context("no address")?.parse()?;
-        let _selkies = Selkies::start(&logs, (ip, port).into()).await?;
-        let (host, code) = gateway.link(&site.ground.stack, &alice(), &space.name, "desktop").await?;
-        let browser = Browser::start(&logs).await?;
-        browser.open(&format!("https://{}/.vdi/enter#{code}", gateway.authority(&host))).await?;
-        browser.wait_for_frame().await?;
-        let began = Instant::now();
-        while received(&mut gateway, "desktop").await? < 100_000.0 {
-            ensure!(began.elapsed() < Duration::from_secs(60), "Selkies sends no picture");
-            sleep(Duration::from_millis(100)).await;
-        }
+        let metrics = gateway.replica.address().await?;
+        let open = async {
+            let selkies = Selkies::start(&logs, (ip, port).into()).await?;
+            let browser = Browser::start(&logs).await?;
+            let (host, code) = gateway.link(&site.ground.stack, &alice(), &space.name, "desktop").await?;
+            browser.open(&format!("https://{}/.vdi/enter#{code}", gateway.authority(&host))).await?;
+            browser.wait_for_frame().await?;
+            let began = Instant::now();
+            while received(metrics, "desktop").await? < 100_000.0 {
+                ensure!(began.elapsed() < Duration::from_secs(60), "Selkies sends no picture");
+                sleep(Duration::from_millis(100)).await;
+            }
+            anyhow::Ok((selkies, browser))
+        };
+        // That takes its time, which is not to count.
+        let (_selkies, browser) = tokio::select! {
+            opened = open => opened?,
+            error = stay(&site.ground.stack, &gateway, &space) => return Err(error),
+        };
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(30) {
             browser.type_text("a").await?;
@@ -298,9 +315,9 @@ fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()>
         let last_input = Instant::now();
         ensure_running(&space, "desktop").await?;
         // From here on, its page is merely open, and both sides go on talking.
-        let (said, heard) = (received(&mut gateway, "browser").await?, received(&mut gateway, "desktop").await?);
+        let (said, heard) = (received(metrics, "browser").await?, received(metrics, "desktop").await?);
         sleep(Duration::from_secs(10)).await;
-        let (says, hears) = (received(&mut gateway, "browser").await?, received(&mut gateway, "desktop").await?);
+        let (says, hears) = (received(metrics, "browser").await?, received(metrics, "desktop").await?);
         ensure!(says - said > 500.0 && hears - heard > 10_000.0, "{said} to {says}, {heard} to {hears} bytes");
         ensure_running(&space, "desktop").await?;
         let ended = idle_end(&space, "desktop", last_input).await?;
@@ -310,9 +327,23 @@ fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()>
     })
 }
 
+/// Says that alice is still there, until that fails.
+async fn stay(stack: &Stack, gateway: &Gateway, space: &Space) -> anyhow::Error {
+    let say = async {
+        let (mut visitor, host) = Visitor::enter(gateway, stack, &alice(), &space.name, "desktop").await?;
+        loop {
+            // Right after its start, the gateway may not know the desktop yet.
+            visitor.post(gateway, &host, "/.vdi/stay", "").await?;
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let Err(error): Result<Infallible> = say.await;
+    error
+}
+
 /// How many bytes came through websockets, from the browser or the desktop.
-async fn received(gateway: &mut Gateway, from: &str) -> Result<f64> {
+async fn received(metrics: SocketAddr, from: &str) -> Result<f64> {
     let line = format!("vdi_gateway_websocket_bytes_total{{from=\"{from}\"}} ");
-    let page = gateway.replica.metrics().await?;
+    let (_, page) = http::get(metrics, "/metrics").await?;
     Ok(page.lines().find_map(|text| text.strip_prefix(&line)).unwrap_or("0").parse()?)
 }

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::Idle;
+use crate::clock::whole_seconds;
 
 /// What one gateway answers. In seconds back from the answer, so that its clock doesn't matter.
 #[derive(Clone, Debug, Deserialize)]
@@ -57,7 +58,7 @@ pub struct Known {
     /// Those that aren't over, as far as is known.
     replicas: HashMap<String, Replica>,
     /// The same moment by both clocks.
-    now: Option<(Instant, Timestamp)>,
+    moment: Option<(Instant, Timestamp)>,
 }
 
 struct Replica {
@@ -76,13 +77,28 @@ const GONE: Duration = Duration::from_secs(60);
 impl Known {
     /// What is known of a session; nothing, until all gateways have answered once.
     pub fn idle(&self, uid: &str) -> Option<Idle> {
-        let ((instant, time), since, as_of) = (self.now?, self.since?, self.as_of?);
-        let time_at = |at: Instant| {
-            let ago = SignedDuration::try_from(instant.saturating_duration_since(at)).unwrap_or(SignedDuration::MAX);
-            time.checked_sub(ago).unwrap_or(Timestamp::MIN)
-        };
-        let last_input = self.last_input.get(uid).copied().unwrap_or(since);
-        Some(Idle { since: time_at(last_input.max(since)), as_of: time_at(as_of) })
+        let (since, as_of) = (self.since?, self.as_of?);
+        let last_input = self.last_input.get(uid).copied().unwrap_or(since).max(since);
+        // The end of idleness is published in whole seconds: a fraction would differ from that for ever.
+        let next = self.time_at(last_input)?.checked_add(SignedDuration::from_nanos(999_999_999)).ok()?;
+        Some(Idle { since: whole_seconds(next), as_of: self.time_at(as_of)? })
+    }
+
+    fn time_at(&self, at: Instant) -> Option<Timestamp> {
+        let (instant, time) = self.moment?;
+        match at.checked_duration_since(instant) {
+            Some(later) => time.checked_add(later).ok(),
+            None => time.checked_sub(instant.duration_since(at)).ok(),
+        }
+    }
+
+    /// As long as both clocks go alike, the same moment stays the same time, to the nanosecond.
+    fn compare_clocks(&mut self, now: Instant, time: Timestamp) {
+        const ALIKE: SignedDuration = SignedDuration::from_secs(1);
+        let is_off = self.time_at(now).is_none_or(|expected| expected.duration_since(time).abs() > ALIKE);
+        if is_off {
+            self.moment = Some((now, time));
+        }
     }
 
     /// Where gateways are to be asked besides those places: they aren't listed any more, and still answered last time.
@@ -121,7 +137,7 @@ impl Known {
         }
         is_complete &= self.replicas.values().all(|replica| replica.answers);
         self.last_input.retain(|uid, _| sessions.contains(uid));
-        self.now = Some((now, time));
+        self.compare_clocks(now, time);
         if is_complete {
             self.as_of = Some(asked);
         }

@@ -172,6 +172,34 @@ fn nonsense_in_an_answer_makes_nobody_idle_for_longer() {
     }
 }
 
+/// Whatever depends on it is written again with each change.
+#[test]
+fn the_time_of_the_last_input_is_in_whole_seconds_and_stays_the_same_whatever_little_the_clocks_differ_by() {
+    let mut known = Known::default();
+    let (start, sessions) = (Instant::now() + Duration::from_secs(100_000), ["a".to_owned()].into());
+    let mut idle_after = |passed: Duration, off: SignedDuration| {
+        let answers = says(1, "one", &[]);
+        let place = Place { address: SocketAddr::from(([127, 0, 0, 1], 1)), path: String::new(), is_listed: true };
+        let now = (start + passed, noon() + passed + off);
+        known.take(
+            Answered { answers: vec![(place, answers.answer)], are_all: true, asked: now.0, answered: now },
+            &sessions,
+        );
+        known.idle("a").unwrap().since
+    };
+    let since = idle_after(Duration::from_millis(300), SignedDuration::ZERO);
+    assert_eq!(since, noon() + SignedDuration::from_secs(1));
+    for (seconds, off) in [(5, 400), (10, -300), (15, 900), (20, -1)] {
+        assert_eq!(idle_after(Duration::from_secs(seconds), SignedDuration::from_millis(off)), since);
+    }
+    let day = SignedDuration::from_hours(24);
+    assert_eq!(
+        idle_after(Duration::from_secs(25), day),
+        since + day,
+        "one of them has jumped, and nobody has got idle by that"
+    );
+}
+
 #[test]
 fn of_sessions_and_gateways_that_are_gone_nothing_is_kept() {
     let mut asking = Asking::new();
