@@ -22,6 +22,7 @@ while read -r tool package; do
 done <<END
 mmdebstrap mmdebstrap
 umoci umoci
+esbuild esbuild
 rsvg-convert librsvg2-bin
 dpkg-deb dpkg
 END
@@ -71,7 +72,7 @@ mmdebstrap --quiet --mode=root --variant=essential --format=tar \
     --skip=cleanup/apt,cleanup/mmdebstrap \
     --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
     --setup-hook="mkdir -p \"\$1$work\" && cp $work/absent.deb \"\$1$work\"" \
-    --customize-hook="$here/finish.sh \"\$1\" $work" \
+    --customize-hook="$here/finish.sh \"\$1\" $work $here/client/desktop.js" \
     "$suite" "$work/layer.tar" $sources >"$work/log" 2>&1 \
     || { tail -n 40 "$work/log" >&2; die "mmdebstrap failed, see above"; }
 set +f

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Called by build.sh once the packages are installed: finish.sh ROOT WORK. Purges what only the installation needed, adds our
+# Called by build.sh once the packages are installed: finish.sh ROOT WORK CLIENT. Purges what only the installation needed, adds our
 # files, and checks that what is left still has its libraries.
 set -eu
-root=$1 work=$2
+root=$1 work=$2 client=$3
 
 # dpkg of this machine, not of the image: it purges the image's own in the end
 while read -r package; do
@@ -22,6 +22,12 @@ install -m 644 "$work/status" "$root/var/lib/dpkg/status"
 
 # --mode, so that the umask of a checkout does not get into the image
 tar -C "$work/files" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -cf - . | tar -C "$root" --no-overwrite-dir -xf -
+# One file instead of noVNC's forty: a browser that loses its connections while it loads them never asks for the rest.
+novnc=$root/usr/share/novnc
+esbuild "$client" --bundle --minify --charset=utf8 --log-level=warning --alias:novnc="$novnc" \
+    --banner:js='// With noVNC, under the MPL 2.0: see /usr/share/doc/novnc/copyright' --outfile="$work/desktop.js"
+install -m 644 "$work/desktop.js" "$root/usr/share/vdi-desktop/www/desktop.js"
+rm -rf "$novnc"
 chown 1000:1000 "$root/home/desktop"
 find "$root" -xdev -perm /6000 -exec chmod ug-s {} +
 

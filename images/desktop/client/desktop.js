@@ -1,5 +1,5 @@
 // Connects at once, keeps the remote screen as large as the window, and connects again when the connection is lost.
-import RFB from './novnc/core/rfb.js';
+import RFB from 'novnc/core/rfb.js';
 
 const screen = document.getElementById('screen');
 const status = document.getElementById('status');
