@@ -1,5 +1,5 @@
 // The code stands behind the #, which browsers send to nobody. It is taken out of the address bar before anything else,
-// and sent once.
+// and kept nowhere.
 const code = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);
 
@@ -11,14 +11,23 @@ function say(title, text) {
   element("text").textContent = text;
 }
 
+// A code works once, and its answer may be lost: who can say this may show it again.
+const attempt = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 async function enter() {
   button.hidden = true;
   say("Signing in …", "The desktop opens in a moment.");
-  const answer = await fetch("/.vdi/enter", { method: "POST", body: code, headers: { "content-type": "text/plain" } });
-  if (answer.ok) {
+  const ask = { method: "POST", body: `${code}\n${attempt}`, headers: { "content-type": "text/plain" } };
+  const answer = await fetch("/.vdi/enter", ask).catch(() => null);
+  if (answer?.ok) {
     return location.replace("/");
   }
-  say("This link does not work any more", await answer.text());
+  if (answer && answer.status < 500) {
+    return say("This link does not work any more", await answer.text());
+  }
+  // Until it is answered that the code's time is over.
+  say("The gateway can't be reached", "Trying again …");
+  setTimeout(enter, 2000);
 }
 
 // Whose desktop the code is for. The gateway checks it; this is only to be read.
@@ -28,8 +37,6 @@ function owner() {
   return JSON.parse(new TextDecoder().decode(bytes)).email;
 }
 
-const start = () => enter().catch(() => say("The gateway can't be reached", "Check the connection, and ask for a new link."));
-
 if (!code) {
   say("This link is not complete", "Nothing stands behind the # in its address. Ask for a new link.");
 } else if (document.querySelector("[data-asks]")) {
@@ -37,10 +44,10 @@ if (!code) {
   try {
     say("Open this desktop?", `Another site's link leads to the desktop of ${owner()}. Do not type secrets into a desktop that is not yours.`);
     button.hidden = false;
-    button.addEventListener("click", start);
+    button.addEventListener("click", enter);
   } catch {
     say("This link does not work", "It is not one of this gateway's.");
   }
 } else {
-  start();
+  enter();
 }

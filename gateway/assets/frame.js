@@ -1,13 +1,9 @@
 // Around the desktop: keeps its owner signed in, says when it is about to stop, and shows what comes after it.
 const element = (id) => document.getElementById(id);
 const dialog = element("still-there");
-const desktop = element("desktop");
+const focusDesktop = () => holder.frame.focus();
 
-// What stands behind the # is the desktop's.
-if (location.hash) {
-  desktop.src += location.hash;
-}
-desktop.addEventListener("load", () => desktop.focus());
+loadDesktop();
 
 const post = (path) => fetch(path, { method: "POST", headers: { "content-type": "text/plain" } });
 
@@ -17,7 +13,7 @@ setInterval(() => post("/.vdi/renew").catch(() => {}), RENEWAL);
 
 element("stay").addEventListener("click", async () => {
   dialog.close();
-  desktop.focus();
+  focusDesktop();
   await post("/.vdi/stay");
 });
 // Escape is an answer too: somebody has pressed it.
@@ -36,7 +32,7 @@ function say(text, offersMore = false) {
 let refused = "";
 element("extend").addEventListener("click", async () => {
   element("extend").hidden = true;
-  desktop.focus();
+  focusDesktop();
   const answer = await post("/.vdi/extend");
   if (!answer.ok) {
     refused = await answer.text();
@@ -46,43 +42,46 @@ element("extend").addEventListener("click", async () => {
 
 const LAST_MINUTES = 15 * 60;
 let replica = null;
+let isRunning = false;
+// When the gateway was last heard of, which it is every fifteen seconds.
+let heard = performance.now();
+const SILENCE = 20 * 1000;
 let interrupted = null;
 
-const events = new EventSource("/.vdi/events");
-
-events.addEventListener("session", ({ data }) => {
-  const view = JSON.parse(data);
-  clearTimeout(interrupted);
-  if (!view.stays) {
-    return location.reload();
-  }
-  if (!view.isRunning) {
-    return say(view.text);
-  }
-  const isEnding = view.endsIn !== null && view.endsIn < LAST_MINUTES;
-  say(isEnding ? `This desktop ends ${inWords(view.endsIn)}. ${refused}` : "", view.extends && !refused);
-  if (view.idleEndsIn === null) {
-    dialog.close();
-  } else {
-    element("when").textContent = inWords(view.idleEndsIn);
-    if (!dialog.open) dialog.showModal();
-  }
-  // The gateway that had the desktop's connection is gone, and another one has answered.
-  if (replica !== null && replica !== view.replica) {
-    desktop.src = desktop.src;
-  }
-  replica = view.replica;
+const events = follow("/.vdi/events", {
+  session(data) {
+    const view = JSON.parse(data);
+    clearTimeout(interrupted);
+    if (performance.now() - heard > SILENCE) holder.tries = 0;
+    heard = performance.now();
+    if (!view.stays) {
+      return location.reload();
+    }
+    isRunning = view.isRunning;
+    if (!isRunning) {
+      return say(view.text);
+    }
+    const isEnding = view.endsIn !== null && view.endsIn < LAST_MINUTES;
+    say(isEnding ? `This desktop ends ${inWords(view.endsIn)}. ${refused}` : "", view.extends && !refused);
+    if (view.idleEndsIn === null) {
+      dialog.close();
+    } else {
+      element("when").textContent = inWords(view.idleEndsIn);
+      if (!dialog.open) dialog.showModal();
+    }
+    // The gateway that had the desktop's connection is gone, and another one has answered.
+    if (replica !== null && replica !== view.replica) {
+      holder.tries = 0;
+      loadDesktop();
+    }
+    replica = view.replica;
+  },
+  gone: () => location.reload(),
 });
-
-events.addEventListener("gone", () => location.reload());
 
 events.addEventListener("error", () => {
   clearTimeout(interrupted);
   interrupted = setTimeout(() => say("The connection is interrupted; trying again …"), 4000);
-  if (events.readyState === EventSource.CLOSED) again();
 });
 
-// The browser has given up, as it does after an answer that is no stream. Once there is any answer, the page itself shows it.
-function again() {
-  setTimeout(() => post("/.vdi/renew").then(() => location.reload(), again), 2000);
-}
+setInterval(() => (isRunning && performance.now() - heard < SILENCE ? checkDesktop() : excuseDesktop()), 1000);

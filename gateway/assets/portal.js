@@ -2,17 +2,14 @@
 const sessions = document.getElementById("sessions");
 const states = () => [...sessions.querySelectorAll("tr[data-name]")].map((row) => `${row.dataset.name}: ${row.dataset.state}`);
 
-const events = new EventSource("/.vdi/sessions");
-events.addEventListener("sessions", ({ data }) => {
-  const focused = document.activeElement?.getAttribute("href");
-  const before = states();
-  sessions.innerHTML = data;
-  // What is read out: what has changed, and not the whole list each time.
-  const news = states().filter((state) => !before.includes(state));
-  if (news.length > 0) document.getElementById("news").textContent = news.join(". ");
-  if (focused) sessions.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
-});
-events.addEventListener("error", () => {
-  // The sign-in is over, or the gateway is gone: the page itself says which.
-  if (events.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
+follow("/.vdi/sessions", {
+  sessions(list) {
+    const focused = document.activeElement?.getAttribute("href");
+    const before = states();
+    sessions.innerHTML = list;
+    // What is read out: what has changed, and not the whole list each time.
+    const news = states().filter((state) => !before.includes(state));
+    if (news.length > 0) document.getElementById("news").textContent = news.join(". ");
+    if (focused) sessions.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+  },
 });

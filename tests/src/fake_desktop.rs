@@ -11,7 +11,9 @@ use axum::{
     response::{AppendHeaders, IntoResponse},
     routing::any,
 };
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hyper_util::rt::TokioIo;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -20,12 +22,34 @@ use tokio::{
 /// Starts one, and returns its port. A GET is answered with what was asked and what came with it, and a websocket says
 /// everything twice, in bytes rather than frames.
 pub async fn start() -> Result<u16> {
-    let router = Router::new().route("/websockify", any(twice)).route("/mischief", any(mischief)).fallback(tell);
+    let client = CLIENT.iter().fold(Router::new(), |router, (path, kind, content)| {
+        router.route(path, any(async || ([("content-type", *kind), ("cache-control", "no-cache")], *content)))
+    });
+    let router = client.route("/websockify", any(twice)).route("/mischief", any(mischief)).fallback(tell);
     let listener = TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], 0))).await?;
     let port = listener.local_addr()?.port();
     tokio::spawn(axum::serve(listener, router).into_future());
     Ok(port)
 }
+
+/// A client as images have them: in several files, and never tried again. It says so when it is connected.
+const CLIENT: [(&str, &str, &str); 3] = [
+    (
+        "/client/",
+        "text/html; charset=utf-8",
+        r#"<!doctype html><p id="said">Starting</p><script type="module" src="main.js"></script>"#,
+    ),
+    (
+        "/client/main.js",
+        "text/javascript",
+        r#"import { address } from "./address.js";
+const said = document.getElementById("said");
+const socket = new WebSocket(address);
+socket.addEventListener("open", () => { said.textContent = "Connected"; });
+socket.addEventListener("close", () => { said.textContent = "Lost"; });"#,
+    ),
+    ("/client/address.js", "text/javascript", r#"export const address = `wss://${location.host}/websockify`;"#),
+];
 
 async fn tell(request: Request<Body>) -> String {
     let (request, body) = request.into_parts();
@@ -64,7 +88,7 @@ pub const NOT_FOR_DESKTOPS: [(&str, &str); 8] = [
 /// It also sets the gateway's cookie, and tells the proxy before it to answer with something else.
 async fn mischief() -> impl IntoResponse {
     let cookie = ("set-cookie", "__Host-vdi-session=stolen; Path=/; Secure");
-    let more = [cookie, ("set-cookie", "own=1"), ("x-accel-redirect", "/.vdi/style.css")];
+    let more = [cookie, ("set-cookie", "own=1"), ("x-accel-redirect", "/.vdi/icon.svg")];
     (AppendHeaders(more), AppendHeaders(NOT_FOR_DESKTOPS), "mischief\n")
 }
 
@@ -76,5 +100,15 @@ async fn twice(mut request: Request<Body>) -> impl IntoResponse {
         let mut byte = [0];
         while io.read_exact(&mut byte).await.is_ok() && io.write_all(&[byte[0]; 2]).await.is_ok() {}
     });
-    (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "websocket")])
+    let key = request.headers().get("sec-websocket-key").map(|key| key.as_bytes().to_vec()).unwrap_or_default();
+    let headers = [("connection", "upgrade".to_owned()), ("upgrade", "websocket".to_owned())];
+    (StatusCode::SWITCHING_PROTOCOLS, AppendHeaders(headers), [("sec-websocket-accept", accept(&key))])
+}
+
+/// What shows a browser that it has reached a websocket ([RFC 6455, 4.2.2]).
+///
+/// [RFC 6455, 4.2.2]: https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
+fn accept(key: &[u8]) -> String {
+    let key = [key, b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
+    BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &key))
 }

@@ -100,7 +100,7 @@ fn the_owner_enters_by_a_link_and_sees_the_desktop_which_nginx_asks_itself() -> 
     with_site(async |site| {
         let (_, mut visitor, host) = site.alice("owner").await?;
         let page = visitor.open(&site.gateway, &host, "/").await?;
-        ensure!(page.status == 200 && page.body.contains(r#"src="/vnc.html""#), "the page around it: {page:?}");
+        ensure!(page.status == 200 && page.body.contains(r#"data-path="/vnc.html""#), "the page around it: {page:?}");
 
         let answer = site.get(&mut visitor, &host, "/itself?a=b%2F..%2Fc", &[]).await?;
         ensure!(answer.body.starts_with("a desktop was asked for /itself?a=b%2F..%2Fc at alice"), "{answer:?}");
@@ -151,8 +151,8 @@ fn a_stranger_gets_the_gateways_own_page_and_never_the_desktop() -> Result<()> {
         let answer = Visitor::default().get(&site.gateway, &host, "/.vdi/../vnc.html").await?;
         ensure!(answer.status == 404 && !is_desktops(&answer), "{answer:?}");
         // What the page is made with is there for everybody, and what nginx asks itself for is there for nobody.
-        let style = Visitor::default().get(&site.gateway, &host, "/.vdi/style.css").await?;
-        ensure!(style.status == 200 && style.header("content-type").starts_with("text/css"), "{style:?}");
+        let icon = Visitor::default().get(&site.gateway, &host, "/.vdi/icon.svg").await?;
+        ensure!(icon.status == 200 && icon.header("content-type").starts_with("image/svg"), "{icon:?}");
         ensure!(Visitor::default().get(&site.gateway, &host, "/.vdi/check").await?.status == 404);
         Ok(())
     })
@@ -230,7 +230,7 @@ fn a_client_can_not_say_where_a_request_goes_nor_who_it_is() -> Result<()> {
         // Without a cookie, none of this opens anything: not by naming a desktop, nor another host or method.
         let desktop = format!("http://127.0.0.1:{}", site.ground.desktop_port);
         for name in ["x-vdi-upstream", "x-forwarded-host", "x-forwarded-uri", "x-original-uri", "x-rewrite-url"] {
-            for value in [&*desktop, &own, "/.vdi/style.css"] {
+            for value in [&*desktop, &own, "/.vdi/icon.svg"] {
                 let answer = site.get(&mut Visitor::default(), &host, "/", &[(name, value)]).await?;
                 ensure!(answer.status == 401 && !is_desktops(&answer), "{name}: {value}: {answer:?}");
             }

@@ -30,9 +30,10 @@ impl Once {
         Self { leases: Api::namespaced(client, namespace) }
     }
 
-    /// Whether this is the first time that this code is shown, by the `jti` of its token. What can't be found out is an error.
-    pub async fn is_first(&self, id: &str) -> Result<bool, kube::Error> {
-        let name = name(id);
+    /// Whether this is the first time that this code is shown, by the `jti` of its token, or else whether it was shown in the
+    /// same attempt before: the answer to that may have been lost. What can't be found out is an error.
+    pub async fn is_first(&self, id: &str, attempt: &str) -> Result<bool, kube::Error> {
+        let (name, holder) = (name(id), hex(attempt));
         let lease = Lease {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
@@ -41,6 +42,7 @@ impl Once {
             },
             spec: Some(LeaseSpec {
                 acquire_time: Some(MicroTime(Timestamp::now())),
+                holder_identity: Some(holder.clone()),
                 lease_duration_seconds: i32::try_from(KEPT.as_secs()).ok(),
                 ..Default::default()
             }),
@@ -50,7 +52,13 @@ impl Once {
                 tokio::spawn(self.clone().forget(name));
                 Ok(true)
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let same = ListParams::default().fields(&format!("metadata.name={name}"));
+                let holders =
+                    self.leases.list(&same).await?.into_iter().filter_map(|lease| lease.spec?.holder_identity);
+                // Who says nothing of an attempt has one at most.
+                Ok(!attempt.is_empty() && holders.into_iter().any(|first| first == holder))
+            }
             Err(error) => Err(error),
         }
     }
@@ -79,9 +87,11 @@ impl Once {
 
 /// A name that Kubernetes takes, which an identifier in base64url isn't.
 fn name(id: &str) -> String {
-    let digest = digest(&SHA256, id.as_bytes());
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("vdi-used-code-{}", &hex[..40])
+    format!("vdi-used-code-{}", &hex(id)[..40])
+}
+
+fn hex(text: &str) -> String {
+    digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     Asking, Decided, Entry, Gateway,
     access::About,
-    enter, events,
+    assets, enter, events,
     pages::{self, Frame, Link, Message, Waiting, page, text},
     refusal::Refusal,
     sign_in::{open_address, redirect},
@@ -76,7 +76,7 @@ async fn own(gateway: &Gateway, host: &str, name: &str, request: Request<Body>) 
         (&Method::POST, "stay") => stay(gateway, host, request),
         (&Method::POST, "extend") => go_on(gateway, host, request).await,
         (&Method::GET, "events") => events::follow(gateway, host, request),
-        (&Method::GET, name) => pages::asset(name).ok_or_else(not_found),
+        (&Method::GET, name) => assets::asset(name).ok_or_else(not_found),
         _ => Err(not_found()),
     }
 }

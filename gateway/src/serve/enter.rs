@@ -16,24 +16,25 @@ use crate::{
 /// More than any code.
 const LONGEST: usize = 4096;
 
-/// Exchanges the code of a launch link for a session token, once.
+/// Exchanges the code of a launch link for a session token, once. What follows the code on a line of its own is the attempt.
 pub async fn enter(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     if is_from_elsewhere(&head.method, &head.headers, &gateway.public.origin_of(host)) {
         return Err(Refusal::Why(Why::CrossOrigin));
     }
     let keys = gateway.ring()?;
-    let code = String::from_utf8(small(body, LONGEST).await?.into()).unwrap_or_default();
+    let body = String::from_utf8(small(body, LONGEST).await?.into()).unwrap_or_default();
+    let (code, attempt) = body.trim().split_once('\n').unwrap_or((body.trim(), ""));
 
     let session = gateway.directory.at(host).map(|changes| changes.borrow().clone());
     // Where nobody has this host: a uid that no code has.
     let session_uid = Some(session.as_ref().map_or("", |session| &*session.uid));
     let issuer = gateway.issuer();
     let expected = Expected { purpose: Purpose::Launch, issuer: &issuer, session_uid, host };
-    let claims = verify(code.trim(), &keys, &expected, Timestamp::now());
+    let claims = verify(code, &keys, &expected, Timestamp::now());
     let claims = claims.map_err(|refused| Refusal::Code(Why::Token(refused)))?;
     let session = session.ok_or(Refusal::Code(Why::NoSession))?;
-    match gateway.once.is_first(&claims.jti).await {
+    match gateway.once.is_first(&claims.jti, attempt).await {
         Ok(true) => {}
         Ok(false) => return Err(Refusal::Code(Why::UsedCode)),
         Err(error) => {

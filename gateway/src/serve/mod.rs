@@ -1,6 +1,7 @@
 //! Requests, answered: by the portal, or for one desktop.
 
 mod access;
+mod assets;
 mod body;
 pub mod certificate;
 mod check;

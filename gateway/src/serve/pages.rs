@@ -13,6 +13,7 @@ use http::{
     },
 };
 
+use super::assets::POLICY;
 use crate::{session::Session, view::View};
 
 /// Something to say, and perhaps where to go from there.
@@ -124,13 +125,12 @@ pub fn json(status: StatusCode, value: &serde_json::Value) -> Response {
     own(status, "application/json", value.to_string())
 }
 
-fn own(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+pub(super) fn own(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
     let mut answer = (status, body.into()).into_response();
     let headers = [
         (CONTENT_TYPE, kind),
         (CACHE_CONTROL, "no-store"),
         (VARY, "Sec-Fetch-Dest"),
-        (CONTENT_SECURITY_POLICY, POLICY),
         (X_FRAME_OPTIONS, "SAMEORIGIN"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -139,36 +139,17 @@ fn own(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Respons
     for (name, value) in headers {
         answer.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     answer
 }
-
-/// Nothing but what is ours, and the desktop in its frame.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
-                      frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'";
-
-/// What the pages are made with, by the last part of its path below `/.vdi/`.
-pub fn asset(name: &str) -> Option<Response> {
-    let (kind, content) = match name {
-        "style.css" => ("text/css; charset=utf-8", include_str!("../../assets/style.css")),
-        "icon.svg" => ("image/svg+xml", include_str!("../../assets/icon.svg")),
-        "enter.js" => (SCRIPT, include_str!("../../assets/enter.js")),
-        "frame.js" => (SCRIPT, include_str!("../../assets/frame.js")),
-        "portal.js" => (SCRIPT, include_str!("../../assets/portal.js")),
-        "waiting.js" => (SCRIPT, include_str!("../../assets/waiting.js")),
-        _ => return None,
-    };
-    let mut answer = own(StatusCode::OK, kind, content);
-    // Short, as a newer gateway's pages need the newer ones.
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
-    Some(answer)
-}
-
-const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{noon, session};
+    use crate::{
+        fixture::{noon, session},
+        serve::assets::{asset, source},
+    };
 
     #[test]
     fn what_users_have_written_stays_text() {
@@ -179,12 +160,13 @@ mod tests {
         let view = View::of(&session, None, noon());
         let list = html(&Sessions { rows: vec![Row::of(&session, view)] });
         for html in [frame, waiting, list] {
-            assert!(!html.contains("<script>"), "{html}");
+            assert!(!html.contains("<script>alert") && !html.contains("\"><script>"), "{html}");
         }
     }
 
+    /// Whose connection breaks while a page loads has the whole page or none of it.
     #[test]
-    fn every_part_that_a_page_asks_for_is_there() {
+    fn a_page_asks_for_nothing_that_it_could_not_do_without_and_runs_what_its_policy_names() {
         let session = session();
         let view = View::of(&session, None, noon());
         let pages = [
@@ -192,13 +174,19 @@ mod tests {
             Frame { session: &session, path: "/" }.render(),
             Waiting { session: &session, view, portal: "" }.render(),
             Message { title: "", text: "", link: None }.render(),
+            Onward { to: "" }.render(),
             Portal { email: "", list: String::new() }.render(),
         ];
+        let policy = POLICY.to_str().unwrap();
         for html in pages.map(Result::unwrap) {
-            let names = ["src=\"/.vdi/", "<link rel=\"stylesheet\" href=\"/.vdi/", "<link rel=\"icon\" href=\"/.vdi/"];
-            let parts = names.iter().flat_map(|name| html.split(*name).skip(1));
-            for name in parts.filter_map(|part| part.split('"').next()) {
-                assert!(asset(name).is_some(), "{name}");
+            let asked: Vec<_> = html.split("<link ").skip(1).filter_map(|link| link.split('>').next()).collect();
+            assert_eq!(asked, ["rel=\"icon\" href=\"/.vdi/icon.svg\""]);
+            assert!(!html.contains(" src=") && asset("icon.svg").is_some(), "{html}");
+            for element in ["script", "style"] {
+                for part in html.split(&format!("<{element}>")).skip(1) {
+                    let content = part.split(&format!("</{element}>")).next().unwrap();
+                    assert!(policy.contains(&source(content)), "{policy} does not allow {content}");
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use vdi_api::Email;
 
 use super::{
-    Gateway,
+    Gateway, assets,
     desktop::not_found,
     launch,
     pages::{self, Link, Message, Portal, Row, Sessions, json, page},
@@ -46,7 +46,7 @@ pub async fn answer(gateway: Arc<Gateway>, request: Request<Body>) -> Result<Res
             let keys = gateway.keys.ring().ok_or(Refusal::OutOfTouch)?;
             Ok(json(StatusCode::OK, &keys.public()))
         }
-        (&Method::GET, path) => path.strip_prefix("/.vdi/").and_then(pages::asset).ok_or_else(not_found),
+        (&Method::GET, path) => path.strip_prefix("/.vdi/").and_then(assets::asset).ok_or_else(not_found),
         _ => Err(not_found()),
     }
 }

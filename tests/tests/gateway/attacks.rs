@@ -163,6 +163,33 @@ fn a_link_works_once_at_whichever_replica() -> Result<()> {
     })
 }
 
+/// The answer to the first may have been lost with the connection, and with it what signs somebody in.
+#[test]
+fn a_link_works_again_for_the_page_that_has_used_it_and_for_no_other() -> Result<()> {
+    with_site(async |site| {
+        site.running("shown-again").await?;
+        Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "shown-again", "desktop").await?;
+        let (host, code) = site.first.link(&site.stack, &alice(), "shown-again", "desktop").await?;
+        for (gateway, attempt, status) in [
+            (&site.first, "\nhers", 200),
+            (&site.second, "\nhers", 200),
+            (&site.first, "\nhis", 401),
+            (&site.second, "\n", 401),
+            (&site.first, "", 401),
+        ] {
+            let answer = Visitor::default().post(gateway, &host, "/.vdi/enter", &format!("{code}{attempt}")).await?;
+            ensure!(answer.status == status, "{attempt:?}: {answer:?}");
+        }
+        // Two that say nothing are not the same.
+        let (host, code) = site.first.link(&site.stack, &alice(), "shown-again", "desktop").await?;
+        for status in [200, 401] {
+            let answer = Visitor::default().post(&site.first, &host, "/.vdi/enter", &format!("{code}\n")).await?;
+            ensure!(answer.status == status, "{answer:?}");
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn a_websocket_of_another_sites_page_is_refused() -> Result<()> {
     with_site(async |site| {

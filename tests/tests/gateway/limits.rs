@@ -50,7 +50,7 @@ fn one_connection_too_many_is_closed_at_once_and_there_is_room_again_when_one_en
 fn a_connection_at_which_nothing_more_is_asked_is_closed() -> Result<()> {
     with_site(async |site| {
         let mut stream = site.first.connect(DOMAIN).await?;
-        let request = format!("GET /.vdi/style.css HTTP/1.1\r\nHost: {}\r\n\r\n", site.first.authority(DOMAIN));
+        let request = format!("GET /.vdi/icon.svg HTTP/1.1\r\nHost: {}\r\n\r\n", site.first.authority(DOMAIN));
         stream.write_all(request.as_bytes()).await?;
         let (began, mut answer) = (Instant::now(), Vec::new());
         let read = timeout(Duration::from_secs(25), stream.read_to_end(&mut answer)).await.context("it stays open")?;
