@@ -1,7 +1,8 @@
 //! Headless Chromium, driven through WebDriver.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -10,14 +11,20 @@ use fantoccini::{
     Client, ClientBuilder, Locator,
     actions::{InputSource, KeyAction, KeyActions, MOUSE_BUTTON_LEFT, MouseActions, PointerAction},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use vdi_cluster::{Launch, Server};
+
+use crate::target;
+
+/// What Chromium logs, below its profile.
+const CONSOLE: &str = "console.txt";
+const NETWORK: &str = "network.json";
 
 /// A browser with one page of 1280x800 pixels. Dropping it ends it, and so does the end of its owner.
 pub struct Browser {
     client: Client,
     _driver: Server,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl Browser {
@@ -39,7 +46,7 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .context("Chromium does not start; see chromedriver.log")?;
-        let browser = Self { client, _driver: driver, _profile: profile };
+        let browser = Self { client, _driver: driver, profile };
         browser.resize(1280, 800).await?;
         Ok(browser)
     }
@@ -52,7 +59,11 @@ impl Browser {
     }
 
     pub async fn open(&self, url: &str) -> Result<()> {
-        self.client.goto(url).await.with_context(|| format!("opening {url}"))
+        match self.client.goto(url).await {
+            // The browser tries again by itself, as it does for people.
+            Err(error) if error.to_string().contains("net::ERR_NETWORK_CHANGED") => Ok(()),
+            result => result.with_context(|| format!("opening {url}")),
+        }
     }
 
     /// Waits until the page says something, and returns all of its text.
@@ -121,6 +132,63 @@ impl Browser {
         Ok(())
     }
 
+    /// What a script in the page returns. While a page is being replaced by another, it is nothing.
+    pub async fn ask(&self, script: &str) -> Value {
+        self.client.execute(script, vec![]).await.unwrap_or_default()
+    }
+
+    /// Waits until a script in the page returns true.
+    pub async fn wait_until(&self, what: &str, script: &str) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(120);
+        let start = Instant::now();
+        while self.ask(script).await != json!(true) {
+            ensure!(start.elapsed() < PATIENCE, "{what}: not so after {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Goes to an address, and waits for nothing.
+    pub async fn go(&self, url: &str) -> Result<()> {
+        self.client.execute("location.assign(arguments[0])", vec![json!(url)]).await.context("going to an address")?;
+        Ok(())
+    }
+
+    /// Throws away the cookies of the page's host.
+    pub async fn forget(&self) -> Result<()> {
+        self.client.delete_all_cookies().await.context("deleting cookies")
+    }
+
+    /// Does something with this browser. When that fails, what there is to see is kept in a folder, which the error names.
+    pub async fn witness<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match work.await {
+            Ok(result) => Ok(result),
+            Err(error) => Err(match self.keep().await {
+                Ok(folder) => error.context(format!("what the browser saw is in {}", folder.display())),
+                Err(kept) => error.context(format!("what the browser saw can't be kept: {kept:#}")),
+            }),
+        }
+    }
+
+    /// Saves the page's text and picture, the console and the network log.
+    async fn keep(&self) -> Result<PathBuf> {
+        static KEPT: AtomicUsize = AtomicUsize::new(0);
+        let number = KEPT.fetch_add(1, Ordering::Relaxed);
+        let folder = target().join("browser").join(format!("{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        for name in [CONSOLE, NETWORK] {
+            std::fs::copy(self.profile.path().join(name), folder.join(name))
+                .with_context(|| format!("keeping {name}"))?;
+        }
+        const TEXT: &str = "const text = (view) => { try { return [view.location.href, view.document.body?.innerText, \
+                            ...Array.from(view, (_, number) => text(view[number]))].join('\\n\\n'); } catch (error) { return String(error); } }; \
+                            return text(window)";
+        let text = self.client.execute(TEXT, vec![]).await?;
+        std::fs::write(folder.join("page.txt"), text.as_str().unwrap_or_default())?;
+        std::fs::write(folder.join("page.png"), self.screenshot().await?)?;
+        Ok(folder)
+    }
+
     /// Presses the keys of a text, one after the other, in whatever has the focus.
     pub async fn type_text(&self, text: &str) -> Result<()> {
         let keys = text.chars().flat_map(|value| [KeyAction::Down { value }, KeyAction::Up { value }]);
@@ -174,9 +242,16 @@ fn capabilities(profile: &Path) -> fantoccini::wd::Capabilities {
         "--disable-sync",
         "--force-device-scale-factor=1",
     ];
-    let profile = format!("--user-data-dir={}", profile.display());
-    let arguments: Vec<&str> = arguments.into_iter().chain([profile.as_str()]).collect();
-    let options = json!({ "binary": "/usr/bin/chromium", "args": arguments });
+    let files = [
+        format!("--user-data-dir={}", profile.display()),
+        "--enable-logging".to_owned(),
+        format!("--log-file={}", profile.join(CONSOLE).display()),
+        format!("--log-net-log={}", profile.join(NETWORK).display()),
+    ];
+    let arguments: Vec<&str> = arguments.into_iter().chain(files.iter().map(String::as_str)).collect();
+    // As people have it: a browser that knows it is driven by a program doesn't try again to load a page that failed.
+    let switches = ["enable-automation"];
+    let options = json!({ "binary": "/usr/bin/chromium", "args": arguments, "excludeSwitches": switches });
     // The gateway's certificate is of the cluster's own authority.
     [("goog:chromeOptions".to_owned(), options), ("acceptInsecureCerts".to_owned(), json!(true))].into_iter().collect()
 }

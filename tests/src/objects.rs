@@ -59,13 +59,19 @@ impl Space {
             metadata: kube::api::ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
             ..Default::default()
         };
-        Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
-        Ok(Self {
+        Api::all(client).create(&PostParams::default(), &namespace).await?;
+        Ok(Self::there_is(stack, name))
+    }
+
+    /// One that there is already.
+    pub fn there_is(stack: &Stack, name: &str) -> Self {
+        let client = stack.cluster.admin();
+        Self {
             name: name.to_owned(),
             sessions: Api::namespaced(client.clone(), name),
             pods: Api::namespaced(client.clone(), name),
             client,
-        })
+        }
     }
 
     /// A template named like the space.

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use vdi_cluster::{Launch, Server};
 
 use crate::{
+    browser::Browser,
     gateway::Gateway,
     http, setup,
     visitor::{Answer, Visitor},
@@ -71,6 +72,16 @@ pub async fn sign_in(visitor: &mut Visitor, gateway: &Gateway, url: &str, accoun
         true => visitor.submit(gateway, &form(&url, &page)?, &[("prompt", "consent")]).await,
         false => Ok((url, page)),
     }
+}
+
+/// The same in a browser, which is at the login form.
+pub async fn fill_in(browser: &Browser, account: &str) -> Result<()> {
+    browser.fill("login", account).await?;
+    browser.fill("password", "any").await?;
+    browser.submit().await?;
+    // The provider asks once whether the gateway may know.
+    browser.wait_for_text("Continue").await?;
+    browser.submit().await
 }
 
 /// Where the page's form is sent.

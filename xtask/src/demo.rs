@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: one desktop, end to end.
 
 mod check;
+mod network;
 
 use std::{
     io::BufRead,
@@ -31,6 +32,10 @@ pub struct Options {
     /// Sign in through the login form of a real OpenID provider. --check does that too
     #[arg(long)]
     oidc: bool,
+
+    /// Load each page so many times in headless Chromium while network interfaces of this machine come and go, and end
+    #[arg(long, value_name = "TIMES", conflicts_with_all = ["check", "simulated"])]
+    network: Option<u64>,
 
     /// Simulate the nodes: needs neither root nor a browser, and there is no desktop to see
     #[arg(long)]
@@ -78,7 +83,7 @@ pub async fn run(options: &Options) -> Result<()> {
 async fn start(options: &Options, directory: &Path) -> Result<Demo> {
     setup::wasm_target()?;
     let images = if options.simulated { Vec::new() } else { vec![setup::desktop_image().await?] };
-    if options.check && !options.simulated {
+    if (options.check && !options.simulated) || options.network.is_some() {
         setup::browser().await?;
     }
     let port = port()?;
@@ -86,7 +91,8 @@ async fn start(options: &Options, directory: &Path) -> Result<Demo> {
     let controller = ["--domain", DOMAIN, "--url-template", &urls].map(String::from).into();
     let stack = Stack::start(directory, Settings { controller, ..Settings::default() }).await?;
     let nodes = start_nodes(options, &stack, images).await?;
-    let provider = if options.oidc { Some(start_provider(&stack, port).await?) } else { None };
+    let provider =
+        if options.oidc || options.network.is_some() { Some(start_provider(&stack, port).await?) } else { None };
     let gateway = start_gateway(&stack, port, provider.as_ref()).await?;
     stack.kubectl_ok(&User::admin(), apply("ubuntu-desktop")).await?;
     Ok(Demo { gateway: Some(gateway), provider, _nodes: nodes, stack })
@@ -129,6 +135,9 @@ async fn show(options: &Options, demo: &mut Demo) -> Result<()> {
     apply_session(&demo.stack).await?;
     if options.check && !options.simulated {
         return check::run(demo).await;
+    }
+    if let Some(times) = options.network {
+        return network::run(demo, times).await;
     }
     let stack = &demo.stack;
     let sessions: Api<VDISession> = Api::namespaced(stack.cluster.client(&alice()).await?, DESKTOPS);

@@ -107,7 +107,8 @@ fn a_session_is_a_desktop_in_a_browser_that_says_what_it_renders_with() -> Resul
         space.wait_running("desktop").await?;
         let ip = space.pods.get("vdi-desktop").await?.status.and_then(|status| status.pod_ip).context("no address")?;
         let browser = Browser::start(&stack.cluster.logs()).await?;
-        desktop::wait_until_drawn(&browser, &format!("http://{ip}:6080/"), &target().join("desktop.png")).await?;
+        let (url, picture) = (format!("http://{ip}:6080/"), target().join("desktop.png"));
+        browser.witness(desktop::wait_until_drawn(&browser, &url, &picture)).await?;
 
         let tells = |session: &VDISession| {
             let status = session.status.iter().flat_map(|status| &status.conditions);

@@ -15,6 +15,7 @@ use vdi_tests::{
     desktop,
     gateway::DOMAIN,
     objects::{create, delete, session, wait_for},
+    oidc,
     stack::{self, DESKTOPS, alice, bob},
     step, target,
 };
@@ -26,15 +27,21 @@ const COOKIE: &str = "__Host-vdi-session";
 pub(super) async fn run(demo: &mut Demo) -> Result<()> {
     if demo.provider.is_none() {
         let alice = Browser::start(&demo.stack.cluster.logs()).await?;
-        let used = step("Alice follows her link, and waits for her desktop", wait_for_desktop(demo, &alice)).await?;
-        step("Alice types into her desktop", type_and_read_back(demo, &alice)).await?;
-        step("The gateway is killed, and another one takes over", replace_gateway(demo, &alice)).await?;
-        step("Alice has little time left, and asks for more", ask_for_more_time(demo, &alice)).await?;
-        step("Bob tries to open it", refuse_bob(demo, &alice, &used)).await?;
-        step("Alice ends her session", end(demo, &alice, &used)).await?;
+        alice.witness(be_alice(demo, &alice)).await?;
         add_provider(demo).await?;
     }
     step("Alice signs in at the OpenID provider, and waits for her desktop", sign_in(demo)).await
+}
+
+async fn be_alice(demo: &mut Demo, alice: &Browser) -> Result<()> {
+    let used = step("Alice follows her link, and waits for her desktop", wait_for_desktop(demo, alice)).await?;
+    step("Alice types into her desktop", type_and_read_back(demo, alice)).await?;
+    step("The gateway is killed, and another one takes over", replace_gateway(demo, alice)).await?;
+    step("Alice has little time left, and asks for more", ask_for_more_time(demo, alice)).await?;
+    let thief = Browser::start(&demo.stack.cluster.logs()).await?;
+    step("Bob tries to open it", thief.witness(refuse_bob(demo, alice, &thief, &used))).await?;
+    let bob = Browser::start(&demo.stack.cluster.logs()).await?;
+    step("Alice ends her session", bob.witness(end(demo, alice, &bob, &used))).await
 }
 
 /// From here on, people sign in at an OpenID provider. The gateway is another one, at the same address.
@@ -52,29 +59,27 @@ async fn add_provider(demo: &mut Demo) -> Result<()> {
 async fn sign_in(demo: &Demo) -> Result<()> {
     let address = address_of_session(demo).await?;
     let alices = Browser::start(&demo.stack.cluster.logs()).await?;
-    alices.open(&address).await?;
-    sign_in_as(&alices, &alice().name).await?;
-    alices.wait_for_frame().await?;
-    desktop::wait_until_shown(&alices, &target().join("demo-oidc.png")).await?;
-    alices.open(&format!("https://{}/", demo.gateway()?.authority(DOMAIN))).await?;
-    alices.wait_for_text(SESSION).await?;
-    std::fs::write(target().join("demo-portal.png"), alices.screenshot().await?)?;
-
+    alices.witness(sign_in_as_alice(demo, &alices, &address)).await?;
     let bobs = Browser::start(&demo.stack.cluster.logs()).await?;
-    bobs.open(&address).await?;
-    sign_in_as(&bobs, &bob().name).await?;
-    bobs.wait_for_text("This is not your desktop").await?;
+    bobs.witness(sign_in_as_bob(&bobs, &address)).await?;
     println!("Alice is signed in and sees her desktop; bob is signed in, and refused");
     Ok(())
 }
 
-async fn sign_in_as(browser: &Browser, account: &str) -> Result<()> {
-    browser.fill("login", account).await?;
-    browser.fill("password", "any").await?;
-    browser.submit().await?;
-    // The provider asks once whether the gateway may know.
-    browser.wait_for_text("Continue").await?;
-    browser.submit().await
+async fn sign_in_as_alice(demo: &Demo, browser: &Browser, address: &str) -> Result<()> {
+    browser.open(address).await?;
+    oidc::fill_in(browser, &alice().name).await?;
+    browser.wait_for_frame().await?;
+    desktop::wait_until_shown(browser, &target().join("demo-oidc.png")).await?;
+    browser.open(&format!("https://{}/", demo.gateway()?.authority(DOMAIN))).await?;
+    browser.wait_for_text(SESSION).await?;
+    Ok(std::fs::write(target().join("demo-portal.png"), browser.screenshot().await?)?)
+}
+
+async fn sign_in_as_bob(browser: &Browser, address: &str) -> Result<()> {
+    browser.open(address).await?;
+    oidc::fill_in(browser, &bob().name).await?;
+    browser.wait_for_text("This is not your desktop").await.map(drop)
 }
 
 /// Returns the link, which is used by then.
@@ -149,9 +154,8 @@ async fn ask_for_more_time(demo: &Demo, alice: &Browser) -> Result<()> {
     Ok(())
 }
 
-async fn refuse_bob(demo: &Demo, alice: &Browser, used: &str) -> Result<()> {
+async fn refuse_bob(demo: &Demo, alice: &Browser, thief: &Browser, used: &str) -> Result<()> {
     let address = used.split("/.vdi/").next().context("no address")?;
-    let thief = Browser::start(&demo.stack.cluster.logs()).await?;
     thief.open(address).await?;
     thief.wait_for_text("Sign in first").await?;
     std::fs::write(target().join("demo-refused.png"), thief.screenshot().await?)?;
@@ -201,13 +205,13 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, used: &str) -> Result<()> {
         .kubectl_ok(&User::admin(), ["patch", "vdi", SESSION, "-n", DESKTOPS, "--type=merge", "-p", &patch])
         .await?;
     thief.wait_for_frame().await?;
-    desktop::wait_until_shown(&thief, &target().join("demo-bob.png")).await?;
+    desktop::wait_until_shown(thief, &target().join("demo-bob.png")).await?;
     alice.wait_for_text("Suspended").await?;
     println!("Alice suspends: her page says so, and bob's moves on to his desktop by itself");
     Ok(())
 }
 
-async fn end(demo: &Demo, alice: &Browser, used: &str) -> Result<()> {
+async fn end(demo: &Demo, alice: &Browser, bob: &Browser, used: &str) -> Result<()> {
     let hers = alice.cookie(COOKIE).await?;
     let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
     delete(&sessions, SESSION).await?;
@@ -216,7 +220,6 @@ async fn end(demo: &Demo, alice: &Browser, used: &str) -> Result<()> {
     println!("Her page says that it has ended");
 
     let address = used.split("/.vdi/").next().context("no address")?;
-    let bob = Browser::start(&demo.stack.cluster.logs()).await?;
     bob.open(address).await?;
     bob.wait_for_text("Sign in first").await?;
     bob.set_cookie(COOKIE, &hers).await?;

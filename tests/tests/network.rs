@@ -1,0 +1,98 @@
+//! The gateway's pages in a browser whose connections break while they load. `cargo xtask demo --network` does it for longer, with
+//! real desktops.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
+use tokio::sync::Mutex;
+use vdi_tests::{
+    browser::Browser,
+    gateway::Gateway,
+    loading::{Page, Reader},
+    network::Line,
+    objects::Space,
+    oidc::OidcProvider,
+    setup,
+    shared::{Shared, directory},
+    site::Ground,
+    stack::alice,
+};
+
+struct Site {
+    gateway: Gateway,
+    line: Line,
+    _provider: OidcProvider,
+    ground: Ground,
+    space: Space,
+}
+
+/// Runs a test on the site that the tests of this binary share.
+fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> {
+    static SITE: Shared<Site> = Shared::new();
+    SITE.with(start, test)
+}
+
+async fn start() -> Result<Site> {
+    setup::browser().await?;
+    let ground = Ground::start(&directory()).await?;
+    let (logs, port) = (ground.stack.cluster.logs(), vdi_cluster::free_port()?);
+    let provider = OidcProvider::start(&logs, port, &ground.public_url()).await?;
+    let flags = provider.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let gateway = ground.gateway("gateway", vdi_cluster::free_port()?, &flags).await?;
+    let line = Line::start(ground.public_port, gateway.address()).await?;
+    let space = Space::new(&ground.stack, "network").await?;
+    space.template(json!({ "port": ground.desktop_port, "path": "/client/" })).await?;
+    space.session("desktop").await?;
+    space.wait_running("desktop").await?;
+    Ok(Site { gateway, line, _provider: provider, ground, space })
+}
+
+/// Does something with alice's browser. One at a time, since all have the same session.
+async fn with_reader(site: &Site, work: impl AsyncFnOnce(&Reader<'_>) -> Result<()>) -> Result<()> {
+    static ONE: Mutex<()> = Mutex::const_new(());
+    let _one = ONE.lock().await;
+    let browser = Browser::start(&site.ground.stack.cluster.logs()).await?;
+    let (stack, gateway, space) = (&site.ground.stack, &site.gateway, &site.space);
+    let reader = Reader { browser: &browser, stack, gateway, space, name: "desktop", user: &alice() };
+    browser.witness(work(&reader)).await
+}
+
+#[test]
+fn no_page_stays_dead_whose_connections_break_at_any_moment_of_its_loading() -> Result<()> {
+    /// So many times a page, evenly spread over what the gateway sends of it.
+    const CUTS: u64 = 8;
+    with_site(async |site| {
+        let line = &site.line;
+        with_reader(site, async |reader| {
+            for page in Page::ALL {
+                reader.turn_to(page).await?;
+                let before = line.passed();
+                reader.load(page, || Ok(())).await?;
+                let (whole, cuts) = (line.passed() - before, line.cuts());
+                for part in 0..CUTS {
+                    let cut = || Ok(line.cut_after(whole * part / CUTS));
+                    reader.load(page, cut).await.with_context(|| format!("{page:?}, cut at {part} of {CUTS} parts"))?;
+                    line.cut_after(u64::MAX);
+                }
+                // No load is quite as long as another.
+                let cuts = line.cuts() - cuts;
+                ensure!(cuts >= 6, "{page:?}: only {cuts} of {CUTS} loads were cut");
+            }
+            Ok(())
+        })
+        .await
+    })
+}
+
+#[test]
+fn no_page_stays_dead_when_network_interfaces_come_and_go_while_it_loads() -> Result<()> {
+    match setup::why_no_real_node() {
+        None => {}
+        Some(why) if std::env::var_os("CI").is_some() => bail!("{why}, and in CI this test is not to be skipped"),
+        Some(why) => {
+            eprintln!("skipped: {why}");
+            return Ok(());
+        }
+    }
+    with_site(async |site| with_reader(site, async |reader| reader.come_and_go(3, 1).await).await)
+}
