@@ -41,6 +41,7 @@ pub fn observed() -> Observed {
         home: HomeState::There,
         missing_policy: None,
         place: None,
+        fits_nowhere: false,
         idle: None,
         login: None,
         renderer: Renderer::NotPublished,

@@ -4,6 +4,7 @@
 mod accelerated;
 mod activity;
 mod apply;
+mod capacity;
 mod client;
 mod clock;
 mod digest;

@@ -11,7 +11,7 @@ use crate::{
     home::HomeState,
     line::{self, Line, Place, Waiting},
     memory::Memories,
-    pod_state::PodState,
+    pod_state::{PodState, Wait},
     reason::Reason,
     resources::{self, Login, NAMESPACE_POLICY, pod_name},
     stores::{LeanPod, Stores},
@@ -45,6 +45,8 @@ pub struct Observed {
     pub missing_policy: Option<Box<NetworkPolicy>>,
     /// Its place among those that wait for GPUs, when there is a queue.
     pub place: Option<Place>,
+    /// Whether its pod waits for a node, and none is large enough.
+    pub fits_nowhere: bool,
     /// When the desktop was last used, as far as anybody knows.
     pub idle: Option<Idle>,
     /// What its desktop is to ask for, where its template wants that and there is a key to make a password with.
@@ -141,9 +143,11 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
         wanted.map_or(HomeState::NotWanted, |(spec, template)| memories.homes.look(session, spec, template, stores));
     let basic_auth = valid_template.and_then(|template| template.basic_auth.as_ref()).filter(|_| wants_pod);
     let login = basic_auth.zip(memories.login_keys.newest()).map(|(asked, key)| Login::of(&uid, asked, key));
+    let waits_for_node = matches!(pod, PodState::Unscheduled(Wait::Node(_)));
+    let fits_nowhere = waits_for_node && wanted.is_some_and(|(spec, template)| stores.fits_nowhere(spec, template));
     let place = match wanted {
         Some((_, template)) if is_in_line(&pod, &home, template, login.as_ref()) => {
-            place(session, template, &pod, stores, memories, now)
+            place(session, template, &pod, fits_nowhere, stores, memories, now)
         }
         _ => memories.leave_line(&ObjectRef::from_obj(session)),
     };
@@ -171,6 +175,7 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
         home,
         missing_policy: missing_policy(&namespace, stores, memories),
         place,
+        fits_nowhere,
         idle: memories.activity.idle(&uid),
         login,
         renderer: Renderer::NotPublished,
@@ -213,6 +218,7 @@ fn place(
     session: &VDISession,
     template: &Template,
     pod: &PodState,
+    fits_nowhere: bool,
     stores: &Stores,
     memories: &Memories,
     now: Timestamp,
@@ -228,7 +234,7 @@ fn place(
         session: ObjectRef::from_obj(session),
         uid: session.uid()?,
         line: Line::of(template, &session.namespace()?)?,
-        is_passed_by: status.is_some_and(is_refused),
+        is_passed_by: fits_nowhere || status.is_some_and(is_refused),
         priority: stores.priority(template.priority_class.as_deref()),
         since: told.map_or(if resumes { now } else { created(session) }, |queue| queue.since.0),
         // Who was told of a queue was in one, also before a restart.

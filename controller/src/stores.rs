@@ -36,7 +36,10 @@ use departed::Departed;
 pub use lean_pod::LeanPod;
 pub use pod_summary::{Owner, PodSummary};
 
-use crate::{metrics::Counters, queue::Queue, resources::OURS, volume::LeanEvent};
+use crate::{
+    capacity::NodeSize, metrics::Counters, observe::Spec, queue::Queue, resources::OURS, template::Template,
+    volume::LeanEvent,
+};
 
 /// Before an interrupted watch is begun again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
@@ -51,6 +54,7 @@ pub struct Stores {
     pub claims: Store<PersistentVolumeClaim>,
     pub policies: Store<NetworkPolicy>,
     pub priorities: Store<PriorityClass>,
+    pub nodes: Store<NodeSize>,
     /// What of all these kinds could not be parsed. It exists all the same: a session among it still owns its pod.
     pub aside: Arc<Aside>,
     /// How many of them have seen the whole of what they watch.
@@ -70,6 +74,7 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
     let (claims, claim_writer) = reflector::store();
     let (policies, policy_writer) = reflector::store();
     let (priorities, priority_writer) = reflector::store();
+    let (nodes, node_writer) = reflector::store();
     let departed = Arc::<Departed>::default();
     let pods_of = sessions.clone();
     let noted = departed.clone();
@@ -96,7 +101,8 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
     let watches = [
         watch.clone().spawn(session_writer, everything.clone(), lean::session, |_| (), itself),
         watch.clone().spawn(template_writer, everything.clone(), lean::template, |_| (), waiting_for),
-        watch.clone().spawn(priority_writer, everything, lean::priority, |_| (), nobody),
+        watch.clone().spawn(priority_writer, everything.clone(), lean::priority, |_| (), nobody),
+        watch.clone().spawn(node_writer, everything, lean::node, |_| (), nobody),
         watch.clone().spawn(pod_writer, ours.clone(), |lean: LeanPod| lean.into(), note, owners),
         watch.clone().spawn(claim_writer, ours.clone(), lean::claim, missed, nobody),
         watch.spawn(policy_writer, ours, lean::policy, |_| (), in_its_namespace),
@@ -109,6 +115,7 @@ pub fn watch(client: &Client, queue: &Arc<Queue>, counters: &Counters) -> Stores
         claims,
         policies,
         priorities,
+        nodes,
         aside,
         complete: completed,
         watches: watches.into(),
@@ -192,7 +199,7 @@ impl Watch {
 }
 
 impl Stores {
-    const COUNT: usize = 6;
+    const COUNT: usize = 7;
 
     /// Returns once every store has seen the whole of what it watches. Planning before that would take what hasn't been
     /// read yet for something that doesn't exist.
@@ -204,6 +211,11 @@ impl Stores {
 
     pub fn are_complete(&self) -> bool {
         *self.complete.borrow() == Self::COUNT
+    }
+
+    /// Whether no node could ever hold a session's pod, as large as nodes are now.
+    pub fn fits_nowhere(&self, spec: &Spec, template: &Template) -> bool {
+        !self.nodes.state().iter().any(|node| node.could_hold(spec, template))
     }
 
     /// The value of a priority class; without a name, of the cluster's default.

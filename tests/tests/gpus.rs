@@ -137,6 +137,36 @@ fn a_session_that_waits_for_its_home_is_in_nobodys_way() -> Result<()> {
     })
 }
 
+#[test]
+fn a_session_that_no_node_is_large_enough_for_is_in_nobodys_way() -> Result<()> {
+    with_one_gpu(async |stack| {
+        let space = Space::new(stack, "too-large").await?;
+        space.template(json!({ "gpu": { "resourceName": "example.com/pair" } })).await?;
+        let nodes: Api<Node> = Api::all(space.client.clone());
+        let gpus = json!({ "example.com/pair": "2" });
+        let gpus = Patch::Merge(json!({ "status": { "capacity": gpus, "allocatable": gpus } }));
+        nodes.patch_status("simulated-0", &PatchParams::default(), &gpus).await?;
+        let new = async |name: &str, gpus: i32| {
+            let mut session = session(name, &space.name);
+            session.spec.resources.gpu = gpus;
+            create(&space.sessions, &session).await.map(drop)
+        };
+        new("holder", 2).await?;
+        space.wait_running("holder").await?;
+        new("giant", 64).await?;
+        let told = space.wait_told("giant", Phase::Pending, "Unschedulable").await?;
+        ensure!(told.starts_with("no node is large enough for it: 0/1 nodes are available"), "{told}");
+        a_second_later().await;
+        new("usual", 1).await?;
+        let told = space.wait_told("usual", Phase::Pending, "Unschedulable").await?;
+        ensure!(told.starts_with("next in line for example.com/pair"), "{told}");
+        delete(&space.sessions, "holder").await?;
+        space.wait_running("usual").await?;
+        space.wait("giant", Phase::Pending, "Unschedulable").await?;
+        Ok(())
+    })
+}
+
 /// What a DRA driver publishes: one GPU on the node.
 async fn publish_one_device(space: &Space) -> Result<()> {
     let class: DeviceClass = serde_json::from_value(json!({

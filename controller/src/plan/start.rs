@@ -120,6 +120,10 @@ fn waiting_for_node(seen: &Observed, wait: &Wait, now: Timestamp) -> Plan {
         (Wait::Node(_), Some(place), Some(Ok(template))) if !place.may_start => {
             Plan { actions: vec![Action::DeletePod], ..queued(seen, place, template, now) }
         }
+        (Wait::Node(words), ..) if seen.fits_nowhere => {
+            let message = format!("no node is large enough for it: {words}");
+            Plan::publish(with_pod(status(seen, Reason::Unschedulable, message, now)))
+        }
         (Wait::Node(words), Some(place), Some(Ok(template))) => {
             let message = format!("next in line for {}, since {}: {words}", template.gpu.name(), place.since);
             let told = with_pod(status(seen, Reason::Unschedulable, message, now));

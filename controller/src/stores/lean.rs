@@ -1,7 +1,9 @@
 //! Of the smaller objects that the controller watches, the parts that it reads.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::{
-    core::v1::{PersistentVolumeClaim, PersistentVolumeClaimStatus},
+    core::v1::{Node, PersistentVolumeClaim, PersistentVolumeClaimStatus},
     networking::v1::{NetworkPolicy, NetworkPolicySpec},
     scheduling::v1::PriorityClass,
 };
@@ -12,6 +14,8 @@ use vdi_service::{
     lenient::{Custom, metadata},
     same_resource,
 };
+
+use crate::capacity::NodeSize;
 
 /// Of a home it is enough to know whose it is, and that it has a volume.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +47,22 @@ pub struct LeanPriority {
     global_default: Option<bool>,
 }
 
+/// Of a node it is enough to know how large it is, and what selects it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LeanNode {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: NodeStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct NodeStatus {
+    #[serde(default)]
+    allocatable: BTreeMap<String, String>,
+}
+
+same_resource!(LeanNode, Node);
 same_resource!(LeanClaim, PersistentVolumeClaim);
 same_resource!(LeanPolicy, NetworkPolicy);
 same_resource!(LeanPriority, PriorityClass);
@@ -63,6 +83,10 @@ pub fn claim(LeanClaim { metadata, status: ClaimStatus { phase } }: LeanClaim) -
 
 pub fn policy(LeanPolicy { metadata, spec }: LeanPolicy) -> NetworkPolicy {
     NetworkPolicy { metadata, spec }
+}
+
+pub fn node(LeanNode { metadata, status: NodeStatus { allocatable } }: LeanNode) -> NodeSize {
+    NodeSize { name: metadata.name.unwrap_or_default(), labels: metadata.labels.unwrap_or_default(), allocatable }
 }
 
 pub fn priority(LeanPriority { metadata, value, global_default }: LeanPriority) -> PriorityClass {

@@ -201,6 +201,15 @@ fn a_pod_that_would_be_in_the_way_of_those_ahead_is_taken_back() {
 }
 
 #[test]
+fn a_pod_that_no_node_is_large_enough_for_waits_for_a_larger_one_and_says_so() {
+    let pod = no_node("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.");
+    let seen = Observed { fits_nowhere: true, place: place(0), ..with_pod(fixture::observed(), pod) };
+    let plan = plan(&seen, noon());
+    assert_eq!((said(&plan), plan.actions.len()), ((Phase::Pending, "Unschedulable"), 0));
+    assert!(message(&plan).starts_with("no node is large enough for it: 0/1 nodes"), "{}", message(&plan));
+}
+
+#[test]
 fn a_foreign_pod_of_the_same_name_is_left_alone() {
     let plan = plan(&with_pod(fixture::observed(), PodState::Foreign), noon());
     assert_eq!((said(&plan), plan.actions.len()), ((Phase::Pending, "PodNameTaken"), 0));

@@ -1,0 +1,115 @@
+//! What nodes hold at most: a pod that fits on none of them, be they all free, is in nobody's way while it waits for a larger one.
+
+use std::{borrow::Cow, collections::BTreeMap, str::FromStr};
+
+use crate::{
+    observe::Spec,
+    template::{GpuSource, Template},
+};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Resource, runtime::reflector};
+
+/// A node, as far as it matters for that.
+#[derive(Clone, Debug)]
+pub struct NodeSize {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    /// What all of its pods together can have: quantities, by the name of the resource.
+    pub allocatable: BTreeMap<String, String>,
+}
+
+impl NodeSize {
+    /// Whether a session's pod would fit if it were alone here. How many devices there are to claim, the node doesn't say.
+    pub fn could_hold(&self, spec: &Spec, template: &Template) -> bool {
+        let is_selected = template.node_selector.iter().all(|(key, value)| self.labels.get(key) == Some(value));
+        let has_gpus = match &template.gpu {
+            GpuSource::ExtendedResource(name) => {
+                let gpus = self.allocatable.get(name).map_or(Some(0), |gpus| gpus.parse::<u32>().ok());
+                gpus.is_none_or(|gpus| gpus >= spec.gpus.get())
+            }
+            GpuSource::ClaimTemplate(_) => true,
+        };
+        let has_cpu = template.cpu_request.is_none_or(|cpu| self.has("cpu", cpu));
+        is_selected && has_gpus && has_cpu && self.has("memory", spec.memory)
+    }
+
+    /// What can't be read counts as enough: then it is for the scheduler to say.
+    fn has<T: FromStr + Ord>(&self, resource: &str, amount: T) -> bool {
+        self.allocatable.get(resource).and_then(|there| there.parse().ok()).is_none_or(|there: T| there >= amount)
+    }
+}
+
+/// By which a store finds it.
+impl reflector::Lookup for NodeSize {
+    type DynamicType = ();
+
+    fn kind(_: &()) -> Cow<'_, str> {
+        <Node as Resource>::kind(&())
+    }
+
+    fn group(_: &()) -> Cow<'_, str> {
+        <Node as Resource>::group(&())
+    }
+
+    fn version(_: &()) -> Cow<'_, str> {
+        <Node as Resource>::version(&())
+    }
+
+    fn plural(_: &()) -> Cow<'_, str> {
+        <Node as Resource>::plural(&())
+    }
+
+    fn name(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.name))
+    }
+
+    fn namespace(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn resource_version(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn uid(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    fn strings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn node(allocatable: &[(&str, &str)]) -> NodeSize {
+        NodeSize { name: "gpu-1".to_owned(), labels: strings(&[("gpu", "yes")]), allocatable: strings(allocatable) }
+    }
+
+    #[test]
+    fn a_pod_fits_where_a_free_node_has_what_it_asks_for_and_what_cannot_be_read_is_left_to_the_scheduler() {
+        let spec = |gpus: i64, memory: &str| Spec {
+            gpus: gpus.try_into().unwrap(),
+            memory: memory.parse().unwrap(),
+            ..fixture::spec()
+        };
+        let template = Template { cpu_request: Some("2".parse().unwrap()), ..fixture::template() };
+        let usual = node(&[("nvidia.com/gpu", "8"), ("memory", "64Gi"), ("cpu", "3920m")]);
+        assert!(usual.could_hold(&spec(8, "64Gi"), &template));
+        assert!(!usual.could_hold(&spec(9, "4Gi"), &template));
+        assert!(!usual.could_hold(&spec(1, "65Gi"), &template));
+        assert!(
+            !usual
+                .could_hold(&spec(1, "4Gi"), &Template { cpu_request: Some("4".parse().unwrap()), ..template.clone() })
+        );
+        let elsewhere = Template { node_selector: strings(&[("pool", "a")]), ..template.clone() };
+        assert!(!usual.could_hold(&spec(1, "4Gi"), &elsewhere));
+        assert!(!node(&[("memory", "64Gi")]).could_hold(&spec(1, "4Gi"), &template), "it has no GPU");
+        assert!(node(&[("nvidia.com/gpu", "8"), ("memory", "much")]).could_hold(&spec(1, "4Gi"), &template));
+        let claims = Template { gpu: GpuSource::ClaimTemplate("one-gpu".to_owned()), ..template };
+        assert!(node(&[]).could_hold(&spec(64, "4Gi"), &claims));
+    }
+}
