@@ -58,7 +58,10 @@ fn who_is_sent_to_a_link_by_another_site_is_asked_first() -> Result<()> {
             let headers = [("sec-fetch-site", from.to_owned())];
             let page =
                 Visitor::default().ask(&site.first, &host, Method::GET, "/.vdi/enter", &headers, String::new()).await?;
-            ensure!(page.status == 200 && page.body.contains("<main class=\"card\" data-asks>") == asks, "{from}: {page:?}");
+            ensure!(
+                page.status == 200 && page.body.contains("<main class=\"card\" data-asks>") == asks,
+                "{from}: {page:?}"
+            );
         }
         Ok(())
     })
