@@ -10,8 +10,8 @@ const holder = {
 
 /** In seconds: how long nothing may come of a desktop that has no websocket, at one try after the other. */
 const PATIENCE = [5, 10, 20, 40];
-/** The same while its page is still loading. */
-const PATIENCE_WITH_LOADING = 60;
+/** So many times longer it may take while its page is still loading: nobody sees how much of a large file has come. */
+const WHILE_LOADING = 6;
 /** A desktop whose websocket has been there for so long has all tries again. */
 const STEADY = 60;
 
@@ -78,7 +78,7 @@ function checkDesktop() {
     if (still >= STEADY) holder.tries = 0;
     return;
   }
-  const patience = seen.isLoaded ? PATIENCE[tries] : Math.max(PATIENCE[tries], PATIENCE_WITH_LOADING);
+  const patience = PATIENCE[tries] * (seen.isLoaded ? 1 : WHILE_LOADING);
   // Somebody may well use what is not known to be dead, and clicks in vain at what is.
   const isUsed = isBroken && isSure ? use?.isActive : use?.hasBeenActive;
   if (tries < PATIENCE.length && still >= patience && (isBroken || isSure) && !isUsed) {

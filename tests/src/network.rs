@@ -174,7 +174,7 @@ impl Pair {
         ip(&["link", "add", one, "type", "veth", "peer", "name", &other])?;
         ip(&["link", "set", &other, "up"])?;
         ip(&["link", "set", one, "up"])?;
-        ip(&["address", "add", "192.0.2.77/32", "dev", one])?;
+        ip(&["address", "add", "203.0.113.77/32", "dev", one])?;
         Ok(pair)
     }
 }
