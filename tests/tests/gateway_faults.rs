@@ -4,14 +4,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, stream::FuturesUnordered};
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, api::DeleteParams};
+use k8s_openapi::api::{core::v1::Secret, rbac::v1::ClusterRole};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use serde_json::json;
 use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
 };
 use vdi_tests::{
     gateway::{DOMAIN, Gateway},
+    http,
     process::signal,
     shared::{Shared, directory},
     site::Ground,
@@ -71,6 +76,47 @@ fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a
         visitor.until(&gateway, &host, |answer| answer.status == 200).await?;
         ensure!(gone.elapsed() >= Duration::from_secs(60), "back after {:?}", gone.elapsed());
         socket.speaks().await
+    })
+}
+
+/// The API server answers everything else meanwhile.
+#[test]
+fn while_its_watches_are_refused_a_gateway_lets_people_in_by_what_it_knew_for_a_while_and_no_longer() -> Result<()> {
+    with_ground(async |ground| {
+        ground.running("refused").await?;
+        let flags = ["--cache-limit", "15s"];
+        let mut gateway = ground.gateway("gateway-refused", ground.public_port, &flags).await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "refused", "desktop").await?;
+        let roles = Api::<ClusterRole>::all(ground.stack.cluster.admin());
+        let role = roles.get("vdi-gateway").await?;
+        for resource in ["vdisessions", "pods"] {
+            let rules = role.rules.iter().flatten().cloned().map(|mut rule| {
+                let is_about = rule.resources.iter().flatten().any(|about| about == resource);
+                rule.verbs.retain(|verb| !is_about || verb != "watch");
+                rule
+            });
+            let patch = Patch::Merge(json!({ "rules": rules.collect::<Vec<_>>() }));
+            roles.patch("vdi-gateway", &PatchParams::default(), &patch).await?;
+            let began = Instant::now();
+            let lost = async {
+                until_lost(&mut gateway).await?;
+                ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "by what was known");
+                visitor.until(&gateway, &host, |answer| answer.status == 503).await?;
+                ensure!(began.elapsed() >= Duration::from_secs(10), "{resource}: refused after {:?}", began.elapsed());
+                let (ready, why) = http::get(gateway.replica.address().await?, "/readyz").await?;
+                ensure!((ready, &*why) == (503, "lost touch with the cluster\n"), "{ready}: {why}");
+                Ok(())
+            };
+            let lost = lost.await;
+            // Others are on this cluster too.
+            let patch = Patch::Merge(json!({ "rules": role.rules }));
+            roles.patch("vdi-gateway", &PatchParams::default(), &patch).await?;
+            lost.with_context(|| format!("without the right to watch {resource}"))?;
+            visitor.until(&gateway, &host, |answer| answer.status == 200).await?;
+            gateway.replica.wait_until_ready().await?;
+        }
+        Ok(())
     })
 }
 

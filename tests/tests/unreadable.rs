@@ -1,0 +1,232 @@
+//! Objects that nobody here can read: what a user wrote where nobody looks, and words of a newer version. Each keeps nobody but
+//! itself from anything, also after restarts. On a real API server, with a cluster for each test.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::{core::v1::Event, rbac::v1::RoleBinding, scheduling::v1::PriorityClass};
+use kube::{Api, Client, api::PostParams};
+use serde_json::{Value, json};
+use vdi_api::{Phase, VDISession};
+use vdi_cluster::User;
+use vdi_tests::{
+    gateway::Gateway,
+    http,
+    objects::{Space, create, session, wait_for},
+    shared::directory,
+    site::Ground,
+    stack::{Stack, alice, bob},
+    visitor::Visitor,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn ground(name: &str) -> Result<Ground> {
+    Ground::start(&directory().with_file_name(name)).await
+}
+
+/// A merge patch, whose answer is not parsed as anything.
+async fn patch(client: &Client, path: &str, patch: &Value) -> Result<Value> {
+    let request = http_request("PATCH", path).header("content-type", "application/merge-patch+json");
+    client.request(request.body(patch.to_string().into())?).await.with_context(|| format!("patching {path}"))
+}
+
+async fn get(client: &Client, path: &str) -> Result<Value> {
+    client.request(http_request("GET", path).body(Vec::new())?).await.with_context(|| format!("reading {path}"))
+}
+
+fn http_request(method: &str, path: &str) -> hyper::http::request::Builder {
+    hyper::Request::builder().method(method).uri(path)
+}
+
+/// Writes a time that no type of ours can hold where the API server keeps whatever it is sent.
+async fn spoil(client: &Client, path: &str) -> Result<()> {
+    const LAST: &str = "9999-12-31T23:59:59Z";
+    let before = get(client, path).await?;
+    let mut fields = before["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    fields.push(json!({
+        "manager": "spoilt", "operation": "Update", "apiVersion": before["apiVersion"], "time": LAST,
+        "fieldsType": "FieldsV1", "fieldsV1": { "f:metadata": { "f:annotations": { "f:spoilt": {} } } },
+    }));
+    patch(client, path, &json!({ "metadata": { "managedFields": fields } })).await?;
+    let after = get(client, path).await?.to_string();
+    ensure!(after.contains(LAST), "the API server did not take it, so this shows nothing: {after}");
+    Ok(())
+}
+
+/// How many objects a program has set aside, by the kinds that it lists or watches: those, and no others.
+fn set_aside(page: &str) -> BTreeMap<String, u64> {
+    let count = |line: &str| {
+        let (kind, count) = line.split_once("objects_set_aside{kind=\"")?.1.split_once("\"} ")?;
+        Some((kind.to_owned(), count.parse().ok()?))
+    };
+    page.lines().filter_map(count).collect()
+}
+
+async fn controllers_page(stack: &mut Stack) -> Result<String> {
+    Ok(http::get(stack.controller_address().await?, "/metrics").await?.1)
+}
+
+async fn restart_controller(stack: &mut Stack) -> Result<()> {
+    stack.stop_controller()?;
+    stack.start_controller().await?;
+    let began = Instant::now();
+    while !controllers_page(stack).await?.contains("\nvdi_controller_leader 1\n") {
+        ensure!(began.elapsed() < PATIENCE, "it does not lead");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// A session of somebody's, in a namespace of its own, whose desktop they open.
+async fn starts_and_is_opened(ground: &Ground, name: &str, gateway: &Gateway) -> Result<()> {
+    let space = Space::new(&ground.stack, name).await?;
+    space.template(json!({ "port": ground.desktop_port })).await?;
+    let mut bobs = session("desktop", name);
+    bobs.spec.user = bob().name;
+    create(&space.sessions, &bobs).await?;
+    space.wait_running("desktop").await?;
+    Visitor::at_desktop(&[gateway], &ground.stack, &bob(), name, "desktop").await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_users_write_where_nobody_looks_keeps_nobody_out() -> Result<()> {
+    let mut ground = ground("unreadable-fields").await?;
+    let admin = ground.stack.cluster.admin();
+    let space = Space::new(&ground.stack, "alices").await?;
+    space.template(json!({ "port": ground.desktop_port, "home": { "mountPath": "/home/user" } })).await?;
+    space.session("desktop").await?;
+    space.wait_running("desktop").await?;
+    let mut gateway = ground.gateway("gateway-before", ground.public_port, &[]).await?;
+    Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "alices", "desktop").await?;
+
+    // From the code: each watch says of what kind it is.
+    let mut kinds = set_aside(&controllers_page(&mut ground.stack).await?);
+    ensure!(kinds.len() >= 7, "{kinds:?}");
+    kinds.append(&mut set_aside(&gateway.replica.metrics().await?));
+    let claims = get(&admin, "/api/v1/namespaces/alices/persistentvolumeclaims").await?;
+    let claim = claims["items"][0]["metadata"]["name"].as_str().context("no claim")?.to_owned();
+    let leases = get(&admin, "/apis/coordination.k8s.io/v1/namespaces/vdiwarden-system/leases").await?;
+    let leases = leases["items"].as_array().context("no leases")?.iter();
+    let mut leases = leases.filter_map(|lease| lease["metadata"]["name"].as_str());
+    let used_code = leases.find(|name| name.starts_with("vdi-used-code-")).context("no used code")?.to_owned();
+    let priority = json!({ "metadata": { "name": "spoilt" }, "value": 7 });
+    create(&Api::all(admin.clone()), &serde_json::from_value::<PriorityClass>(priority)?).await?;
+    let event = json!({
+        "metadata": { "name": "spoilt" }, "type": "Warning", "reason": "ProvisioningFailed",
+        "involvedObject": { "kind": "PersistentVolumeClaim", "name": claim, "namespace": "alices" },
+    });
+    Api::<Event>::namespaced(admin.clone(), "alices")
+        .create(&PostParams::default(), &serde_json::from_value(event)?)
+        .await?;
+    let binding = json!({
+        "metadata": { "name": "vdi-users" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "vdi-user" },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "vdi-users" }],
+    });
+    create(&Api::namespaced(admin.clone(), "alices"), &serde_json::from_value::<RoleBinding>(binding)?).await?;
+    let (core, ours) = ("/api/v1/namespaces", "/apis/vdi.kasm.io/v1alpha1");
+    for kind in kinds.keys() {
+        let path = match kind.as_str() {
+            "VDISession" => format!("{ours}/namespaces/alices/vdisessions/desktop"),
+            "VDITemplate" => format!("{ours}/vditemplates/alices"),
+            "Pod" => format!("{core}/alices/pods/vdi-desktop"),
+            "PersistentVolumeClaim" => format!("{core}/alices/persistentvolumeclaims/{claim}"),
+            "NetworkPolicy" => "/apis/networking.k8s.io/v1/namespaces/alices/networkpolicies/vdi-desktops".to_owned(),
+            "PriorityClass" => "/apis/scheduling.k8s.io/v1/priorityclasses/spoilt".to_owned(),
+            "Event" => format!("{core}/alices/events/spoilt"),
+            "Secret" => format!("{core}/vdiwarden-system/secrets/vdi-gateway-keys"),
+            "Lease" => format!("/apis/coordination.k8s.io/v1/namespaces/vdiwarden-system/leases/{used_code}"),
+            new => bail!("{new} is read by now, and this test has none to spoil"),
+        };
+        // What is hers, she spoils herself.
+        let who = if kind == "VDISession" { alice() } else { User::admin() };
+        spoil(&ground.stack.cluster.client(&who).await?, &path).await.with_context(|| format!("spoiling a {kind}"))?;
+    }
+    drop(gateway);
+    restart_controller(&mut ground.stack).await?;
+    let mut gateway = ground.gateway("gateway-after", ground.public_port, &[]).await?;
+    starts_and_is_opened(&ground, "bobs", &gateway).await?;
+    Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "alices", "desktop").await.context("nor herself")?;
+    for page in [controllers_page(&mut ground.stack).await?, gateway.replica.metrics().await?] {
+        let aside = set_aside(&page);
+        ensure!(aside.values().all(|count| *count == 0), "nothing that is read is spoilt: {aside:?}");
+    }
+    Ok(())
+}
+
+/// Lets the API server take what a newer version would: its schema says nothing about spec and status any more.
+async fn loosen(admin: &Client, plural: &str) -> Result<()> {
+    let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.vdi.kasm.io");
+    let mut crd = get(admin, &path).await?;
+    let anything = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+        json!({ "type": "object", "properties": { "spec": anything.clone(), "status": anything } });
+    let request = http_request("PUT", &path).header("content-type", "application/json");
+    admin.request::<Value>(request.body(crd.to_string().into())?).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_of_a_newer_version_sets_its_object_aside_and_nothing_else() -> Result<()> {
+    let mut ground = ground("unreadable-words").await?;
+    let admin = ground.stack.cluster.admin();
+    let space = ground.running("alices").await?;
+    let mut gateway = ground.gateway("gateway-before", ground.public_port, &[]).await?;
+    let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "alices", "desktop").await?;
+    let pod = space.pods.get("vdi-desktop").await?;
+    for plural in ["vdisessions", "vditemplates"] {
+        loosen(&admin, plural).await?;
+    }
+    let session = "/apis/vdi.kasm.io/v1alpha1/namespaces/alices/vdisessions/desktop";
+    let status = format!("{session}/status");
+    let template = "/apis/vdi.kasm.io/v1alpha1/vditemplates/alices";
+    until_taken(&admin, &status, &json!({ "status": { "phase": "Levitating" } })).await?;
+    until_taken(&admin, template, &json!({ "spec": { "imagePullPolicy": "Sometimes" } })).await?;
+
+    visitor.until(&gateway, &host, |answer| answer.status != 200).await?;
+    let began = Instant::now();
+    loop {
+        let told = get(&admin, session).await?["status"]["conditions"].to_string();
+        if told.contains("unknown variant `Levitating`") {
+            break;
+        }
+        ensure!(began.elapsed() < PATIENCE, "the session is not told: {told}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for _ in 0..2 {
+        let controllers = set_aside(&controllers_page(&mut ground.stack).await?);
+        ensure!(controllers["VDISession"] == 1 && controllers["VDITemplate"] == 1, "{controllers:?}");
+        let gateways = set_aside(&gateway.replica.metrics().await?);
+        ensure!(gateways["VDISession"] == 1, "{gateways:?}");
+        drop(gateway);
+        restart_controller(&mut ground.stack).await?;
+        gateway = ground.gateway("gateway-after", ground.public_port, &[]).await?;
+    }
+    starts_and_is_opened(&ground, "bobs", &gateway).await?;
+    ensure!(space.pods.get("vdi-desktop").await?.metadata.uid == pod.metadata.uid, "its desktop stays as it was");
+
+    patch(&admin, &status, &json!({ "status": { "phase": "Running" } })).await?;
+    patch(&admin, template, &json!({ "spec": { "imagePullPolicy": null } })).await?;
+    let is_well = |session: &VDISession| {
+        session.status.as_ref().is_some_and(|status| {
+            status.phase == Phase::Running && status.ready().is_some_and(|ready| ready.reason == "Running")
+        })
+    };
+    wait_for(&space.sessions, "desktop", "as it was", is_well).await?;
+    visitor.until_at_desktop(&gateway, &host).await?;
+    Ok(())
+}
+
+/// A schema that was changed is in force a moment later.
+async fn until_taken(client: &Client, path: &str, change: &Value) -> Result<()> {
+    let began = Instant::now();
+    while let Err(error) = patch(client, path, change).await {
+        ensure!(began.elapsed() < PATIENCE, error);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
