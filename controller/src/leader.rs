@@ -19,18 +19,16 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt;
-use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
-};
+use k8s_openapi::{api::coordination::v1::LeaseSpec, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
     runtime::{WatchStreamExt, watcher::watch_object},
 };
 use tokio::time::sleep;
+use vdi_service::{Aside, Lenient};
 
-use crate::{clock::Clock, fence::Fence};
+use crate::{clock::Clock, fence::Fence, lease::Lease};
 
 /// How long others wait for a leader that no longer renews its lease.
 const LEASE: Duration = Duration::from_secs(12);
@@ -58,6 +56,7 @@ pub struct Candidate {
     /// Open while this replica surely leads.
     fence: Fence,
     clock: Arc<Clock>,
+    aside: Arc<Aside>,
 }
 
 /// A lease as it was last seen, and since when it is as it is.
@@ -110,7 +109,16 @@ pub fn identity() -> String {
 }
 
 impl Candidate {
-    pub fn new(client: Client, namespace: &str, name: &str, identity: &str, fence: Fence, clock: Arc<Clock>) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: &str,
+        fence: Fence,
+        clock: Arc<Clock>,
+        aside: Arc<Aside>,
+    ) -> Self {
+        aside.expect::<Lease>();
         Self {
             leases: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
@@ -118,12 +126,23 @@ impl Candidate {
             identity: identity.to_owned(),
             fence,
             clock,
+            aside,
         }
+    }
+
+    /// The same objects, of which one may be such as nobody can read.
+    fn lenient(&self) -> Api<Lenient<Lease>> {
+        Api::namespaced(self.leases.clone().into_client(), &self.namespace)
+    }
+
+    async fn read(&self) -> kube::Result<Option<Lease>> {
+        let lease = self.lenient().get_opt(&self.name).await?;
+        Ok(lease.map(|lease| Lease::read(lease, &self.aside)))
     }
 
     /// Waits for the lease, watching it rather than asking again and again, and takes it.
     pub async fn acquire(&self) -> anyhow::Result<Held<'_>> {
-        let mut changes = pin!(watch_object(self.leases.clone(), &self.name).default_backoff());
+        let mut changes = pin!(watch_object(self.lenient(), &self.name).default_backoff());
         let mut seen: Option<Seen> = None;
         loop {
             let decision = seen.as_ref().map(|seen| seen.decide(Instant::now()));
@@ -132,7 +151,7 @@ impl Candidate {
                     Ok(held) => return Ok(held),
                     // Another was faster, or the watch lags behind: the API server knows.
                     Err(error) if is_outdated(&error) => {
-                        if let Ok(lease) = self.leases.get_opt(&self.name).await {
+                        if let Ok(lease) = self.read().await {
                             seen.update(lease, Instant::now());
                         }
                         RENEW
@@ -148,7 +167,7 @@ impl Candidate {
             tokio::select! {
                 change = changes.next() => {
                     let lease = match change.context("the watch of the lease has ended")? {
-                        Ok(lease) => lease,
+                        Ok(lease) => lease.map(|lease| Lease::read(lease, &self.aside)),
                         Err(error) => {
                             tracing::warn!(%error, lease = self.to_string(), "the watch of the lease goes on");
                             continue;
@@ -245,8 +264,8 @@ impl Held<'_> {
 
     /// Somebody wrote the lease: it may have been this replica, in a request whose answer got lost. Otherwise it's lost.
     async fn read_again(&mut self) -> anyhow::Result<()> {
-        let Candidate { leases, name, identity, .. } = self.candidate;
-        match leases.get_opt(name).await {
+        let Candidate { identity, .. } = self.candidate;
+        match self.candidate.read().await {
             Ok(Some(lease)) if holder(&lease) == Some(identity) => self.lease = lease,
             Ok(Some(lease)) => bail!("lost {}, which {} has now", self.candidate, holder(&lease).unwrap_or("nobody")),
             Ok(None) => bail!("lost {}, which was deleted", self.candidate),
@@ -271,7 +290,6 @@ impl Held<'_> {
 
     async fn write(&mut self, holder: Option<String>) -> Result<(), kube::Error> {
         let mut lease = self.lease.clone();
-        lease.metadata.managed_fields = None;
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = holder;
         spec.renew_time = Some(MicroTime(self.candidate.clock.now()));

@@ -17,6 +17,7 @@ mod home;
 mod hosts;
 mod in_flight;
 mod leader;
+mod lease;
 mod line;
 mod memory;
 mod metrics;
@@ -126,7 +127,8 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
         // A connection of its own: renewing the lease doesn't queue behind the work.
         let leases = connection.client(Fence::open(), leader::RENEW_TIMEOUT)?;
         let namespace = settings.lease_namespace();
-        let candidate = Candidate::new(leases, &namespace, &settings.lease_name, &identity, fence, clock);
+        let aside = context.stores.aside.clone();
+        let candidate = Candidate::new(leases, &namespace, &settings.lease_name, &identity, fence, clock, aside);
         lead(&candidate, context, settings.concurrency, stop).await?;
     } else {
         reconcile::run(context, settings.concurrency, stop).await;

@@ -14,6 +14,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use vdi_api::VDISession;
+use vdi_service::lenient::Custom;
 
 use crate::{
     resources::NAMESPACE_POLICY,
@@ -66,7 +67,9 @@ pub async fn follow(stores: &Stores, client: &Client) {
 fn orphans(stores: &Stores) -> Vec<Orphan> {
     let lives = |namespace: &str, owner: &Owner| {
         let session = stores.sessions.get(&ObjectRef::new(&owner.name).within(namespace));
-        session.is_some_and(|session| session.metadata.uid.as_ref() == Some(&owner.uid))
+        // One that can't be read lives too.
+        let is_aside = || stores.aside.get::<Custom<VDISession>>(namespace, &owner.name).is_some();
+        session.map_or_else(is_aside, |session| session.metadata.uid.as_ref() == Some(&owner.uid))
     };
     let pod = |pod: &PodSummary| Orphan {
         kind: Kind::Pod,

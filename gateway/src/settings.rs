@@ -102,8 +102,8 @@ pub struct Settings {
     #[arg(long, env = "VDI_OIDC_CA", value_name = "FILE", requires = "oidc_issuer")]
     pub oidc_ca: Option<PathBuf>,
 
-    /// For how long new requests are still let in by what was known when the API server was last heard; ten seconds of silence
-    /// are none
+    /// For how long new requests are still let in by what was known when the watches of sessions and pods were last heard; ten
+    /// seconds of silence are none
     #[arg(long, env = "VDI_CACHE_LIMIT", value_name = "DURATION", default_value = "2m")]
     pub cache_limit: Timeout,
 

@@ -72,6 +72,10 @@ async fn controllers_page(stack: &mut Stack) -> Result<String> {
 
 async fn restart_controller(stack: &mut Stack) -> Result<()> {
     stack.stop_controller()?;
+    start_controller(stack).await
+}
+
+async fn start_controller(stack: &mut Stack) -> Result<()> {
     stack.start_controller().await?;
     let began = Instant::now();
     while !controllers_page(stack).await?.contains("\nvdi_controller_leader 1\n") {
@@ -136,6 +140,7 @@ async fn what_users_write_where_nobody_looks_keeps_nobody_out() -> Result<()> {
             "Pod" => format!("{core}/alices/pods/vdi-desktop"),
             "PersistentVolumeClaim" => format!("{core}/alices/persistentvolumeclaims/{claim}"),
             "NetworkPolicy" => "/apis/networking.k8s.io/v1/namespaces/alices/networkpolicies/vdi-desktops".to_owned(),
+            "Node" => "/api/v1/nodes/simulated-0".to_owned(),
             "PriorityClass" => "/apis/scheduling.k8s.io/v1/priorityclasses/spoilt".to_owned(),
             "Event" => format!("{core}/alices/events/spoilt"),
             "Secret" => format!("{core}/vdiwarden-system/secrets/vdi-gateway-keys"),
@@ -147,7 +152,13 @@ async fn what_users_write_where_nobody_looks_keeps_nobody_out() -> Result<()> {
         spoil(&ground.stack.cluster.client(&who).await?, &path).await.with_context(|| format!("spoiling a {kind}"))?;
     }
     drop(gateway);
-    restart_controller(&mut ground.stack).await?;
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/vdiwarden-system/leases/vdi-controller";
+    spoil(&admin, lease).await.context("spoiling the lease")?;
+    ground.stack.stop_controller()?;
+    // Somebody has it who is never heard of again.
+    let held = json!({ "holderIdentity": "somebody", "renewTime": "9999-12-31T23:59:59.000000Z" });
+    patch(&admin, lease, &json!({ "spec": held })).await?;
+    start_controller(&mut ground.stack).await?;
     let mut gateway = ground.gateway("gateway-after", ground.public_port, &[]).await?;
     starts_and_is_opened(&ground, "bobs", &gateway).await?;
     Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "alices", "desktop").await.context("nor herself")?;
