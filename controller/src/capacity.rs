@@ -19,9 +19,12 @@ pub struct NodeSize {
 }
 
 impl NodeSize {
+    pub fn is_selected_by(&self, template: &Template) -> bool {
+        template.node_selector.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+    }
+
     /// Whether a session's pod would fit if it were alone here. How many devices there are to claim, the node doesn't say.
     pub fn could_hold(&self, spec: &Spec, template: &Template) -> bool {
-        let is_selected = template.node_selector.iter().all(|(key, value)| self.labels.get(key) == Some(value));
         let has_gpus = match &template.gpu {
             GpuSource::ExtendedResource(name) => {
                 let gpus = self.allocatable.get(name).map_or(Some(0), |gpus| gpus.parse::<u32>().ok());
@@ -30,7 +33,7 @@ impl NodeSize {
             GpuSource::ClaimTemplate(_) => true,
         };
         let has_cpu = template.cpu_request.is_none_or(|cpu| self.has("cpu", cpu));
-        is_selected && has_gpus && has_cpu && self.has("memory", spec.memory)
+        has_gpus && has_cpu && self.has("memory", spec.memory)
     }
 
     /// What can't be read counts as enough: then it is for the scheduler to say.
@@ -106,7 +109,7 @@ mod tests {
                 .could_hold(&spec(1, "4Gi"), &Template { cpu_request: Some("4".parse().unwrap()), ..template.clone() })
         );
         let elsewhere = Template { node_selector: strings(&[("pool", "a")]), ..template.clone() };
-        assert!(!usual.could_hold(&spec(1, "4Gi"), &elsewhere));
+        assert!(usual.is_selected_by(&template) && !usual.is_selected_by(&elsewhere));
         assert!(!node(&[("memory", "64Gi")]).could_hold(&spec(1, "4Gi"), &template), "it has no GPU");
         assert!(node(&[("nvidia.com/gpu", "8"), ("memory", "much")]).could_hold(&spec(1, "4Gi"), &template));
         let claims = Template { gpu: GpuSource::ClaimTemplate("one-gpu".to_owned()), ..template };

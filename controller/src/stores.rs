@@ -213,9 +213,11 @@ impl Stores {
         *self.complete.borrow() == Self::COUNT
     }
 
-    /// Whether no node could ever hold a session's pod, as large as nodes are now.
+    /// Whether there are nodes for a session's pod, and none of them is large enough, as they are now.
     pub fn fits_nowhere(&self, spec: &Spec, template: &Template) -> bool {
-        !self.nodes.state().iter().any(|node| node.could_hold(spec, template))
+        let nodes = self.nodes.state();
+        let mut selected = nodes.iter().filter(|node| node.is_selected_by(template)).peekable();
+        selected.peek().is_some() && !selected.any(|node| node.could_hold(spec, template))
     }
 
     /// The value of a priority class; without a name, of the cluster's default.
