@@ -256,7 +256,8 @@ impl LostNode {
 
 /// A node that nobody reports for: what happens on it is what the test says.
 fn unmanaged_node(name: &str, pool: &str) -> Node {
-    let resources = json!({ "cpu": "8", "memory": "64Gi", "pods": "10", "nvidia.com/gpu": "4" });
+    let resources =
+        json!({ "cpu": "8", "memory": "64Gi", "ephemeral-storage": "1Ti", "pods": "10", "nvidia.com/gpu": "4" });
     let node = json!({
         "metadata": { "name": name, "labels": { pool: "yes", "kubernetes.io/hostname": name } },
         "status": { "capacity": resources, "allocatable": resources, "conditions": [{ "type": "Ready", "status": "True" }] },
