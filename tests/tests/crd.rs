@@ -239,6 +239,7 @@ fn a_template_gets_its_defaults_and_its_mistakes_are_refused() -> Result<()> {
         let expected = json!({
             "image": "desktop:1", "port": 6080, "protocol": "http", "path": "/", "sharedMemory": "256Mi",
             "ephemeralStorage": { "request": "1Gi", "limit": "10Gi" }, "hostUsers": true,
+            "activity": "auto",
             "probe": { "kind": "http", "path": "/", "periodSeconds": 2, "failureThreshold": 3 },
             "gpu": { "resourceName": "nvidia.com/gpu" }, "securityProfile": "restricted",
             "startDeadline": "5m", "failedRetention": "1h",
