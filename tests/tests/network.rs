@@ -70,7 +70,10 @@ fn no_page_stays_dead_whose_connections_break_at_any_moment_of_its_loading() -> 
                 reader.load(page, || Ok(())).await?;
                 let (whole, cuts) = (line.passed() - before, line.cuts());
                 for part in 0..CUTS {
-                    let cut = || Ok(line.cut_after(whole * part / CUTS));
+                    let cut = || {
+                        line.cut_after(whole * part / CUTS);
+                        Ok(())
+                    };
                     reader.load(page, cut).await.with_context(|| format!("{page:?}, cut at {part} of {CUTS} parts"))?;
                     line.cut_after(u64::MAX);
                 }
