@@ -209,6 +209,8 @@ impl Candidate {
             None => self.leases.create(&PostParams::default(), &lease).await?,
             Some(_) => self.leases.replace(&self.name, &PostParams::default(), &lease).await?,
         };
+        // As we have written it, it can be read, whatever it was before.
+        let lease = Lease::read(Lenient::Parsed(lease), &self.aside);
         self.fence.open_until(sent + WRITES);
         tracing::info!(lease = self.to_string(), identity = self.identity, "leading");
         Ok(Held { candidate: self, lease })
