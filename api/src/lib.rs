@@ -7,6 +7,7 @@
 //! Without features the crate is serde only, which keeps the policy's wasm module small. The feature `crd` adds the
 //! Kubernetes objects and their CRDs.
 
+mod activity;
 mod cidr;
 mod cpu;
 pub mod desktop_pod;
@@ -28,6 +29,7 @@ mod session;
 #[cfg(feature = "crd")]
 mod template;
 
+pub use activity::Activity;
 pub use cidr::Cidr;
 pub use cpu::Cpu;
 pub use email::Email;
@@ -43,9 +45,8 @@ pub use timeout::Timeout;
 pub use session::{Expiry, Phase, QueueStatus, SessionResources, VDISession, VDISessionSpec, VDISessionStatus};
 #[cfg(feature = "crd")]
 pub use template::{
-    Activity, BasicAuth, CpuAmounts, Deprecation, EnvVar, GpuPlacement, Home, HomeAccess, HomeScope, NetworkAccess,
-    Probe, ProbeKind, Protocol, PullPolicy, Reachable, SecurityProfile, VDITemplate, VDITemplateSpec,
-    VDITemplateStatus,
+    BasicAuth, CpuAmounts, Deprecation, EnvVar, GpuPlacement, Home, HomeAccess, HomeScope, NetworkAccess, Probe,
+    ProbeKind, Protocol, PullPolicy, Reachable, SecurityProfile, VDITemplate, VDITemplateSpec, VDITemplateStatus,
 };
 
 /// The API group of every kind in this crate.

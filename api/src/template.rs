@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Memory, Timeout};
+use crate::{Activity, Memory, Timeout};
 
 pub use catalog::Deprecation;
 pub use desktop::{
-    Activity, BasicAuth, CpuAmounts, EnvVar, EphemeralStorage, Probe, ProbeKind, Protocol, PullPolicy, SecurityProfile,
+    BasicAuth, CpuAmounts, EnvVar, EphemeralStorage, Probe, ProbeKind, Protocol, PullPolicy, SecurityProfile,
 };
 pub use gpu::GpuPlacement;
 pub use home::{Home, HomeAccess, HomeScope};

@@ -29,35 +29,6 @@ impl Protocol {
     }
 }
 
-/// What counts as somebody's doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Activity {
-    #[default]
-    Auto,
-    Rfb,
-    Selkies,
-    Any,
-    None,
-}
-
-impl Activity {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Rfb => "rfb",
-            Self::Selkies => "selkies",
-            Self::Any => "any",
-            Self::None => "none",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        let all = [Self::Auto, Self::Rfb, Self::Selkies, Self::Any, Self::None];
-        all.into_iter().find(|activity| activity.name() == name)
-    }
-}
-
 /// When the image is pulled, as in a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PullPolicy {
