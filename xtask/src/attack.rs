@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use vdi_tests::{attack::Siege, target};
 
-use crate::stop::Stop;
+use crate::stop::unless_stopped;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -19,11 +19,7 @@ pub struct Options {
 }
 
 pub async fn run(options: &Options) -> Result<()> {
-    let mut stop = Stop::new()?;
-    tokio::select! {
-        result = play(options) => result,
-        () = stop.asked() => bail!("interrupted; everything that was started is gone again"),
-    }
+    unless_stopped(play(options)).await
 }
 
 async fn play(options: &Options) -> Result<()> {

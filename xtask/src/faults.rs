@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use futures::future::try_join_all;
 use tokio::sync::Mutex;
 use vdi_tests::{
@@ -10,7 +10,7 @@ use vdi_tests::{
     setup, target,
 };
 
-use crate::stop::Stop;
+use crate::stop::unless_stopped;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -36,11 +36,7 @@ pub struct Options {
 }
 
 pub async fn run(options: &Options) -> Result<()> {
-    let mut stop = Stop::new()?;
-    tokio::select! {
-        result = play(options) => result,
-        () = stop.asked() => bail!("interrupted; everything that was started is gone again"),
-    }
+    unless_stopped(play(options)).await
 }
 
 async fn play(options: &Options) -> Result<()> {

@@ -1,3 +1,4 @@
+use anyhow::{Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Ctrl-C, or what a terminal or a supervisor sends when it goes.
@@ -15,5 +16,14 @@ impl Stop {
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
         }
+    }
+}
+
+/// Does the work, unless somebody asks for its end first: what it has started goes with it.
+pub async fn unless_stopped(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut stop = Stop::new()?;
+    tokio::select! {
+        result = work => result,
+        () = stop.asked() => bail!("interrupted; everything that was started is gone again"),
     }
 }
