@@ -142,6 +142,7 @@ impl Candidate {
 
     /// Waits for the lease, watching it rather than asking again and again, and takes it.
     pub async fn acquire(&self) -> anyhow::Result<Held<'_>> {
+        #[expect(clippy::disallowed_methods, reason = "what is watched is Lenient")]
         let mut changes = pin!(watch_object(self.lenient(), &self.name).default_backoff());
         let mut seen: Option<Seen> = None;
         loop {

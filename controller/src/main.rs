@@ -1,6 +1,8 @@
 //! Turns VDISessions into desktops. One pass over a session is five steps: observe -> plan -> apply -> publish -> requeue
 //! (`reconcile.rs`).
 
+#![deny(clippy::disallowed_methods)]
+
 mod accelerated;
 mod activity;
 mod apply;

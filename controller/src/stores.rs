@@ -147,6 +147,7 @@ impl Watch {
         Kept: reflector::Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
     {
         self.aside.expect::<Read>();
+        #[expect(clippy::disallowed_methods, reason = "what is watched is Lenient")]
         let events = watcher(Api::<Lenient<Read>>::all(self.client.clone()), config);
         let (known, watch) = (writer.as_reader(), self.clone());
         let readable = move |event| {

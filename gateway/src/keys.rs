@@ -67,6 +67,7 @@ impl Keeper {
 
     /// Never returns.
     pub async fn run(self) {
+        #[expect(clippy::disallowed_methods, reason = "what is watched is Lenient")]
         let mut changes = std::pin::pin!(watch_object(self.secrets.clone(), &self.name));
         let look = (self.schedule.rotation / 10).clamp(Duration::from_millis(100), LOOK);
         let (mut clock, mut secret) = (interval(look), None);

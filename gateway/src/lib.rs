@@ -1,5 +1,7 @@
 //! The gateway: it lets the owner of a desktop in, and nobody else.
 
+#![deny(clippy::disallowed_methods)]
+
 pub mod activity;
 pub mod cookie;
 pub mod decide;

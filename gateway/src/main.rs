@@ -62,7 +62,8 @@ async fn run(settings: Settings) -> Result<()> {
     let (keeper, keys) = Keeper::new(client.clone(), &namespace, &settings.keys_secret, schedule, aside.clone());
     let metrics = Arc::new(Metrics::new(directory.clone(), aside.clone()));
     let (stopping, stopped) = watch::channel(false);
-    let once = Once::new(client.clone(), &namespace);
+    let codes = settings.codes_namespace.clone().unwrap_or_else(|| format!("{namespace}-codes"));
+    let once = Once::new(client.clone(), &codes, aside.clone());
     let gateway = Arc::new(Gateway {
         public: settings.public_url.clone(),
         directory,
@@ -94,7 +95,7 @@ async fn run(settings: Settings) -> Result<()> {
     working.spawn(watcher.run(client));
     working.spawn(keeper.run());
     tokio::spawn(async move {
-        if let Err(error) = once.tidy(&aside).await {
+        if let Err(error) = once.tidy().await {
             tracing::warn!(%error, "used codes of gateways that were stopped stay until the next one starts");
         }
     });

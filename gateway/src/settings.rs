@@ -66,9 +66,14 @@ pub struct Settings {
     #[arg(long, env = "VDI_LOGIN_KEYS_FILE", value_name = "FILE")]
     pub login_keys_file: Option<PathBuf>,
 
-    /// The namespace of this gateway's Secret and Leases. By default the pod's own, or vdiwarden-system outside of a pod
+    /// The namespace of this gateway's Secret. By default the pod's own, or vdiwarden-system outside of a pod
     #[arg(long, env = "VDI_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
+
+    /// The namespace of the Leases by which the code of a link is used once, and of no others. By default that of this gateway
+    /// with -codes behind it
+    #[arg(long, env = "VDI_CODES_NAMESPACE", value_name = "NAMESPACE")]
+    pub codes_namespace: Option<String>,
 
     /// The Secret that replicas share their signing keys in
     #[arg(long, env = "VDI_KEYS_SECRET", value_name = "NAME", default_value = "vdi-gateway-keys")]

@@ -96,6 +96,7 @@ impl Aside {
     {
         self.expect::<K>();
         let mut readable = Vec::new();
+        #[expect(clippy::disallowed_methods, reason = "this is what stands in for it")]
         for object in api.list(params).await? {
             match object {
                 Lenient::Parsed(object) => readable.push(object),

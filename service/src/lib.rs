@@ -2,6 +2,8 @@
 //! again, what the process uses, whom TLS believes within the cluster, where pods may be, what opens a desktop that asks for a
 //! password, and how objects are read of which one may be such as nobody can read.
 
+#![deny(clippy::disallowed_methods)]
+
 pub mod any_certificate;
 pub mod aside;
 pub mod lenient;

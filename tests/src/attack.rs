@@ -17,14 +17,13 @@ use kube::{Api, Resource, ResourceExt, api::ListParams, core::Request};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 use vdi_api::VDISession;
-use vdi_cluster::User;
 
 use self::{attacker::Attacker, bystander::Bystander};
 use crate::{
     gateway::Gateway,
-    objects::{Space, create, session, template},
+    objects::{Space, create, template},
     site::Ground,
-    stack::{Settings, alice, bob, mallory},
+    stack::{Settings, alice, bob, carol, mallory},
 };
 
 /// What the policy lets one person have at a time.
@@ -102,7 +101,8 @@ impl Siege {
         for bystander in &mut bystanders {
             bystander.reaches(&self.gateway).await?;
         }
-        self.newcomer_is_served(&space).await?;
+        // Somebody who comes now gets a desktop, and gets in.
+        Bystander::start(&self.gateway, &self.ground, &space, carol()).await?;
         self.settles(&space).await?;
         self.clear(&space).await?;
         Ok(taken)
@@ -126,16 +126,6 @@ impl Siege {
         let pods = space.pods.list(&ListParams::default()).await?;
         let gpus: u64 = pods.iter().filter(|pod| attacker::is_theirs(pod)).map(gpus_of).sum();
         ensure!(gpus <= MOST_GPUS, "the attacker holds {gpus} GPUs");
-        Ok(())
-    }
-
-    /// Somebody who comes now gets a desktop, and gets in.
-    async fn newcomer_is_served(&self, space: &Space) -> Result<()> {
-        let dave = User::new("dave@example.com", ["vdi-users"]);
-        let mut newcomer = session("newcomer", attacker::PLAIN);
-        newcomer.spec.user = dave.name;
-        create(&space.sessions, &newcomer).await?;
-        space.wait_running("newcomer").await?;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! That a code is used once, whichever replica it is shown to: the API server lets one of them make a Lease of its name.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -25,7 +25,9 @@ const KEPT: Duration = Duration::from_secs(Purpose::Launch.longest().as_secs() +
 #[derive(Clone)]
 pub struct Once {
     leases: Api<Lease>,
-    namespace: String,
+    /// The same, to read.
+    used: Api<Lenient<UsedCode>>,
+    aside: Arc<Aside>,
 }
 
 /// What is read of the Lease of a code.
@@ -40,13 +42,15 @@ struct UsedCode {
 #[serde(rename_all = "camelCase")]
 struct UsedCodeSpec {
     acquire_time: Option<MicroTime>,
+    holder_identity: Option<String>,
 }
 
 same_resource!(UsedCode, Lease);
 
 impl Once {
-    pub fn new(client: Client, namespace: &str) -> Self {
-        Self { leases: Api::namespaced(client, namespace), namespace: namespace.to_owned() }
+    /// In a namespace that has no other Leases.
+    pub fn new(client: Client, namespace: &str, aside: Arc<Aside>) -> Self {
+        Self { leases: Api::namespaced(client.clone(), namespace), used: Api::namespaced(client, namespace), aside }
     }
 
     /// Whether this is the first time that this code is shown, by the `jti` of its token, or else whether it was shown in the
@@ -73,10 +77,9 @@ impl Once {
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let same = ListParams::default().fields(&format!("metadata.name={name}"));
-                let holders =
-                    self.leases.list(&same).await?.into_iter().filter_map(|lease| lease.spec?.holder_identity);
+                let mut first = self.aside.list(&self.used, &same).await?.into_iter();
                 // Who says nothing of an attempt has one at most.
-                Ok(!attempt.is_empty() && holders.into_iter().any(|first| first == holder))
+                Ok(!attempt.is_empty() && first.any(|lease| lease.spec.holder_identity.as_ref() == Some(&holder)))
             }
             Err(error) => Err(error),
         }
@@ -90,11 +93,10 @@ impl Once {
     }
 
     /// Removes what gateways have left behind that were stopped in between.
-    pub async fn tidy(&self, aside: &Aside) -> Result<(), kube::Error> {
+    pub async fn tidy(&self) -> Result<(), kube::Error> {
         let ours = ListParams::default().labels(&format!("{}={}", LABEL.0, LABEL.1));
         let now = Timestamp::now();
-        let leases: Api<Lenient<UsedCode>> = Api::namespaced(self.leases.clone().into_client(), &self.namespace);
-        for lease in aside.list(&leases, &ours).await? {
+        for lease in self.aside.list(&self.used, &ours).await? {
             let used = lease.spec.acquire_time.as_ref();
             let is_over = |used: &MicroTime| used.0 < now && now.duration_since(used.0).unsigned_abs() > KEPT;
             if used.is_some_and(is_over) {

@@ -6,11 +6,15 @@ use std::{fmt::Debug, time::Duration};
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use kube::{
     Api, Resource, ResourceExt,
-    api::{ListParams, VersionMatch, WatchEvent, WatchParams},
+    api::{ListParams, WatchEvent, WatchParams},
     runtime::watcher::{self, Event},
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
+use vdi_service::Lenient;
+
+#[cfg(test)]
+mod tests;
 
 /// A watch is begun anew so often, in seconds. Shortly before, the API server sends a bookmark.
 const RENEWAL: u32 = 5;
@@ -45,13 +49,17 @@ enum State<K> {
     },
 }
 
-/// Lists and watches what has these labels. It never ends; after an error it goes on, and until then nothing is known to be as it was.
-pub fn watch<K>(api: Api<K>, labels: Option<&str>) -> impl Stream<Item = watcher::Result<Heard<K>>> + Send + use<K>
+/// Lists and watches what has these labels, what can't be parsed too. It never ends; after an error it goes on, and until then nothing
+/// is known to be as it was.
+pub fn watch<K>(
+    api: Api<Lenient<K>>,
+    labels: Option<&str>,
+) -> impl Stream<Item = watcher::Result<Heard<Lenient<K>>>> + Send + use<K>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let labels = labels.map(str::to_owned);
-    stream::unfold((api, labels, State::START), |(api, labels, state): (_, _, State<K>)| async move {
+    stream::unfold((api, labels, State::START), |(api, labels, state): (_, _, State<Lenient<K>>)| async move {
         let (heard, state) = state.step(&api, labels.clone()).await;
         Some((stream::iter(heard), (api, labels, state)))
     })
@@ -80,15 +88,9 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let is_first = rest.is_none();
-    let params = ListParams {
-        label_selector: labels,
-        limit: Some(PAGE),
-        continue_token: rest,
-        // From the API server's own memory.
-        resource_version: is_first.then(|| "0".to_owned()),
-        version_match: is_first.then_some(VersionMatch::NotOlderThan),
-        ..ListParams::default()
-    };
+    let params =
+        ListParams { label_selector: labels, limit: Some(PAGE), continue_token: rest, ..ListParams::default() };
+    #[expect(clippy::disallowed_methods, reason = "what is listed is Lenient")]
     let list = match api.list(&params).await {
         Ok(list) => list,
         Err(error) => return (vec![Err(watcher::Error::InitialListFailed(error))], State::START),
@@ -114,6 +116,7 @@ where
     let params =
         WatchParams { label_selector: labels, timeout: Some(RENEWAL), bookmarks: true, ..WatchParams::default() };
     let since = Instant::now();
+    #[expect(clippy::disallowed_methods, reason = "what is watched is Lenient")]
     match timeout(PATIENCE, api.watch(&params, &version)).await {
         Ok(Ok(events)) => (Vec::new(), State::Watching { version, events: events.boxed(), since }),
         Ok(Err(error)) => {

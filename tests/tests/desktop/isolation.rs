@@ -161,7 +161,7 @@ fn a_desktops_port_is_open_to_the_gateways_pods_and_to_no_others() -> Result<()>
 }
 
 /// What desktops may think of, each with a listener behind it: the first is the world, the next two are in a private network.
-const OUTSIDE: [&str; 10] = [
+const OUTSIDE: [&str; 11] = [
     "198.51.100.7 80",
     "192.168.78.7 445",
     "192.168.78.7 80",
@@ -171,6 +171,7 @@ const OUTSIDE: [&str; 10] = [
     "100.64.7.7 80",
     "169.254.169.254 80",
     "100.100.100.200 80",
+    "168.63.129.16 80",
     "198.18.7.7 80",
 ];
 const WORLD: &str = OUTSIDE[0];

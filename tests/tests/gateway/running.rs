@@ -104,7 +104,7 @@ fn a_gateway_that_starts_tidies_up_after_those_that_were_stopped() -> Result<()>
                 "spec": { "acquireTime": used },
             }))
         };
-        let leases = Api::<Lease>::namespaced(site.stack.cluster.admin(), "vdiwarden-system");
+        let leases = Api::<Lease>::namespaced(site.stack.cluster.admin(), "vdiwarden-system-codes");
         create(&leases, &lease("over", "2026-01-01T12:00:00.000000Z")?).await?;
         create(&leases, &lease("fresh", "2126-01-01T12:00:00.000000Z")?).await?;
         let _gateway = site.gateway("gateway-tidy", vdi_cluster::free_port()?, &[]).await?;
