@@ -74,6 +74,10 @@ nsenter --net=/run/netns/pods sh -c '
     echo 1 >/proc/sys/net/bridge/bridge-nf-call-ip6tables'
 # Pods have no IPv6 address but the one that every interface gives itself, which no firewall here knows of.
 /mnt/bin/ip6tables --policy FORWARD DROP
+# The kernel follows connections while a rule asks for their state, which elsewhere those of kube-proxy always do. Here the first
+# would be the firewall's for the first pod: connections that the pod has by then would be unknown, and what it sends first on one
+# would be refused, again and again.
+/mnt/bin/iptables --table mangle --append FORWARD --match conntrack --ctstate ESTABLISHED
 
 PATH="/mnt/bin:$PATH" /mnt/kube-router --kubeconfig=/mnt/kube-router.kubeconfig --hostname-override="$NODE" --run-firewall \
     --run-router=false --run-service-proxy=false --health-port=0 >&5 2>&1 &

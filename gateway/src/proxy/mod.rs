@@ -30,6 +30,11 @@ pub use headers::Client;
 
 /// A desktop is in the same cluster: it is reached at once or not at all.
 const CONNECT: Duration = Duration::from_secs(5);
+/// Where a desktop says nothing for so long, its kernel is asked whether it is still there, and again at such intervals. A firewall in
+/// between that has forgotten the connection hears of it by that.
+const SILENCE: Duration = Duration::from_secs(10);
+/// So many questions without an answer, and the connection is taken for broken.
+const QUESTIONS: u32 = 3;
 /// How long a desktop may think about a request before its answer begins.
 const ANSWER: Duration = Duration::from_secs(60);
 /// The same for a request with a body, which has to be sent first.
@@ -73,6 +78,9 @@ impl Proxy {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_nodelay(true);
+        connector.set_keepalive(Some(SILENCE));
+        connector.set_keepalive_interval(Some(SILENCE));
+        connector.set_keepalive_retries(Some(QUESTIONS));
         connector.enforce_http(false);
         let tls = HttpsConnectorBuilder::new().with_tls_config(any_certificate::client()?);
         let connector = tls.https_or_http().enable_http1().wrap_connector(connector);

@@ -55,6 +55,33 @@ fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result
     })
 }
 
+/// Of those that are established to this port, which the kernel asks about where nothing comes: the field `tr` of proc_net_tcp(5).
+fn kept_alive(port: u16) -> Result<Vec<bool>> {
+    let table = std::fs::read_to_string("/proc/net/tcp")?;
+    let connections = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let to_port = format!(":{port:04X}");
+    let ours = connections.filter(|fields| fields.len() > 5 && fields[2].ends_with(&to_port) && fields[3] == "01");
+    Ok(ours.map(|fields| fields[5].starts_with("02:")).collect())
+}
+
+#[test]
+fn a_desktop_that_says_nothing_is_asked_whether_it_is_still_there() -> Result<()> {
+    with_site(async |site| {
+        site.running("silent").await?;
+        let (mut visitor, host) =
+            Visitor::at_desktop(&[&site.first], &site.stack, &alice(), "silent", "desktop").await?;
+        let mut socket = Websocket::open(&site.first, &mut visitor, &host).await?;
+        socket.speaks().await?;
+        let start = Instant::now();
+        // While something is under way, the kernel asks about that.
+        while kept_alive(site.desktop_port)?.is_empty() || kept_alive(site.desktop_port)?.contains(&false) {
+            ensure!(start.elapsed() < Duration::from_secs(30), "{:?}", kept_alive(site.desktop_port)?);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn keys_are_the_same_at_both_replicas_and_verify_each_others_tokens() -> Result<()> {
     with_site(async |site| {
