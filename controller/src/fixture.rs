@@ -39,6 +39,7 @@ pub fn observed() -> Observed {
         pod_uid: None,
         pod_attempt: 0,
         home: HomeState::There,
+        former_desktop: None,
         missing_policy: None,
         place: None,
         fits_nowhere: false,

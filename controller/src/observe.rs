@@ -41,6 +41,8 @@ pub struct Observed {
     /// How many of the session's pods had failed before this one.
     pub pod_attempt: i64,
     pub home: HomeState,
+    /// A pod of its user's whose session is gone and which has yet to give its GPUs back, as NAMESPACE/NAME.
+    pub former_desktop: Option<String>,
     /// The policy that the namespace's desktops should be under, when they aren't.
     pub missing_policy: Option<Box<NetworkPolicy>>,
     /// Its place among those that wait for GPUs, when there is a queue.
@@ -145,14 +147,19 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
     let login = basic_auth.zip(memories.login_keys.newest()).map(|(asked, key)| Login::of(&uid, asked, key));
     let waits_for_node = matches!(pod, PodState::Unscheduled(Wait::Node(_)));
     let fits_nowhere = waits_for_node && wanted.is_some_and(|(spec, template)| stores.fits_nowhere(spec, template));
+    let former_desktop = wanted.filter(|_| pod == PodState::Absent).and_then(|(spec, _)| {
+        let pod = stores.former_desktop(&spec.user, now)?;
+        Some(format!("{}/{}", pod.namespace, pod.name))
+    });
     let place = match wanted {
-        Some((_, template)) if is_in_line(&pod, &home, template, login.as_ref()) => {
+        Some((_, template)) if former_desktop.is_none() && is_in_line(&pod, &home, template, login.as_ref()) => {
             place(session, template, &pod, fits_nowhere, stores, memories, now)
         }
         _ => memories.leave_line(&ObjectRef::from_obj(session)),
     };
     // Who waits for a turn leaves the home to whoever can use it.
     if let Some((spec, template)) = wanted
+        && former_desktop.is_none()
         && (own_pod.is_some() || place.as_ref().is_none_or(|place| place.may_start))
     {
         memories.homes.take(session, spec, template, &stores.pods);
@@ -173,6 +180,7 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
         pod_attempt: own_pod.map_or(0, |pod| pod.attempt),
         pod,
         home,
+        former_desktop,
         missing_policy: missing_policy(&namespace, stores, memories),
         place,
         fits_nowhere,

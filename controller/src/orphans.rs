@@ -10,11 +10,9 @@ use k8s_openapi::{NamespaceResourceScope, api::core::v1::Pod, api::networking::v
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Preconditions},
-    runtime::reflector::ObjectRef,
 };
 use serde::de::DeserializeOwned;
 use vdi_api::VDISession;
-use vdi_service::lenient::Custom;
 
 use crate::{
     resources::NAMESPACE_POLICY,
@@ -65,12 +63,6 @@ pub async fn follow(stores: &Stores, client: &Client) {
 }
 
 fn orphans(stores: &Stores) -> Vec<Orphan> {
-    let lives = |namespace: &str, owner: &Owner| {
-        let session = stores.sessions.get(&ObjectRef::new(&owner.name).within(namespace));
-        // One that can't be read lives too.
-        let is_aside = || stores.aside.get::<Custom<VDISession>>(namespace, &owner.name).is_some();
-        session.map_or_else(is_aside, |session| session.metadata.uid.as_ref() == Some(&owner.uid))
-    };
     let pod = |pod: &PodSummary| Orphan {
         kind: Kind::Pod,
         namespace: pod.namespace.clone(),
@@ -88,7 +80,8 @@ fn orphans(stores: &Stores) -> Vec<Orphan> {
     let (pods, policies) = (stores.pods.state(), stores.policies.state());
     let pods = pods.iter().filter(|pod| !pod.is_leaving()).map(|seen| pod(seen));
     let policies = policies.iter().filter(|policy| policy.name_any() != NAMESPACE_POLICY).map(|seen| policy(seen));
-    pods.chain(policies).filter(|orphan| !orphan.owners.iter().any(|owner| lives(&orphan.namespace, owner))).collect()
+    let is_owned = |orphan: &Orphan| orphan.owners.iter().any(|owner| stores.has_session(&orphan.namespace, owner));
+    pods.chain(policies).filter(|orphan| !is_owned(orphan)).collect()
 }
 
 /// Whether it was deleted. What is in memory may be old, so the API server is asked whether there is no such session.

@@ -19,6 +19,7 @@ pub enum Reason {
     PodNameTaken,
     NetworkPolicyRefused,
     HomeTaken,
+    FormerDesktopEnding,
     HomeInUse,
     HomeUnbound,
     // Pending, until there is a new pod
@@ -57,7 +58,7 @@ pub enum Event {
 }
 
 impl Reason {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Scheduling,
         Self::Suspended,
         Self::SessionInvalid,
@@ -71,6 +72,7 @@ impl Reason {
         Self::PodNameTaken,
         Self::NetworkPolicyRefused,
         Self::HomeTaken,
+        Self::FormerDesktopEnding,
         Self::HomeInUse,
         Self::HomeUnbound,
         Self::Preempted,
@@ -109,6 +111,7 @@ impl Reason {
             | Self::PodNameTaken
             | Self::NetworkPolicyRefused
             | Self::HomeTaken
+            | Self::FormerDesktopEnding
             | Self::HomeInUse
             | Self::HomeUnbound
             | Self::Preempted
@@ -130,7 +133,9 @@ impl Reason {
 
     pub fn event(self) -> Event {
         match self {
-            Self::Scheduling | Self::Starting | Self::Running | Self::Deleted => Event::None,
+            Self::Scheduling | Self::FormerDesktopEnding | Self::Starting | Self::Running | Self::Deleted => {
+                Event::None
+            }
             Self::Suspended | Self::Queued | Self::SchedulingGated | Self::Expired | Self::Idle => Event::Normal,
             _ => Event::Warning,
         }

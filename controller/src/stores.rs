@@ -9,6 +9,7 @@ mod pod_summary;
 use std::{fmt::Debug, future::ready, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{core::v1::PersistentVolumeClaim, networking::v1::NetworkPolicy, scheduling::v1::PriorityClass},
     serde::de::DeserializeOwned,
@@ -25,7 +26,7 @@ use tokio::{
     sync::watch::{self, error::RecvError},
     task::AbortHandle,
 };
-use vdi_api::{Phase, VDISession, VDISessionStatus, VDITemplate};
+use vdi_api::{Email, Phase, VDISession, VDISessionStatus, VDITemplate};
 use vdi_service::{
     Aside, Lenient, Pause,
     aside::{Key, Told, map_event},
@@ -219,6 +220,21 @@ impl Stores {
         let nodes = self.nodes.state();
         let mut selected = nodes.iter().filter(|node| node.is_selected_by(template)).peekable();
         selected.peek().is_some() && !selected.any(|node| node.could_hold(spec, template))
+    }
+
+    /// A desktop of this user's whose session is gone, while it holds GPUs. The budgets of the admission policy count sessions.
+    pub fn former_desktop(&self, user: &Email, now: Timestamp) -> Option<Arc<PodSummary>> {
+        self.pods.find(|pod| {
+            let is_theirs = pod.user.as_deref() == Some(user.as_str()) && pod.holds_gpus(now);
+            is_theirs && !pod.owners.iter().any(|owner| self.has_session(&pod.namespace, owner))
+        })
+    }
+
+    /// Whether this very session is there. One that can't be read is there too.
+    pub fn has_session(&self, namespace: &str, owner: &Owner) -> bool {
+        let session = self.sessions.get(&ObjectRef::new(&owner.name).within(namespace));
+        let is_aside = || self.aside.get::<Custom<VDISession>>(namespace, &owner.name).is_some();
+        session.map_or_else(is_aside, |session| session.metadata.uid.as_ref() == Some(&owner.uid))
     }
 
     /// The value of a priority class; without a name, of the cluster's default.

@@ -8,13 +8,13 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{Patch, PatchParams},
+    api::{ObjectMeta, Patch, PatchParams},
 };
 use serde_json::json;
 use vdi_api::Phase;
 use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
-    objects::{Space, create, delete, session, template},
+    objects::{Space, create, delete, session, template, wait_gone},
     shared::{Shared, directory},
     stack::{Settings, Stack},
 };
@@ -163,6 +163,42 @@ fn a_session_that_no_node_is_large_enough_for_is_in_nobodys_way() -> Result<()> 
         delete(&space.sessions, "holder").await?;
         space.wait_running("usual").await?;
         space.wait("giant", Phase::Pending, "Unschedulable").await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn who_deletes_a_session_and_makes_another_has_no_second_gpu_before_the_first_is_given_back() -> Result<()> {
+    with_one_gpu(async |stack| {
+        let space = Space::new(stack, "former").await?;
+        space.template(json!({ "gpu": { "resourceName": "example.com/former" } })).await?;
+        let nodes: Api<Node> = Api::all(space.client.clone());
+        let gpus = json!({ "example.com/former": "8" });
+        let gpus = Patch::Merge(json!({ "status": { "capacity": gpus, "allocatable": gpus } }));
+        nodes.patch_status("simulated-0", &PatchParams::default(), &gpus).await?;
+        let new = async |name: &str, user: &str| {
+            let mut session = session(name, &space.name);
+            session.spec.user = format!("{user}@example.com");
+            create(&space.sessions, &session).await.map(drop)
+        };
+        new("former", "erin").await?;
+        space.wait_running("former").await?;
+        // A pod that takes a while to go: here nobody deletes it but the controller, once it has waited for Kubernetes to do so.
+        let mut pod = space.pods.get("vdi-former").await?;
+        delete(&space.sessions, "former").await?;
+        wait_gone(&space.pods, "vdi-former").await?;
+        let ObjectMeta { name, labels, annotations, .. } = pod.metadata;
+        pod.metadata = ObjectMeta { name, labels, annotations, ..Default::default() };
+        create(&space.pods, &pod).await?;
+        new("next", "erin").await?;
+        let told = space.wait_told("next", Phase::Pending, "FormerDesktopEnding").await?;
+        ensure!(told.contains("pod former/vdi-former"), "{told}");
+        new("others", "frank").await?;
+        space.wait_running("others").await?;
+        ensure!(space.pods.get_opt("vdi-next").await?.is_none(), "she has a second one");
+
+        space.wait_running("next").await?;
+        ensure!(space.pods.get_opt("vdi-former").await?.is_none(), "she has a second one");
         Ok(())
     })
 }

@@ -23,6 +23,8 @@ use crate::{
 const TEMPLATE_GRACE: Duration = Duration::from_secs(2);
 /// How often a session that waits for its home or its turn looks at memory again. It asks nobody.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The same for what is over in seconds.
+const LOOK_SOON: Duration = Duration::from_secs(1);
 /// How often it is asked why a home has no volume.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// For a session whose template is gone, and its pod's annotations too.
@@ -67,6 +69,11 @@ fn create_from(seen: &Observed, spec: &Spec, template: &Template, now: Timestamp
     if let (HomeState::Taken, Some(home)) = (&seen.home, &template.home) {
         let message = resources::home_taken(&resources::home_name(&seen.uid, spec, home));
         return Plan::publish(status(seen, Reason::HomeTaken, message, now)).wake_by(Some(after(now, LOOK_AGAIN)));
+    }
+    if let Some(pod) = &seen.former_desktop {
+        let message = format!("a former desktop of its user's, pod {pod}, has yet to give its GPUs back");
+        let told = status(seen, Reason::FormerDesktopEnding, message, now);
+        return Plan::publish(told).wake_by(Some(after(now, LOOK_SOON)));
     }
     if let Some(place) = seen.place.as_ref().filter(|place| !place.may_start) {
         return queued(seen, place, template, now);

@@ -5,7 +5,7 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 use vdi_api::{Email, HomeScope, HostLabel};
 
-use super::{OURS, labels, own_name, owner, strings};
+use super::{OURS, USER_ANNOTATION, labels, own_name, owner, strings};
 use crate::{
     digest,
     observe::{Observed, Spec},
@@ -46,7 +46,7 @@ pub fn home(session: &Observed, spec: &Spec, template: &Template) -> Option<Pers
             name: Some(home_name(&session.uid, spec, home)),
             namespace: Some(session.namespace.clone()),
             labels: Some(labels([("app.kubernetes.io/name", "vdi-home")])),
-            annotations: Some(strings([("vdi.kasm.io/user", spec.user.as_str())])),
+            annotations: Some(strings([(USER_ANNOTATION, spec.user.as_str())])),
             owner_references: is_the_sessions.then(|| vec![owner(session)]),
             ..Default::default()
         },

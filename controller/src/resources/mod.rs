@@ -23,6 +23,8 @@ pub use vdi_api::desktop_pod::{MANAGED_BY, OURS, pod_name};
 
 /// On a pod, the name of the claim that is its home.
 pub const HOME_ANNOTATION: &str = "vdi.kasm.io/home";
+/// Whose desktop a pod is, or whose home a claim.
+pub const USER_ANNOTATION: &str = "vdi.kasm.io/user";
 /// On a pod, how many of the session's pods failed before it.
 pub const ATTEMPT_ANNOTATION: &str = "vdi.kasm.io/failed-pods";
 /// On what one session alone has: its name, for people.

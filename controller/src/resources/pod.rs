@@ -12,8 +12,8 @@ use kube::api::ObjectMeta;
 use vdi_api::{ProbeKind, Protocol};
 
 use super::{
-    ATTEMPT_ANNOTATION, HOME_ANNOTATION, Login, SESSION_LABEL, SESSION_UID_LABEL, home_name, labels, owner, pod_name,
-    security, strings,
+    ATTEMPT_ANNOTATION, HOME_ANNOTATION, Login, SESSION_LABEL, SESSION_UID_LABEL, USER_ANNOTATION, home_name, labels,
+    owner, pod_name, security, strings,
 };
 use crate::{
     observe::{Observed, Spec},
@@ -82,7 +82,7 @@ fn active_deadline(template: &Template) -> Option<i64> {
 
 fn annotations(session: &Observed, spec: &Spec, template: &Template, home: Option<&str>) -> BTreeMap<String, String> {
     let mut annotations = template.terms.to_annotations();
-    annotations.extend(strings([("vdi.kasm.io/user", spec.user.as_str()), ("vdi.kasm.io/template", &template.name)]));
+    annotations.extend(strings([(USER_ANNOTATION, spec.user.as_str()), ("vdi.kasm.io/template", &template.name)]));
     annotations.extend(home.map(|home| (HOME_ANNOTATION.to_owned(), home.to_owned())));
     let attempt = session.status.failed_pods;
     annotations.extend(session.login.iter().flat_map(Login::annotations));

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Resource, ResourceExt,
@@ -13,9 +14,12 @@ use vdi_api::VDISession;
 use super::LeanPod;
 use crate::{
     pod_state::PodState,
-    resources::{ATTEMPT_ANNOTATION, HOME_ANNOTATION},
+    resources::{ATTEMPT_ANNOTATION, HOME_ANNOTATION, USER_ANNOTATION},
     terms::Terms,
 };
+
+/// After the time that a pod has to end.
+const UNANSWERED: SignedDuration = SignedDuration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct PodSummary {
@@ -24,6 +28,9 @@ pub struct PodSummary {
     pub uid: Option<String>,
     /// The sessions that own it: one, unless somebody has meddled with it.
     pub owners: Vec<Owner>,
+    pub user: Option<String>,
+    /// When the kubelet is to have ended it, once somebody has deleted it.
+    pub ends_by: Option<Timestamp>,
     pub state: PodState,
     pub has_node: bool,
     /// Whether its containers have stopped for good.
@@ -59,6 +66,11 @@ impl PodSummary {
         matches!(self.state, PodState::Leaving(_))
     }
 
+    /// Whether its GPUs are not anybody else's yet. A node that has not ended it in time does not answer, and its GPUs are nobody's.
+    pub fn holds_gpus(&self, now: Timestamp) -> bool {
+        !self.has_ended && self.ends_by.is_none_or(|by| now.duration_since(by) < UNANSWERED)
+    }
+
     pub fn belongs_to(&self, session_uid: &str) -> bool {
         self.owners.iter().any(|owner| owner.uid == session_uid)
     }
@@ -70,6 +82,8 @@ impl From<LeanPod> for PodSummary {
         let terms = Terms::from_annotations(annotations).map(Box::new);
         Self {
             owners: Owner::all_of(&pod.metadata),
+            user: annotations.get(USER_ANNOTATION).cloned(),
+            ends_by: pod.metadata.deletion_timestamp.as_ref().map(|time| time.0),
             state: PodState::of(&pod, terms.as_deref()),
             has_node: pod.spec.node_name.is_some(),
             has_ended: pod.has_ended(),
@@ -134,5 +148,28 @@ mod tests {
             serde_json::from_value(json!({ "metadata": { "name": "vdi-a", "ownerReferences": owners } })).unwrap();
         let pod = PodSummary::from(pod);
         assert_eq!(["1", "2", "3"].map(|uid| pod.belongs_to(uid)), [true, false, false]);
+    }
+
+    #[test]
+    fn a_pod_holds_its_gpus_until_it_has_ended_or_its_node_has_not_ended_it_in_time() {
+        let pod = |deleted: Option<&str>, phase: &str| {
+            let metadata = json!({ "name": "vdi-a", "deletionTimestamp": deleted });
+            PodSummary::from(
+                serde_json::from_value::<LeanPod>(json!({ "metadata": metadata, "status": { "phase": phase } }))
+                    .unwrap(),
+            )
+        };
+        let noon: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        for (deleted, phase, holds) in [
+            (None, "Running", true),
+            (None, "Succeeded", false),
+            (None, "Failed", false),
+            (Some("2026-01-01T12:00:10Z"), "Running", true),
+            (Some("2026-01-01T11:59:58Z"), "Running", true),
+            (Some("2026-01-01T11:59:50Z"), "Running", false),
+            (Some("2026-01-01T12:00:10Z"), "Failed", false),
+        ] {
+            assert_eq!(pod(deleted, phase).holds_gpus(noon), holds, "{deleted:?} {phase}");
+        }
     }
 }

@@ -125,6 +125,15 @@ fn a_home_in_use_is_waited_for_without_a_pod() {
 }
 
 #[test]
+fn the_gpus_of_a_former_desktop_are_waited_for() {
+    let former = Some("team/vdi-former".to_owned());
+    let waiting = plan(&Observed { former_desktop: former, ..fixture::observed() }, noon());
+    assert_eq!((said(&waiting), waiting.actions.len()), ((Phase::Pending, "FormerDesktopEnding"), 0));
+    assert!(message(&waiting).contains("team/vdi-former"), "{}", message(&waiting));
+    assert!(waiting.wake.is_some());
+}
+
+#[test]
 fn a_home_that_is_being_deleted_is_waited_for_and_one_that_is_another_sessions_is_not_used() {
     for (home, reason) in [(HomeState::Leaving, "HomeUnbound"), (HomeState::Taken, "HomeTaken")] {
         let waiting = plan(&Observed { home, ..fixture::observed() }, noon());
