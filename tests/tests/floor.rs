@@ -9,13 +9,13 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Request},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use vdi_cluster::User;
 use vdi_tests::{
-    objects::{Space, create, wait_for, wait_gone},
+    objects::{Space, create, session, wait_for, wait_gone},
     shared::with_stack,
     stack::{Stack, bob, controller},
 };
@@ -66,7 +66,7 @@ fn object<K: DeserializeOwned>(object: Value) -> Result<K> {
 /// Whether this policy refused.
 fn is_refused_by<T>(policy: &str, answer: &kube::Result<T>) -> bool {
     let words = format!("ValidatingAdmissionPolicy '{policy}'");
-    matches!(answer, Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains(&words))
+    matches!(answer, Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) && status.message.contains(&words))
 }
 
 fn refused<T>(policy: &str, what: impl std::fmt::Debug, answer: kube::Result<T>) -> Result<()> {
@@ -372,6 +372,34 @@ fn what_kubernetes_does_to_desktops_it_still_does() -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(space.client.clone());
         namespaces.delete(&space.name, &DeleteParams::default()).await?;
         wait_gone(&namespaces, &space.name).await
+    })
+}
+
+#[test]
+fn no_session_has_a_time_that_clients_in_rust_cannot_parse() -> Result<()> {
+    with_stack(async |stack| {
+        let space = Space::new(stack, "floor-fields").await?;
+        space.template(json!({})).await?;
+        let sessions = Request::new(format!("/apis/vdi.kasm.io/v1alpha1/namespaces/{}/vdisessions", space.name));
+        for (time, is_refused) in [
+            ("2026-01-01T12:00:00Z", false),
+            ("9999-12-31T23:59:59Z", true),
+            ("9999-12-31T23:59:59-23:59", true),
+            ("0000-01-01T00:00:00+23:59", true),
+        ] {
+            let mut session = json!(session("odd", &space.name));
+            session["metadata"]["managedFields"] = json!([{
+                "manager": "kubectl", "operation": "Update", "apiVersion": "vdi.kasm.io/v1alpha1", "time": time,
+                "fieldsType": "FieldsV1", "fieldsV1": { "f:metadata": { "f:annotations": { "f:odd": {} } } },
+            }]);
+            let create = sessions.create(&dry_run(), session.to_string().into_bytes())?;
+            let answer = space.client.request_text(create).await;
+            match is_refused {
+                true => refused("vdi-sessions", time, answer)?,
+                false => ensure!(answer?.contains(time), "the API server keeps no times that it is sent"),
+            }
+        }
+        Ok(())
     })
 }
 
