@@ -3,7 +3,10 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind::AddrInUse;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -229,10 +232,25 @@ async fn connect(kubeconfig: &Path) -> Result<Client, Error> {
     Client::try_from(config).context("preparing a client")
 }
 
-/// A port that nothing listens at, for something that is about to. Nobody can reserve one.
+/// A port that nothing listens at, for something that is about to. Nobody can reserve one, but it's none of those that the kernel
+/// gives to outgoing connections, and in this process nobody gets it again.
 pub fn free_port() -> Result<u16, Error> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    Ok(listener.context("choosing a port on", Path::new("127.0.0.1"))?.port())
+    // Browsers refuse some of those below 11000.
+    const FIRST: u16 = 20_000;
+    const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let range = std::fs::read_to_string(RANGE).context("reading", Path::new(RANGE))?;
+    let end = range.split_whitespace().next().and_then(|end| end.parse().ok()).unwrap_or(FIRST).max(FIRST + 1);
+    // Each process begins somewhere else.
+    let start = (std::process::id() % 256) as u16 * 47;
+    (0..end - FIRST)
+        .map(|_| FIRST + start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % (end - FIRST))
+        .find(|port| {
+            let is_taken =
+                |address| matches!(TcpListener::bind((address, *port)), Err(error) if error.kind() == AddrInUse);
+            !["127.0.0.1", "::1"].into_iter().any(is_taken)
+        })
+        .ok_or(Error::Unsupported("no port between 20000 and those of outgoing connections is free"))
 }
 
 /// Takes the lock on a cluster's directory, which an earlier cluster keeps until its data are deleted.

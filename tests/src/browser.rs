@@ -32,15 +32,16 @@ impl Browser {
     /// `logs`.
     pub async fn start(logs: &Path) -> Result<Self> {
         let profile = tempfile::Builder::new().prefix("vdi-chromium-").tempdir()?;
+        let port = vdi_cluster::free_port()?;
         let launch = Launch {
-            arguments: vec!["--port=0".into()],
+            arguments: vec![format!("--port={port}").into()],
             environment: vec![("PROFILE", profile.path().into())],
             // The driver leaves its browsers behind when it is killed.
             cleanup: r#"pkill -KILL -f -- "--user-data-dir=$PROFILE"; rm -rf "$PROFILE""#,
             ..Launch::new("chromedriver", Path::new("/usr/bin/chromedriver"))
         };
         let mut driver = Server::start(logs, launch)?;
-        let port = port_of(&mut driver, &logs.join("chromedriver.log")).await?;
+        until_started(&mut driver, &logs.join("chromedriver.log")).await?;
         let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities(capabilities(profile.path()))
             .connect(&format!("http://127.0.0.1:{port}"))
@@ -256,17 +257,11 @@ fn capabilities(profile: &Path) -> fantoccini::wd::Capabilities {
     [("goog:chromeOptions".to_owned(), options), ("acceptInsecureCerts".to_owned(), json!(true))].into_iter().collect()
 }
 
-/// The driver chooses a free port, and says so in its log.
-async fn port_of(driver: &mut Server, log: &Path) -> Result<u16> {
-    const SAID: &str = "started successfully on port ";
-    loop {
+/// The driver says so in its log.
+async fn until_started(driver: &mut Server, log: &Path) -> Result<()> {
+    while !tokio::fs::read_to_string(log).await?.contains("started successfully") {
         driver.check()?;
-        let text = tokio::fs::read_to_string(log).await?;
-        if let Some((_, rest)) = text.split_once(SAID)
-            && let Some((port, _)) = rest.split_once('.')
-        {
-            return port.parse().context("chromedriver's port");
-        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    Ok(())
 }
