@@ -126,7 +126,9 @@ async fn until_lost(gateway: &mut Gateway) -> Result<()> {
         let age = page.lines().find_map(|line| line.strip_prefix("vdi_gateway_cache_age_seconds "));
         age.and_then(|age| age.parse::<f64>().ok()).is_some_and(|age| age > 0.0)
     };
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !is_lost(&gateway.replica.metrics().await?) {
+        ensure!(Instant::now() < deadline, "what the gateway knows does not get old");
         sleep(Duration::from_millis(50)).await;
     }
     Ok(())
