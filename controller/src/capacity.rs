@@ -1,13 +1,14 @@
 //! What nodes hold at most: a pod that fits on none of them, be they all free, is in nobody's way while it waits for a larger one.
 
-use std::{borrow::Cow, collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, str::FromStr};
+
+use k8s_openapi::api::core::v1::Node;
 
 use crate::{
     observe::Spec,
+    stores::kept_of,
     template::{GpuSource, Template},
 };
-use k8s_openapi::api::core::v1::Node;
-use kube::{Resource, runtime::reflector};
 
 /// A node, as far as it matters for that.
 #[derive(Clone, Debug)]
@@ -42,42 +43,7 @@ impl NodeSize {
     }
 }
 
-/// By which a store finds it.
-impl reflector::Lookup for NodeSize {
-    type DynamicType = ();
-
-    fn kind(_: &()) -> Cow<'_, str> {
-        <Node as Resource>::kind(&())
-    }
-
-    fn group(_: &()) -> Cow<'_, str> {
-        <Node as Resource>::group(&())
-    }
-
-    fn version(_: &()) -> Cow<'_, str> {
-        <Node as Resource>::version(&())
-    }
-
-    fn plural(_: &()) -> Cow<'_, str> {
-        <Node as Resource>::plural(&())
-    }
-
-    fn name(&self) -> Option<Cow<'_, str>> {
-        Some(Cow::Borrowed(&self.name))
-    }
-
-    fn namespace(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn resource_version(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn uid(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-}
+kept_of!(NodeSize, Node, |_| None);
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 //! it is set aside, and nothing else is affected.
 
 mod departed;
+mod kept;
 pub mod lean;
 pub mod lean_pod;
 mod pod_summary;
@@ -34,6 +35,7 @@ use vdi_service::{
 };
 
 use departed::Departed;
+pub(crate) use kept::kept_of;
 pub use lean_pod::LeanPod;
 pub use pod_summary::{Owner, PodSummary};
 

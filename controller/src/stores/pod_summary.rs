@@ -1,17 +1,11 @@
 //! What is kept of a pod: whose it is and what it is doing, read off it once.
 
-use std::borrow::Cow;
-
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Resource, ResourceExt,
-    api::ObjectMeta,
-    runtime::reflector::{self, ObjectRef},
-};
+use kube::{ResourceExt, api::ObjectMeta, runtime::reflector::ObjectRef};
 use vdi_api::VDISession;
 
-use super::LeanPod;
+use super::{LeanPod, kept_of};
 use crate::{
     pod_state::PodState,
     resources::{ATTEMPT_ANNOTATION, HOME_ANNOTATION, USER_ANNOTATION},
@@ -97,42 +91,7 @@ impl From<LeanPod> for PodSummary {
     }
 }
 
-/// By which a store finds it. Without uid and version, which would be kept a second time.
-impl reflector::Lookup for PodSummary {
-    type DynamicType = ();
-
-    fn kind(_: &()) -> Cow<'_, str> {
-        <Pod as Resource>::kind(&())
-    }
-
-    fn group(_: &()) -> Cow<'_, str> {
-        <Pod as Resource>::group(&())
-    }
-
-    fn version(_: &()) -> Cow<'_, str> {
-        <Pod as Resource>::version(&())
-    }
-
-    fn plural(_: &()) -> Cow<'_, str> {
-        <Pod as Resource>::plural(&())
-    }
-
-    fn name(&self) -> Option<Cow<'_, str>> {
-        Some(Cow::Borrowed(&self.name))
-    }
-
-    fn namespace(&self) -> Option<Cow<'_, str>> {
-        Some(Cow::Borrowed(&self.namespace))
-    }
-
-    fn resource_version(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn uid(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-}
+kept_of!(PodSummary, Pod, |pod| Some(&pod.namespace));
 
 #[cfg(test)]
 mod tests {
