@@ -172,6 +172,7 @@ mod tests {
             ("pod-cidr", ["10.1.0.0/16,fd01::/16", "10.2.0.0/16,fd02::/16", "10.3.0.0/16,fd03::/16"]),
             ("login-keys-file", ["a.keys", "b.keys", "c.keys"]),
             ("namespace", ["a", "b", "c"]),
+            ("codes-namespace", ["a-codes", "b-codes", "c-codes"]),
             ("keys-secret", ["a-keys", "b-keys", "c-keys"]),
             ("key-rotation", ["1h", "2h", "3h"]),
             ("token-audience", ["a-audience", "b-audience", "c-audience"]),
