@@ -175,9 +175,14 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Options { count, rate, webhook, .. } = self.options;
+        let Options { count, rate, webhook, floor_policies, .. } = self.options;
         let how = rate.map_or_else(|| "at once".to_owned(), |rate| format!("at {rate} a second"));
-        let policy = if webhook { "with the admission policy" } else { "without the admission policy" };
+        let policy = match (webhook, floor_policies) {
+            (false, false) => "without admission policies",
+            (true, false) => "with the admission policy",
+            (false, true) => "with the policies of deploy/floor",
+            (true, true) => "with the admission policy and those of deploy/floor",
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         writeln!(
             f,

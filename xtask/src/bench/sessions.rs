@@ -45,6 +45,10 @@ pub struct Options {
     /// Ask the admission policy too, as in a real cluster; without it, the figures are the controller's alone
     #[arg(long)]
     pub webhook: bool,
+
+    /// Have the policies of deploy/floor in the API server too, likewise
+    #[arg(long)]
+    pub floor_policies: bool,
 }
 
 /// How the controller is started, besides where it listens.
@@ -64,7 +68,8 @@ pub async fn run(options: &Options) -> Result<()> {
 async fn measure(options: &Options, directory: &Path) -> Result<Report> {
     let program = step("Building the controller in release mode (the first time about 3 minutes)", release()).await?;
     let flags = CONTROLLER_FLAGS.iter().map(|flag| flag.to_string()).collect();
-    let settings = Settings { webhook: options.webhook, controller: flags, ..Settings::default() };
+    let settings =
+        Settings { webhook: options.webhook, floor: options.floor_policies, controller: flags, ..Settings::default() };
     let stack = Stack::without_controller(directory, settings).await?;
     let nodes = options.count.div_ceil(PODS_PER_NODE) as usize;
     let nodes = SimulatedNodes::start(&stack.cluster, nodes, 250).await?;
