@@ -151,15 +151,15 @@ pub fn observe(session: &VDISession, stores: &Stores, memories: &Memories, now: 
         let pod = stores.former_desktop(&spec.user, now)?;
         Some(format!("{}/{}", pod.namespace, pod.name))
     });
-    let place = match wanted {
-        Some((_, template)) if former_desktop.is_none() && is_in_line(&pod, &home, template, login.as_ref()) => {
+    let startable = wanted.filter(|_| former_desktop.is_none());
+    let place = match startable {
+        Some((_, template)) if is_in_line(&pod, &home, template, login.as_ref()) => {
             place(session, template, &pod, fits_nowhere, stores, memories, now)
         }
         _ => memories.leave_line(&ObjectRef::from_obj(session)),
     };
     // Who waits for a turn leaves the home to whoever can use it.
-    if let Some((spec, template)) = wanted
-        && former_desktop.is_none()
+    if let Some((spec, template)) = startable
         && (own_pod.is_some() || place.as_ref().is_none_or(|place| place.may_start))
     {
         memories.homes.take(session, spec, template, &stores.pods);

@@ -151,29 +151,37 @@ impl<K: Resource> Resource for Lenient<K> {
     }
 }
 
+/// What [`kube::Resource`] and [`kube::runtime::reflector::Lookup`] both ask of a kind, in the `impl` of either: that of the whole.
+#[macro_export]
+macro_rules! same_kind {
+    ($whole:ty) => {
+        type DynamicType = ();
+
+        fn kind(_: &()) -> std::borrow::Cow<'_, str> {
+            <$whole as kube::Resource>::kind(&())
+        }
+
+        fn group(_: &()) -> std::borrow::Cow<'_, str> {
+            <$whole as kube::Resource>::group(&())
+        }
+
+        fn version(_: &()) -> std::borrow::Cow<'_, str> {
+            <$whole as kube::Resource>::version(&())
+        }
+
+        fn plural(_: &()) -> std::borrow::Cow<'_, str> {
+            <$whole as kube::Resource>::plural(&())
+        }
+    };
+}
+
 /// Makes a type that holds a part of a resource the same resource as the whole of it: the type needs a field `metadata`.
 #[macro_export]
 macro_rules! same_resource {
     ($part:ty, $whole:ty) => {
         impl kube::Resource for $part {
-            type DynamicType = ();
             type Scope = <$whole as kube::Resource>::Scope;
-
-            fn kind(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole as kube::Resource>::kind(&())
-            }
-
-            fn group(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole as kube::Resource>::group(&())
-            }
-
-            fn version(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole as kube::Resource>::version(&())
-            }
-
-            fn plural(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole as kube::Resource>::plural(&())
-            }
+            $crate::same_kind!($whole);
 
             fn meta(&self) -> &kube::api::ObjectMeta {
                 &self.metadata

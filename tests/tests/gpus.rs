@@ -10,7 +10,7 @@ use kube::{
     Api,
     api::{ObjectMeta, Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use vdi_api::Phase;
 use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
@@ -28,6 +28,14 @@ fn with_one_gpu(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<
         Ok((stack, nodes))
     };
     STACK.with(start, async |(stack, _)| test(stack).await)
+}
+
+/// Gives the node GPUs of other names too, so that tests don't wait for each other's.
+async fn offer(space: &Space, gpus: Value) -> Result<()> {
+    let gpus = Patch::Merge(json!({ "status": { "capacity": gpus, "allocatable": gpus } }));
+    let nodes: Api<Node> = Api::all(space.client.clone());
+    nodes.patch_status("simulated-0", &PatchParams::default(), &gpus).await?;
+    Ok(())
 }
 
 /// Kubernetes keeps the time of creation in seconds, and who came first is to be known.
@@ -96,10 +104,7 @@ fn a_session_that_waits_for_its_home_is_in_nobodys_way() -> Result<()> {
         let home = json!({ "mountPath": "/home/user" });
         space.template(json!({ "home": home, "gpu": { "resourceName": "example.com/scarce" } })).await?;
         // Other GPUs than the other tests wait for. Who has one of those that there are enough of has a home in use.
-        let nodes: Api<Node> = Api::all(space.client.clone());
-        let gpus = json!({ "example.com/scarce": "1", "example.com/plenty": "8" });
-        let gpus = Patch::Merge(json!({ "status": { "capacity": gpus, "allocatable": gpus } }));
-        nodes.patch_status("simulated-0", &PatchParams::default(), &gpus).await?;
+        offer(&space, json!({ "example.com/scarce": "1", "example.com/plenty": "8" })).await?;
         let other = template("plenty", json!({ "home": home, "gpu": { "resourceName": "example.com/plenty" } }))?;
         create(&Api::all(space.client.clone()), &other).await?;
         let new = async |name: &str, user: &str, template: &str| {
@@ -142,10 +147,7 @@ fn a_session_that_no_node_is_large_enough_for_is_in_nobodys_way() -> Result<()> 
     with_one_gpu(async |stack| {
         let space = Space::new(stack, "too-large").await?;
         space.template(json!({ "gpu": { "resourceName": "example.com/pair" } })).await?;
-        let nodes: Api<Node> = Api::all(space.client.clone());
-        let gpus = json!({ "example.com/pair": "2" });
-        let gpus = Patch::Merge(json!({ "status": { "capacity": gpus, "allocatable": gpus } }));
-        nodes.patch_status("simulated-0", &PatchParams::default(), &gpus).await?;
+        offer(&space, json!({ "example.com/pair": "2" })).await?;
         let new = async |name: &str, gpus: i32| {
             let mut session = session(name, &space.name);
             session.spec.resources.gpu = gpus;
@@ -172,10 +174,7 @@ fn who_deletes_a_session_and_makes_another_has_no_second_gpu_before_the_first_is
     with_one_gpu(async |stack| {
         let space = Space::new(stack, "former").await?;
         space.template(json!({ "gpu": { "resourceName": "example.com/former" } })).await?;
-        let nodes: Api<Node> = Api::all(space.client.clone());
-        let gpus = json!({ "example.com/former": "8" });
-        let gpus = Patch::Merge(json!({ "status": { "capacity": gpus, "allocatable": gpus } }));
-        nodes.patch_status("simulated-0", &PatchParams::default(), &gpus).await?;
+        offer(&space, json!({ "example.com/former": "8" })).await?;
         let new = async |name: &str, user: &str| {
             let mut session = session(name, &space.name);
             session.spec.user = format!("{user}@example.com");

@@ -2,23 +2,7 @@
 macro_rules! kept_of {
     ($kept:ty, $whole:ty, $namespace:expr) => {
         impl kube::runtime::reflector::Lookup for $kept {
-            type DynamicType = ();
-
-            fn kind(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole as kube::Resource>::kind(&())
-            }
-
-            fn group(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole as kube::Resource>::group(&())
-            }
-
-            fn version(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole as kube::Resource>::version(&())
-            }
-
-            fn plural(_: &()) -> std::borrow::Cow<'_, str> {
-                <$whole as kube::Resource>::plural(&())
-            }
+            vdi_service::same_kind!($whole);
 
             fn name(&self) -> Option<std::borrow::Cow<'_, str>> {
                 Some(std::borrow::Cow::Borrowed(&self.name))

@@ -30,8 +30,8 @@ pub use headers::Client;
 
 /// A desktop is in the same cluster: it is reached at once or not at all.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Where a desktop says nothing for so long, its kernel is asked whether it is still there, and again at such intervals. A firewall in
-/// between that has forgotten the connection hears of it by that.
+/// A desktop that sends nothing for so long is asked whether it is still there, and again at such intervals (TCP keepalive). A firewall
+/// in between that has forgotten the connection learns of it by that.
 const SILENCE: Duration = Duration::from_secs(10);
 /// So many questions without an answer, and the connection is taken for broken.
 const QUESTIONS: u32 = 3;
