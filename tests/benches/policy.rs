@@ -9,21 +9,19 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use vdi_tests::{
-    policy::{
-        self, Limits, Played, PolicyHost, PolicyResponse,
-        case::{create, valid_session},
-    },
-    workspace,
+use vdi_release::{target, workspace};
+use vdi_tests::policy::{
+    Limits, Played, PolicyHost, PolicyResponse,
+    case::{create, valid_session},
 };
 
 const ROUNDS: usize = 2_000;
 const HOSTILE_ROUNDS: usize = 100;
 
 fn main() -> Result<()> {
-    let no_op = fs::read(policy::build_no_op()?)?;
+    let no_op = fs::read(vdi_release::policy::compile("no-op-policy", workspace(), &target())?)?;
     let no_op = measured("no-op", &no_op, || PolicyHost::new(&no_op, Limits::default()))?;
-    let path = policy::build()?;
+    let path = vdi_release::policy::build()?;
     let policy = measured("vdisession", &fs::read(&path)?, || PolicyHost::load(&path))?;
 
     println!("\n{:<34} {:>8} {:>8} {:>8} {:>7}", "fresh instance + validate", "p50 µs", "p99 µs", "warm µs", "x no-op");

@@ -28,20 +28,8 @@ pub mod visitor;
 pub mod webhook;
 pub mod websocket;
 
-use std::path::{Path, PathBuf};
-
 use anyhow::Context;
-
-/// The folder that holds the workspace.
-pub fn workspace() -> &'static Path {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().unwrap_or(tests)
-}
-
-/// Where cargo builds, and where logs and pictures go.
-pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), |path| workspace().join(path))
-}
+pub use vdi_release::{target, workspace};
 
 /// Awaits a part of something long, and tells a waiting person. Its error says which part it was.
 pub async fn step<T>(title: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use vdi_cluster::{Program, packages, progress};
+use vdi_release::command;
 
 use crate::{process, workspace};
 
@@ -93,7 +94,7 @@ pub async fn oidc_provider() -> Result<PathBuf> {
             std::fs::copy(definition.join(file), folder.join(file))?;
         }
         let mut npm = Command::new("npm");
-        process::run(npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder))
+        command::run(npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder))
     })
     .await
 }
@@ -103,7 +104,7 @@ pub async fn selkies() -> Result<PathBuf> {
     packages::ensure(&["python3-venv", "pulseaudio"]).await?;
     install("selkies", "Selkies from PyPI", workspace().join("tests/selkies"), |definition, folder| {
         // Debian's, which the packages of requirements.txt are for.
-        process::run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(folder))?;
+        command::run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(folder))?;
         let mut pip = Command::new(folder.join("bin/pip"));
         pip.args([
             "install",
@@ -113,7 +114,7 @@ pub async fn selkies() -> Result<PathBuf> {
             "--only-binary=:all:",
             "--no-deps",
         ]);
-        process::run(pip.arg("--requirement").arg(definition.join("requirements.txt")))
+        command::run(pip.arg("--requirement").arg(definition.join("requirements.txt")))
     })
     .await
 }

@@ -19,10 +19,11 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use vdi_api::VDISession;
 use vdi_cluster::{ControlPlane, Launch, Server, User};
+use vdi_release::command;
 
 use crate::{
     objects,
-    policy::{self, ClusterCapabilities, PolicyHost},
+    policy::{ClusterCapabilities, PolicyHost},
     process,
     replica::Replica,
     step, target,
@@ -128,7 +129,7 @@ impl Stack {
     /// The same, but nothing is built for the controller, and none runs yet.
     pub async fn without_controller(directory: &Path, settings: Settings) -> Result<Self> {
         let module = match settings.webhook {
-            true => Some(step("Building the admission policy", process::blocking(policy::build)).await?),
+            true => Some(step("Building the admission policy", process::blocking(vdi_release::policy::build)).await?),
             false => None,
         };
         let users = [alice(), bob(), carol(), mallory(), robot(), controller(), gateway(), policy_server()];
@@ -289,5 +290,5 @@ pub fn program(name: &str) -> PathBuf {
 /// Builds them. Does nothing when it has been done.
 pub fn build() -> Result<()> {
     // With the features that the whole workspace has, as whoever runs this was built: less to build.
-    process::cargo(["build", "--workspace", "--bin=vdi-controller", "--bin=vdi-gateway"])
+    command::cargo(["build", "--workspace", "--bin=vdi-controller", "--bin=vdi-gateway"])
 }

@@ -15,7 +15,7 @@ use vdi_tests::policy::{
 };
 use vdisession_policy::rules::RULES;
 
-static HOST: LazyLock<PolicyHost> = LazyLock::new(|| PolicyHost::load(policy::build().unwrap()).unwrap());
+static HOST: LazyLock<PolicyHost> = LazyLock::new(|| PolicyHost::load(vdi_release::policy::build().unwrap()).unwrap());
 
 fn cases(folder: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(folder)
@@ -92,7 +92,7 @@ fn one_host_serves_many_threads() {
 
 #[test]
 fn the_module_is_small_and_says_what_it_is() {
-    let module = std::fs::metadata(policy::build().unwrap()).unwrap();
+    let module = std::fs::metadata(vdi_release::policy::build().unwrap()).unwrap();
     assert!(module.len() < 400 << 10, "{} bytes", module.len());
     let metadata = HOST.metadata();
     assert_eq!(metadata["protocolVersion"], "v1");

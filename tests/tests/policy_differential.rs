@@ -14,12 +14,12 @@ use std::{
 
 use serde_json::json;
 use vdi_tests::policy::{
-    self, Capabilities, Played, PolicyHost, PolicyResponse, invariants, native,
+    Capabilities, Played, PolicyHost, PolicyResponse, invariants, native,
     random::{Material, Sample},
 };
 use wapc::WapcHost;
 
-static HOST: LazyLock<PolicyHost> = LazyLock::new(|| PolicyHost::load(policy::build().unwrap()).unwrap());
+static HOST: LazyLock<PolicyHost> = LazyLock::new(|| PolicyHost::load(vdi_release::policy::build().unwrap()).unwrap());
 
 /// How many requests a run asks about.
 const COUNT: u64 = 100_000;

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 use vdi_tests::policy::{
-    self, Limits, Played, PolicyHost,
+    Limits, Played, PolicyHost,
     case::{create, valid_session},
 };
 
@@ -73,7 +73,7 @@ fn a_policy_is_granted_no_host_capability() {
 
 #[test]
 fn a_host_that_answers_after_the_deadline_is_no_yes() {
-    let host = PolicyHost::load(policy::build().unwrap()).unwrap();
+    let host = PolicyHost::load(vdi_release::policy::build().unwrap()).unwrap();
     let mut session = valid_session();
     session["spec"]["user"] = json!("bob@example.com");
     let late = json!({"kubernetes/can_i": {"$slow": 2_500, "answer": {"allowed": true}}});

@@ -10,11 +10,11 @@ use std::{
 
 use serde_json::{Value, json};
 use vdi_tests::{
-    policy::{self, Played, PolicyHost},
+    policy::{Played, PolicyHost},
     workspace,
 };
 
-static HOST: LazyLock<PolicyHost> = LazyLock::new(|| PolicyHost::load(policy::build().unwrap()).unwrap());
+static HOST: LazyLock<PolicyHost> = LazyLock::new(|| PolicyHost::load(vdi_release::policy::build().unwrap()).unwrap());
 
 fn yaml(path: &str) -> Value {
     let text = fs::read_to_string(workspace().join(path)).unwrap();

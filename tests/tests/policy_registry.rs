@@ -16,13 +16,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use vdi_cluster::{Launch, Server};
-use vdi_tests::{
+use vdi_release::{
+    digest,
     policy::{
+        artifact::{pull, push},
         metadata,
-        registry::{digest, pull, push},
     },
-    setup,
 };
+use vdi_tests::setup;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// alice's password, as `htpasswd -B` writes it.
@@ -267,13 +268,13 @@ async fn what_is_no_policy_is_neither_pushed_nor_pulled() -> Result<()> {
     });
     upload(&registry, bare, &manifest).await?;
     let why = error(registry.pull(":bare").await)?;
-    ensure!(why.contains("no Kubewarden policy") && why.contains("annotate"), "{why}");
+    ensure!(why.contains("not a Kubewarden policy") && why.contains("annotate"), "{why}");
 
     let mut image = manifest;
     image["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.v1.tar".into();
     upload(&registry, bare, &image).await?;
     let why = error(registry.pull(":bare").await)?;
-    ensure!(why.contains("no policy") && why.contains("layer.v1.tar"), "{why}");
+    ensure!(why.contains("not a policy") && why.contains("layer.v1.tar"), "{why}");
     Ok(())
 }
 

@@ -12,14 +12,14 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 use vdi_tests::{
     policy::{
-        self, Limits, Played, PolicyHost,
+        Limits, Played, PolicyHost,
         case::{create, valid_session},
     },
     webhook::Webhook,
 };
 
 static POLICY: LazyLock<Arc<PolicyHost>> =
-    LazyLock::new(|| Arc::new(PolicyHost::load(policy::build().unwrap()).unwrap()));
+    LazyLock::new(|| Arc::new(PolicyHost::load(vdi_release::policy::build().unwrap()).unwrap()));
 
 async fn start(settings: Value) -> Webhook {
     Webhook::start(POLICY.clone(), settings, Arc::new(Played::default())).await.unwrap()

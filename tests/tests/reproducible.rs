@@ -4,8 +4,9 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use vdi_tests::{
-    policy::{build, build_in, registry::digest},
+use vdi_release::{
+    digest,
+    policy::{build, build_in},
     workspace,
 };
 

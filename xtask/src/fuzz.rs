@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use vdi_cluster::progress;
-use vdi_tests::{process, target, workspace};
+use vdi_release::{command, target, workspace};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -35,7 +35,7 @@ pub async fn run(options: &Options) -> Result<()> {
         bail!("there is no target {unknown}, but there are {}", all.join(", "));
     }
     let cargo_fuzz = installed().await?;
-    progress::step("Building the fuzz targets", async { process::run(&mut cargo_fuzz_command(&cargo_fuzz, "build")) })
+    progress::step("Building the fuzz targets", async { command::run(&mut cargo_fuzz_command(&cargo_fuzz, "build")) })
         .await?;
     let chosen = if options.targets.is_empty() { &all } else { &options.targets };
     let crashes: Vec<_> = chosen.iter().filter_map(|name| feed(&cargo_fuzz, name, options.seconds).err()).collect();
@@ -59,7 +59,7 @@ async fn installed() -> Result<PathBuf> {
     if !program.exists() {
         let arguments = ["install", "cargo-fuzz", "--locked", "--version", VERSION, "--root"];
         progress::step("Installing cargo-fuzz (first time only, about a minute)", async {
-            process::run(process::cargo_in(workspace()).args(arguments).arg(&root))
+            command::run(command::cargo_in(workspace()).args(arguments).arg(&root))
         })
         .await?;
     }

@@ -3,7 +3,8 @@
 mod binaries;
 
 use vdi_cluster::progress;
-use vdi_tests::{process, rbac, setup};
+use vdi_release::command;
+use vdi_tests::{rbac, setup};
 
 use crate::fuzz;
 
@@ -36,5 +37,5 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn cargo(title: &str, arguments: &[&str]) -> anyhow::Result<()> {
-    progress::step(title, async { process::cargo(arguments) }).await
+    progress::step(title, async { command::cargo(arguments) }).await
 }

@@ -3,13 +3,14 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use vdi_release::policy::metadata;
 use wapc::WapcHost;
 use wasmtime_provider::{
     EpochDeadlines, ResourceLimits, WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre,
     wasmtime::{Config, Engine},
 };
 
-use super::{Capabilities, capabilities::denied, metadata};
+use super::{Capabilities, capabilities::denied};
 
 /// Runs a policy as Kubewarden's policy server does: compiled once, a new instance for every request, an end to what takes
 /// too long or too much memory. What the policy asks for is granted as far as its metadata say that it does.

@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use vdi_cluster::SimulatedNodes;
+use vdi_release::command;
 use vdi_tests::{
     gateway::{DOMAIN, Gateway, GatewayLaunch},
     objects::Space,
@@ -153,8 +154,8 @@ async fn visitors(stack: &Stack, gateway: &Gateway, space: &Space, sessions: u32
 /// Builds the gateway as it ships, and the controller, which isn't measured, in what is built already.
 async fn build() -> Result<PathBuf> {
     process::blocking(|| {
-        process::cargo(["build", "--workspace", "--bin=vdi-controller"])?;
-        process::cargo(["build", "--release", "--package=vdi-gateway"])
+        command::cargo(["build", "--workspace", "--bin=vdi-controller"])?;
+        command::cargo(["build", "--release", "--package=vdi-gateway"])
     })
     .await?;
     Ok(target().join("release/vdi-gateway"))

@@ -1,6 +1,7 @@
-use vdi_tests::{process, setup};
+use vdi_release::command;
+use vdi_tests::setup;
 
 pub fn run() -> anyhow::Result<()> {
     setup::wasm_target()?;
-    process::cargo(["bench", "--package=vdi-tests", "--bench=policy"])
+    command::cargo(["bench", "--package=vdi-tests", "--bench=policy"])
 }

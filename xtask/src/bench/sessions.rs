@@ -11,6 +11,7 @@ use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use vdi_cluster::SimulatedNodes;
+use vdi_release::command;
 use vdi_tests::{
     audit,
     objects::{Space, delete, session},
@@ -235,7 +236,7 @@ fn named(mut object: Value, name: &str) -> Value {
 }
 
 async fn release() -> Result<PathBuf> {
-    process::blocking(|| process::cargo(["build", "--release", "--package=vdi-controller"])).await?;
+    process::blocking(|| command::cargo(["build", "--release", "--package=vdi-controller"])).await?;
     Ok(target().join("release/vdi-controller"))
 }
 

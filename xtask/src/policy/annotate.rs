@@ -4,10 +4,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use vdi_tests::{
-    policy::{Limits, PolicyHost, metadata},
-    workspace,
-};
+use vdi_release::{policy::metadata, workspace};
+use vdi_tests::policy::{Limits, PolicyHost};
 
 #[derive(clap::Args)]
 pub struct Options {

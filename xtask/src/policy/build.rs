@@ -1,10 +1,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use vdi_tests::{
-    policy::{self, registry::digest},
-    setup,
-};
+use vdi_release::{digest, policy};
+use vdi_tests::setup;
 
 use super::text;
 

@@ -2,9 +2,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use vdi_tests::policy::{
-    metadata,
-    registry::{self, digest},
+use vdi_release::{
+    digest, docker_config,
+    policy::{artifact, metadata},
 };
 
 use super::{
@@ -46,7 +46,7 @@ async fn find(module: Option<&str>) -> Result<(String, Vec<u8>)> {
     }
     let is_path = path.extension().is_some_and(|extension| extension == "wasm") || module.starts_with(['.', '/']);
     ensure!(!is_path, "there is no file {module}");
-    let pulled = registry::pull(module, &registry::docker_config()).await?;
+    let pulled = artifact::pull(module, &docker_config()).await?;
     Ok((pulled.reference, pulled.module))
 }
 

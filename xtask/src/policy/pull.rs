@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use vdi_tests::policy::registry;
+use vdi_release::{digest, docker_config, policy::artifact};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -14,8 +14,8 @@ pub struct Options {
 }
 
 pub async fn run(Options { reference, output }: &Options) -> Result<()> {
-    let pulled = registry::pull(reference, &registry::docker_config()).await?;
+    let pulled = artifact::pull(reference, &docker_config()).await?;
     std::fs::write(output, &pulled.module).with_context(|| format!("can't write {}", output.display()))?;
-    println!("{}\n{}\n{}", output.display(), pulled.reference, registry::digest(&pulled.module));
+    println!("{}\n{}\n{}", output.display(), pulled.reference, digest(&pulled.module));
     Ok(())
 }

@@ -1,5 +1,5 @@
 use anyhow::Result;
-use vdi_tests::policy::registry;
+use vdi_release::{docker_config, policy::artifact};
 
 use super::{annotate, build};
 
@@ -11,6 +11,6 @@ pub struct Options {
 
 pub async fn run(Options { reference }: &Options) -> Result<()> {
     let module = annotate::read(&build::module()?)?;
-    println!("{}", registry::push(&module, reference, &registry::docker_config()).await?);
+    println!("{}", artifact::push(&module, reference, &docker_config()).await?);
     Ok(())
 }

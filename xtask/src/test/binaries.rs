@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, stream};
 use serde_json::Value;
 use tokio::process::Command;
+use vdi_release::command;
 use vdi_tests::{process, workspace};
 
 /// Those that take minutes, the longest first: begun last, each would be waited for alone.
@@ -56,7 +57,7 @@ pub async fn run() -> Result<()> {
 }
 
 fn build() -> Result<Vec<Binary>> {
-    let mut cargo = process::cargo_in(workspace());
+    let mut cargo = command::cargo_in(workspace());
     cargo.args(["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
     let output = cargo.stderr(Stdio::inherit()).output().context("cargo can't be run")?;
     if !output.status.success() {

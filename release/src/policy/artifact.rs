@@ -1,11 +1,6 @@
-//! Policies in OCI registries, as kwctl and the policy server know them: a manifest whose one layer is the module.
+//! The policy in an OCI registry, as kwctl and the policy server know it: a manifest with one layer, the module.
 
-mod connection;
-
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::TryStreamExt;
@@ -13,40 +8,27 @@ use oci_client::manifest::{
     OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciManifest, WASM_CONFIG_MEDIA_TYPE, WASM_LAYER_MEDIA_TYPE,
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::metadata;
-use connection::Connection;
+use crate::{digest::digest, registry::Registry};
 
 const CONFIG: &[u8] = b"{}";
-/// In bytes: more than any policy has, and little enough to be kept in memory.
+/// In bytes: larger than any policy, and small enough for memory.
 const LARGEST_MODULE: usize = 256 << 20;
 
-/// A policy that was in a registry, and is what its digests say.
+/// A policy from a registry, checked against its digests.
 #[derive(Debug)]
 pub struct Pulled {
     pub module: Vec<u8>,
-    /// With the manifest's digest: it never means another policy.
+    /// With the manifest's digest, so it always means this policy.
     pub reference: String,
 }
 
-/// The folder where Docker keeps credentials: `DOCKER_CONFIG`, or `~/.docker`.
-pub fn docker_config() -> PathBuf {
-    let home = || std::env::home_dir().unwrap_or_default().join(".docker");
-    std::env::var_os("DOCKER_CONFIG").map_or_else(home, PathBuf::from)
-}
-
-/// `sha256:` and 64 hexadecimal digits.
-pub fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
-}
-
-/// Publishes an annotated module and says which immutable reference it has now. Credentials are from the folder
+/// Publishes an annotated module and returns its immutable reference. Credentials come from the folder
 /// `docker_config`.
 ///
 /// # Errors
-/// When the module has no metadata, or the registry doesn't take it; says who was refused, and where credentials go.
+/// When the module has no metadata, or the registry refuses it; the error names the user and the credentials file.
 pub async fn push(module: &[u8], reference: &str, docker_config: &Path) -> Result<String> {
     let annotations = annotations(&metadata::read(module)?);
     // Byte for byte what kwctl writes, so that the same module has the same digest whoever pushes it.
@@ -56,8 +38,11 @@ pub async fn push(module: &[u8], reference: &str, docker_config: &Path) -> Resul
         "layers": [descriptor(WASM_LAYER_MEDIA_TYPE, module)],
         "schemaVersion": 2,
     }))?;
-    let registry = Connection::new(reference, docker_config).await?;
-    ensure!(registry.reference.digest().is_none(), "push to a tag such as :v0.1.0: the digest is what comes of it");
+    let registry = Registry::new(reference, docker_config).await?;
+    ensure!(
+        registry.reference.digest().is_none(),
+        "push to a tag such as :v0.1.0; the digest follows from the content"
+    );
     for blob in [module, CONFIG] {
         let pushed = registry.client.push_blob(&registry.reference, blob.to_vec(), &digest(blob)).await;
         pushed.map_err(|error| registry.explain(error))?;
@@ -69,13 +54,13 @@ pub async fn push(module: &[u8], reference: &str, docker_config: &Path) -> Resul
     Ok(registry.immutable(&digest))
 }
 
-/// Fetches a policy and checks it: the module against the manifest, and the manifest against the reference where that
-/// has a digest. Credentials are from the folder `docker_config`.
+/// Fetches a policy and checks it: the module against the manifest and, where the reference has a digest, the manifest
+/// against that. Credentials come from the folder `docker_config`.
 ///
 /// # Errors
-/// When there is nothing, it isn't what a digest says, or it is no policy for Kubewarden.
+/// When it isn't there, a digest doesn't match, or it isn't a Kubewarden policy.
 pub async fn pull(reference: &str, docker_config: &Path) -> Result<Pulled> {
-    let registry = Connection::new(reference, docker_config).await?;
+    let registry = Registry::new(reference, docker_config).await?;
     let pulled = registry.client.pull_manifest(&registry.reference, &registry.auth).await;
     let (manifest, digest) = pulled.map_err(|error| registry.explain(error))?;
     let layers = match manifest {
@@ -85,28 +70,26 @@ pub async fn pull(reference: &str, docker_config: &Path) -> Result<Pulled> {
     let types: Vec<_> = layers.iter().map(|layer| layer.media_type.as_str()).collect();
     ensure!(
         types == [WASM_LAYER_MEDIA_TYPE],
-        "{reference} is no policy: a policy has one layer of type {WASM_LAYER_MEDIA_TYPE}, this has {types:?}"
+        "{reference} is not a policy: a policy has one layer of type {WASM_LAYER_MEDIA_TYPE}, this has {types:?}"
     );
     let module = blob(&registry, &layers[0])
         .await
-        .with_context(|| format!("the module of {reference} can't be had as its manifest says it is"))?;
+        .with_context(|| format!("the module of {reference} doesn't match its manifest"))?;
     metadata::read(&module).with_context(|| {
-        format!(
-            "{reference} is no Kubewarden policy: whoever publishes it has to annotate it, as `kwctl annotate` does"
-        )
+        format!("{reference} is not a Kubewarden policy: annotate it with `kwctl annotate` before you push it")
     })?;
     Ok(Pulled { module, reference: registry.immutable(&digest) })
 }
 
-/// What the descriptor says that it is, or nothing.
-async fn blob(registry: &Connection, descriptor: &OciDescriptor) -> Result<Vec<u8>> {
+/// Fetches the blob of a descriptor and checks its size and digest.
+async fn blob(registry: &Registry, descriptor: &OciDescriptor) -> Result<Vec<u8>> {
     let size = usize::try_from(descriptor.size)?;
-    ensure!(size <= LARGEST_MODULE, "it has {size} bytes; {LARGEST_MODULE} would be the most");
-    // The digest alone: a descriptor may have URLs, to anywhere.
+    ensure!(size <= LARGEST_MODULE, "it has {size} bytes; the limit is {LARGEST_MODULE}");
+    // By its digest alone: a descriptor may carry URLs that lead anywhere.
     let stream = registry.client.pull_blob_stream(&registry.reference, descriptor.digest.as_str()).await;
     let mut stream = stream.map_err(|error| registry.explain(error))?;
     let mut bytes = Vec::new();
-    // At its end the stream compares the digest.
+    // The stream checks the digest at its end.
     while let Some(part) = stream.try_next().await? {
         bytes.extend(part);
         ensure!(bytes.len() <= size, "it has more than {size} bytes");
@@ -119,7 +102,7 @@ fn descriptor(media_type: &str, content: &[u8]) -> Value {
     json!({"digest": digest(content), "mediaType": media_type, "size": content.len()})
 }
 
-/// Those of the metadata that fit on a line, and where the source is in OCI's words.
+/// The metadata's one-line annotations, and the source under OCI's key too.
 /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
 fn annotations(metadata: &Value) -> BTreeMap<String, String> {
     let all = metadata["annotations"].as_object().into_iter().flatten();
@@ -137,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn annotations_are_lines_and_say_where_the_source_is() {
+    fn one_line_annotations_are_kept_and_the_source_gets_ocis_key() {
         let source = "io.kubewarden.policy.source";
         let metadata = json!({"annotations": {source: " https://example.com\n", "usage": "two\nlines", "number": 1}});
         let image_source = "org.opencontainers.image.source";

@@ -1,6 +1,12 @@
-//! One registry, who we are to it, and what its errors mean to a person.
+//! One repository in an OCI registry: the client, its credentials, and its errors explained.
 
-use std::{fs::File, io::ErrorKind, net::IpAddr, path::Path, time::Duration};
+use std::{
+    fs::File,
+    io::ErrorKind,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
@@ -11,22 +17,28 @@ use oci_client::{
     secrets::RegistryAuth,
 };
 
-pub struct Connection {
+/// The folder where Docker keeps credentials: `DOCKER_CONFIG`, or `~/.docker`.
+pub fn docker_config() -> PathBuf {
+    let home = || std::env::home_dir().unwrap_or_default().join(".docker");
+    std::env::var_os("DOCKER_CONFIG").map_or_else(home, PathBuf::from)
+}
+
+pub struct Registry {
     pub reference: Reference,
     pub client: Client,
     pub auth: RegistryAuth,
-    /// `ghcr.io`: what people call it, and `docker login` too.
+    /// As `docker login` takes it, `ghcr.io`.
     name: String,
     credentials_file: String,
 }
 
-impl Connection {
-    /// Reads `reference`, with or without Kubewarden's `registry://`, and finds the credentials for its registry.
-    /// Nothing is sent yet.
+impl Registry {
+    /// Parses `reference`, with or without Kubewarden's `registry://`, and finds the credentials for its registry.
+    /// Sends nothing yet.
     pub async fn new(reference: &str, docker_config: &Path) -> Result<Self> {
         let reference: Reference =
             reference.strip_prefix("registry://").unwrap_or(reference).parse().with_context(|| {
-                format!("{reference:?} is no OCI reference; one is ghcr.io/vdiwarden/policies/vdisession:v0.1.0")
+                format!("{reference:?} is not an OCI reference such as ghcr.io/vdiwarden/policies/vdisession:v0.1.0")
             })?;
         let file = docker_config.join("config.json");
         let auth = credentials(reference.registry(), &file)?;
@@ -36,36 +48,36 @@ impl Connection {
         Ok(Self { reference, client, auth, name, credentials_file: file.display().to_string() })
     }
 
-    /// The reference by which nothing but this manifest is meant.
+    /// The reference that always means this manifest.
     pub fn immutable(&self, digest: &str) -> String {
         format!("{}/{}@{digest}", self.name, self.reference.repository())
     }
 
-    /// The error, for the person who has to act on it.
+    /// The error, with what to do about it.
     pub fn explain(&self, error: OciDistributionError) -> anyhow::Error {
         let Self { reference, name, credentials_file, .. } = self;
         let said = said(&error).map_or_else(String::new, |said| format!(" ({said})"));
         match (status(&error), &self.auth) {
             (Some(401 | 403), RegistryAuth::Anonymous) => anyhow!(
-                "{name} wants to know who asks{said}: there are no credentials for it in {credentials_file}, where \
-                 `docker login {name}` puts them"
+                "{name} requires a login{said}, and there are no credentials for it in {credentials_file}: run \
+                 `docker login {name}`"
             ),
             (Some(401 | 403), RegistryAuth::Basic(user, _)) => anyhow!(
-                "{name} refuses the user {user:?}{said}: the password in {credentials_file} is wrong, or {user} has no \
-                 right to this; `docker login {name}` replaces the password"
+                "{name} refuses the user {user:?}{said}: either the password in {credentials_file} is wrong \
+                 (`docker login {name}` replaces it), or {user} lacks the permission"
             ),
-            (Some(404), _) => anyhow!("{name} has no {reference}{said}: is the name right, and is it pushed?"),
+            (Some(404), _) => anyhow!("{name} has no {reference}{said}: check the name, and that it has been pushed"),
             _ if matches!(&error, OciDistributionError::RequestError(error) if error.is_connect()) => {
                 let how = if is_loopback(name) { "HTTP" } else { "HTTPS" };
-                anyhow::Error::new(error).context(format!("{name} can't be reached with {how}"))
+                anyhow::Error::new(error).context(format!("can't reach {name} over {how}"))
             }
-            _ => anyhow::Error::new(error).context(format!("{name} doesn't do as it should")),
+            _ => anyhow::Error::new(error).context(format!("unexpected answer from {name}")),
         }
     }
 }
 
 fn client(registry: &str) -> Result<Client> {
-    // The client takes the one that is installed. Somebody else may have done it already.
+    // The client uses the process-wide provider; an error means that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let protocol = if is_loopback(registry) { ClientProtocol::Http } else { ClientProtocol::Https };
     let config = ClientConfig {
@@ -76,16 +88,16 @@ fn client(registry: &str) -> Result<Client> {
         platform_resolver: None,
         ..ClientConfig::default()
     };
-    Client::try_from(config).context("no HTTPS client can be made")
+    Client::try_from(config).context("can't create an HTTPS client")
 }
 
-/// Whether nobody can listen in, so that a registry needs no certificate.
+/// Whether the registry is on this machine, where it needs no TLS.
 fn is_loopback(registry: &str) -> bool {
     let host = registry.split_once(':').map_or(registry, |(host, _)| host);
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// As Docker finds them: in the file itself, or with the helper that it names.
+/// Finds credentials as Docker does: in the file itself, or from the helper that it names.
 fn credentials(registry: &str, file: &Path) -> Result<RegistryAuth> {
     let config = match File::open(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(RegistryAuth::Anonymous),
@@ -95,18 +107,24 @@ fn credentials(registry: &str, file: &Path) -> Result<RegistryAuth> {
     match get_credential_from_reader(config, server) {
         Ok(DockerCredential::UsernamePassword(user, password)) => Ok(RegistryAuth::Basic(user, password)),
         Ok(DockerCredential::IdentityToken(_)) => bail!(
-            "{} has an identity token for {registry}, which only Docker can use: `docker login {registry}` with a user \
-             name and a password or access token",
+            "{} has an identity token for {registry}, which only Docker can use: run `docker login {registry}` with a \
+             user name and a password or access token",
             file.display()
         ),
         Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(RegistryAuth::Anonymous),
         Err(CredentialRetrievalError::HelperFailure { helper, stdout, stderr }) => {
-            // What every helper says when it has none. <https://github.com/docker/docker-credential-helpers>
+            // Every helper prints this when it has none. <https://github.com/docker/docker-credential-helpers>
             let has_none = stdout.contains("credentials not found");
-            ensure!(has_none, "{helper} gives no credentials for {registry}: {}", format!("{stdout} {stderr}").trim());
+            ensure!(
+                has_none,
+                "{helper} failed to return credentials for {registry}: {}",
+                format!("{stdout} {stderr}").trim()
+            );
             Ok(RegistryAuth::Anonymous)
         }
-        Err(error) => Err(error).with_context(|| format!("no credentials for {registry} from {}", file.display())),
+        Err(error) => {
+            Err(error).with_context(|| format!("can't get credentials for {registry} from {}", file.display()))
+        }
     }
 }
 
@@ -124,7 +142,7 @@ fn status(error: &OciDistributionError) -> Option<u16> {
     }
 }
 
-/// The registry's own words.
+/// The registry's own message.
 fn said(error: &OciDistributionError) -> Option<String> {
     let parsed: OciEnvelope;
     let envelope = match error {
@@ -144,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_spoken_to_without_tls() {
+    fn only_registries_on_this_machine_are_reached_without_tls() {
         for registry in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.1.2.3"] {
             assert!(is_loopback(registry), "{registry}");
         }

@@ -1,4 +1,4 @@
-//! Kubewarden's metadata inside a module: `metadata.yml` as JSON, in a [custom section].
+//! Kubewarden's metadata in a module: `metadata.yml` as JSON, in a [custom section].
 //!
 //! [custom section]: https://webassembly.github.io/spec/core/binary/modules.html#custom-section
 
@@ -9,21 +9,21 @@ const SECTION: &str = "io.kubewarden.metadata";
 /// The magic number, and version 1 of the binary format.
 const HEADER: &[u8; 8] = b"\0asm\x01\0\0\0";
 
-/// Reads `metadata.yml`, and adds what `kwctl annotate` adds: the version of the protocol that the module speaks.
+/// Parses `metadata.yml`, and adds what `kwctl annotate` adds: the version of the protocol that the module speaks.
 ///
 /// # Errors
-/// When it isn't YAML, or no mapping.
+/// When it isn't YAML, or not a mapping.
 pub fn from_yaml(yaml: &str) -> Result<Value> {
-    let mut metadata: Value = serde_saphyr::from_str(yaml).context("the metadata are not YAML")?;
-    ensure!(metadata.is_object(), "the metadata are not a mapping");
+    let mut metadata: Value = serde_saphyr::from_str(yaml).context("the metadata is not YAML")?;
+    ensure!(metadata.is_object(), "the metadata is not a mapping");
     metadata["protocolVersion"] = "v1".into();
     Ok(metadata)
 }
 
-/// The module with `metadata` in it, in place of any that it had.
+/// The module with `metadata` in place of any that it had.
 ///
 /// # Errors
-/// When `module` is no wasm module.
+/// When `module` isn't a wasm module.
 pub fn annotate(module: &[u8], metadata: &Value) -> Result<Vec<u8>> {
     let mut annotated = HEADER.to_vec();
     for section in sections(module)? {
@@ -42,7 +42,7 @@ pub fn annotate(module: &[u8], metadata: &Value) -> Result<Vec<u8>> {
 /// The metadata in a module.
 ///
 /// # Errors
-/// When `module` is no wasm module, or has none: a policy server refuses it too.
+/// When `module` isn't a wasm module, or has no metadata; a policy server refuses it too.
 pub fn read(module: &[u8]) -> Result<Value> {
     let sections = sections(module)?;
     let json = sections.iter().find_map(|section| section.custom(SECTION)).context("the module has no metadata")?;
@@ -56,7 +56,7 @@ struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// What is in the custom section `name`, when this is it.
+    /// The content, when this is the custom section `name`.
     fn custom(&self, name: &str) -> Option<&'a [u8]> {
         if self.whole.first() != Some(&0) {
             return None;
@@ -69,12 +69,12 @@ impl<'a> Section<'a> {
 }
 
 fn sections(module: &[u8]) -> Result<Vec<Section<'_>>> {
-    let Some(mut rest) = module.strip_prefix(HEADER) else { bail!("this is no wasm module") };
+    let Some(mut rest) = module.strip_prefix(HEADER) else { bail!("this is not a wasm module") };
     let mut sections = Vec::new();
     while !rest.is_empty() {
         let mut after_id = &rest[1..];
         let content = read_leb128(&mut after_id).and_then(|length| after_id.get(..length));
-        let content = content.context("the wasm module is cut off")?;
+        let content = content.context("the wasm module is truncated")?;
         let whole = &rest[..rest.len() - after_id.len() + content.len()];
         sections.push(Section { whole, content });
         rest = &rest[whole.len()..];
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_module_is_refused() {
+    fn anything_but_a_module_is_refused() {
         for bytes in [
             &b""[..],
             b"#!/bin/sh",
