@@ -17,6 +17,7 @@ mod host_label;
 mod invalid;
 mod memory;
 mod metadata_service;
+mod printable;
 mod session_name;
 mod timeout;
 
@@ -38,6 +39,7 @@ pub use host_label::HostLabel;
 pub use invalid::Invalid;
 pub use memory::Memory;
 pub use metadata_service::METADATA_ADDRESSES;
+pub use printable::printable;
 pub use session_name::SessionName;
 pub use timeout::Timeout;
 

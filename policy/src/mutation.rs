@@ -3,16 +3,13 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
-use vdi_api::{Email, Gpus, Invalid, Memory, Timeout};
+use vdi_api::{Email, Gpus, Invalid, Memory, Timeout, desktop_pod::CREATED_BY};
 
 use crate::{
     address, field,
     request::{Object, Operation, Request},
     settings::Settings,
 };
-
-/// Who made the session. Only the policy writes it.
-pub const CREATED_BY: &str = "vdi.kasm.io/created-by";
 
 /// A session as it will be stored, owned where that isn't what was given, and what its user should know of the changes.
 ///

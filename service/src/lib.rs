@@ -21,4 +21,4 @@ pub use log::{LogFormat, LogSettings};
 pub use login_keys::{LoginKey, LoginKeys};
 pub use pause::Pause;
 pub use reach::Reach;
-pub use stop::stop_signal;
+pub use stop::{stop_signal, stop_signal_or_hangup};

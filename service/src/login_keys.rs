@@ -57,7 +57,7 @@ impl FromStr for LoginKeys {
 impl LoginKey {
     fn of(secret: &str) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-        Self { name: hex(&hmac::sign(&key, b"name").as_ref()[..4]), key }
+        Self { name: hex::encode(&hmac::sign(&key, b"name").as_ref()[..4]), key }
     }
 
     /// Eight hexadecimal digits that say which key it is and nothing else about it.
@@ -67,12 +67,8 @@ impl LoginKey {
 
     /// A session's, by its uid: 128 bits in hexadecimal digits, which no image stumbles over.
     pub fn password(&self, session_uid: &str) -> String {
-        hex(&hmac::sign(&self.key, format!("password\n{session_uid}").as_bytes()).as_ref()[..16])
+        hex::encode(&hmac::sign(&self.key, format!("password\n{session_uid}").as_bytes()).as_ref()[..16])
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

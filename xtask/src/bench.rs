@@ -12,10 +12,10 @@ mod watch;
 
 use std::{fmt::Display, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use vdi_tests::target;
 
-use crate::stop::Stop;
+use crate::stop::unless_stopped;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -30,14 +30,10 @@ pub enum Command {
 /// Measures on a cluster in this folder, and prints the report, unless somebody interrupts it.
 async fn on_a_cluster<R: Display>(measure: impl AsyncFnOnce(&Path) -> Result<R>) -> Result<()> {
     let directory = target().join("clusters/bench");
-    let mut stop = Stop::new()?;
-    let report = tokio::select! {
-        report = measure(&directory) => {
-            report.with_context(|| format!("logs are in {}", directory.join("logs").display()))?
-        }
-        () = stop.asked() => bail!("interrupted; everything that was started is gone again"),
+    let measure = async {
+        measure(&directory).await.with_context(|| format!("logs are in {}", directory.join("logs").display()))
     };
-    print!("{report}");
+    print!("{}", unless_stopped(measure).await?);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod network;
 use std::{
     io::BufRead,
     path::{Path, PathBuf},
+    pin::pin,
 };
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,7 @@ use kube::Api;
 use tokio::sync::mpsc;
 use vdi_api::VDISession;
 use vdi_cluster::{RealNode, RealNodeOptions, SimulatedNodes, User};
+use vdi_service::stop_signal_or_hangup;
 use vdi_tests::{
     gateway::{DOMAIN, Gateway, GatewayLaunch},
     oidc::OidcProvider,
@@ -21,7 +23,7 @@ use vdi_tests::{
     step, target, workspace,
 };
 
-use crate::{follow::follow, stop::Stop};
+use crate::follow::follow;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -65,14 +67,14 @@ pub async fn run(options: &Options) -> Result<()> {
     }
     let directory = target().join("clusters/demo");
     let where_to_look = || format!("the demo failed; logs are in {}", directory.join("logs").display());
-    let mut stop = Stop::new()?;
+    let mut stop = pin!(stop_signal_or_hangup()?);
     let mut demo = tokio::select! {
         demo = start(options, &directory) => demo.with_context(where_to_look)?,
-        () = stop.asked() => bail!("interrupted; everything that was started is gone again"),
+        () = &mut stop => bail!("interrupted; everything that was started is gone again"),
     };
     let result = tokio::select! {
         result = show(options, &mut demo) => result.with_context(where_to_look),
-        () = stop.asked() => Ok(()),
+        () = &mut stop => Ok(()),
     };
     eprintln!("\nTaking everything down ...");
     drop(demo);

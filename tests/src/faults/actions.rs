@@ -7,8 +7,9 @@ use fastrand::Rng;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::time::sleep;
+use vdi_api::desktop_pod::SESSION;
 
-use super::{Length, arena::Arena, invariants::SESSION};
+use super::{Length, arena::Arena};
 use crate::objects::{Space, session};
 
 /// Templates, by how their sessions start and end.

@@ -17,12 +17,12 @@ use tokio::{
     sync::Mutex,
     time::{Instant, sleep},
 };
-use vdi_api::VDISession;
+use vdi_api::{VDISession, desktop_pod::MANAGED_BY_SELECTOR};
 use vdi_cluster::SimulatedNodes;
 
 use super::{
     Length, Scenario, actions,
-    invariants::{self, OURS, Seen},
+    invariants::{self, Seen},
     proxy::Proxy,
 };
 use crate::{
@@ -206,7 +206,7 @@ impl Arena {
     async fn see(&self, space: &Space, lasting: &BTreeSet<String>) -> Result<Seen> {
         Ok(Seen {
             // In this order: a pod that is made in between has its session.
-            pods: space.pods.list(&ListParams::default().labels(OURS)).await?.items,
+            pods: space.pods.list(&ListParams::default().labels(MANAGED_BY_SELECTOR)).await?.items,
             sessions: space.sessions.list(&ListParams::default()).await?.items,
             templates: Api::all(self.stack.cluster.admin()).list(&ListParams::default()).await?.items,
             now: Timestamp::now(),
@@ -232,7 +232,7 @@ impl Arena {
         for session in space.sessions.list(&ListParams::default()).await? {
             let _ = space.sessions.delete(&session.name_any(), &DeleteParams::default()).await;
         }
-        for pod in space.pods.list(&ListParams::default().labels(OURS)).await? {
+        for pod in space.pods.list(&ListParams::default().labels(MANAGED_BY_SELECTOR)).await? {
             let _ = space.pods.delete(&pod.name_any(), &now).await;
         }
         for session in space.sessions.list(&ListParams::default()).await? {

@@ -7,11 +7,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use vdi_api::{Phase, VDISession, VDITemplate};
 
-/// The label selector of the controller's pods.
-pub const OURS: &str = "app.kubernetes.io/managed-by=vdiwarden";
-/// The label of a pod that names its session.
-pub const SESSION: &str = "vdi.kasm.io/session";
-
 /// Reasons that a session without a pod doesn't keep: it had one, or is about to get one.
 const WITH_POD: [&str; 14] = [
     "Scheduling",

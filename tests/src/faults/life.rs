@@ -7,11 +7,11 @@ use kube::{
     runtime::wait::await_condition,
 };
 use serde_json::{Value, json};
-use vdi_api::{Phase, VDISession};
+use vdi_api::{Phase, VDISession, desktop_pod::SESSION};
 
 use super::{
     actions::{BRIEF, LASTING, STUCK, failed},
-    invariants::{SESSION, phase},
+    invariants::phase,
 };
 use crate::objects::{Space, create, session, wait_gone};
 
