@@ -7,7 +7,7 @@ use vdi_api::Invalid;
 
 use crate::{
     field::{FromJson, parse},
-    settings::setting::{Shape, scalars},
+    setting::{Shape, scalars},
 };
 
 /// A [DNS name] of several labels, as a mail domain is: letters, digits and inner hyphens; not all digits at the end, as

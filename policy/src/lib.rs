@@ -8,11 +8,14 @@ mod domain;
 mod field;
 pub mod host;
 mod image;
-pub mod mutation;
+mod mode;
+mod mutation;
 pub mod request;
 pub mod review;
 pub mod rules;
+pub mod setting;
 pub mod settings;
+mod site;
 mod template_name;
 mod verdict;
 
@@ -20,6 +23,7 @@ use kubewarden_policy_sdk::{protocol_version_guest, response::ValidationResponse
 use serde_json::Value;
 use wapc_guest::{CallResult, host_call, register_function};
 
+pub use mode::Mode;
 pub use verdict::{Answer, Code, Verdict};
 
 // waPC finds this function by its name. That is all there is to the attribute's unsafety: no other symbol may have it.

@@ -8,13 +8,13 @@ use vdi_api::{Email, Gpus, Invalid, Memory, Timeout, desktop_pod::CREATED_BY};
 use crate::{
     address, field,
     request::{Object, Operation, Request},
-    settings::Settings,
+    site::Site,
 };
 
 /// A session as it will be stored, owned where that isn't what was given, and what its user should know of the changes.
 ///
 /// Everything in it that can be reached has the right shape, see [`crate::review`].
-pub fn complete<'a>(request: &Request<'a>, settings: &Settings) -> (Cow<'a, Object>, Vec<String>) {
+pub fn complete<'a>(request: &Request<'a>, site: &Site) -> (Cow<'a, Object>, Vec<String>) {
     let (object, old) = match request.operation {
         Operation::Create { object } => (object, None),
         Operation::Update { object, old } => (object, Some(old)),
@@ -23,15 +23,15 @@ pub fn complete<'a>(request: &Request<'a>, settings: &Settings) -> (Cow<'a, Obje
     let mut object = Cow::Borrowed(object);
     let mut warnings = Vec::new();
     warnings.extend(normalize_user(&mut object, old));
-    fill_in_defaults(&mut object, old, request, settings);
+    fill_in_defaults(&mut object, old, request, site);
     warnings.extend(stamp(&mut object, old, request));
     (object, warnings)
 }
 
 /// An old session with what it may leave out, so that writing that down is no change.
-pub fn with_defaults<'a>(old: &'a Object, request: &Request, settings: &Settings) -> Cow<'a, Object> {
+pub fn with_defaults<'a>(old: &'a Object, request: &Request, site: &Site) -> Cow<'a, Object> {
     let mut old = Cow::Borrowed(old);
-    fill_in_defaults(&mut old, None, request, settings);
+    fill_in_defaults(&mut old, None, request, site);
     old
 }
 
@@ -55,7 +55,7 @@ fn normalize_user(object: &mut Cow<Object>, old: Option<&Object>) -> Option<Stri
 ///
 /// What can't change is taken from `old`: an update that leaves a field out (`kubectl replace`) must not look like one
 /// that changes it when the default is another by now.
-fn fill_in_defaults(object: &mut Cow<Object>, old: Option<&Object>, request: &Request, settings: &Settings) {
+fn fill_in_defaults(object: &mut Cow<Object>, old: Option<&Object>, request: &Request, site: &Site) {
     let is_absent = |path: &&str| field::at(object, path).is_none();
     let absent: Vec<_> =
         ["spec.resources.gpu", "spec.resources.memory", "spec.timeout"].into_iter().filter(is_absent).collect();
@@ -63,7 +63,7 @@ fn fill_in_defaults(object: &mut Cow<Object>, old: Option<&Object>, request: &Re
         return;
     }
     let template = field::at(object, "spec.template").and_then(Value::as_str);
-    let ranges = settings.ranges(template, request.requester.as_ref());
+    let ranges = site.ranges(template, request.requester.as_ref());
     for path in absent {
         let (default, built_in) = match path {
             "spec.resources.gpu" => (ranges.gpu.and_then(|range| range.default.as_ref()), Gpus::DEFAULT.get().into()),

@@ -8,9 +8,10 @@ use serde_json::Value;
 use crate::{
     field,
     host::{self, Host},
+    mode::Mode,
     mutation,
     request::{Kind, Object, Operation, Request, Wanted},
-    rules::{Context, Field, Mode, RULES, Rule, When},
+    rules::{Context, Field, RULES, Rule, When},
     settings::Settings,
     verdict::{Answer, Code, Verdict, list},
 };
@@ -71,15 +72,15 @@ const TEMPLATE_SHAPE: &[&str] = &["metadata", "spec", "spec.probe", "spec.gpu"];
 fn judge(request: &Request, settings: &Settings, host: &dyn Host) -> Verdict {
     let ((object, mut warnings), old) = match request.kind {
         Kind::Session => {
-            let old = request.old().map(|old| mutation::with_defaults(old, request, settings));
-            (mutation::complete(request, settings), old)
+            let old = request.old().map(|old| mutation::with_defaults(old, request, &settings.site));
+            (mutation::complete(request, &settings.site), old)
         }
         Kind::Template => {
             let object = request.object().or(request.old()).map_or_else(Cow::default, Cow::Borrowed);
             ((object, Vec::new()), request.old().map(Cow::Borrowed))
         }
     };
-    let context = Context { request, object: &object, settings, host };
+    let context = Context { request, object: &object, site: &settings.site, host };
     let misshapen = misshapen(request);
     let mut violations: Vec<_> = misshapen
         .iter()

@@ -7,7 +7,7 @@ use vdi_api::Invalid;
 
 use crate::{
     field::{FromJson, parse},
-    settings::setting::{Shape, scalars},
+    setting::{Shape, scalars},
 };
 
 pub const TEMPLATE_NAME: &str =

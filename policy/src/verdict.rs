@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use kubewarden_policy_sdk::response::ValidationResponse;
 use serde_json::Value;
 
-use crate::rules::Mode;
+use crate::mode::Mode;
 
 /// What the policy says to a request.
 #[derive(Clone, Debug, PartialEq)]

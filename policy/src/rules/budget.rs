@@ -4,11 +4,11 @@
 use serde_json::Value;
 use vdi_api::{Email, Invalid};
 
-use super::{Context, Field};
-use crate::{field, host, request::Object, settings::Count};
+use super::rule::{Context, Field};
+use crate::{field, host, request::Object, setting::Count};
 
 pub fn sessions(field: &Field, context: &Context) -> Result<(), Invalid> {
-    let Some(Count(allowed)) = context.settings.per_user.sessions else { return Ok(()) };
+    let Some(Count(allowed)) = context.site.per_user.sessions else { return Ok(()) };
     if field.old.is_some() {
         return Ok(());
     }
@@ -25,7 +25,7 @@ pub fn sessions(field: &Field, context: &Context) -> Result<(), Invalid> {
 }
 
 pub fn gpus(field: &Field, context: &Context) -> Result<(), Invalid> {
-    let Some(Count(allowed)) = context.settings.per_user.gpus else { return Ok(()) };
+    let Some(Count(allowed)) = context.site.per_user.gpus else { return Ok(()) };
     let suspended = |object: &Object| field::at(object, "spec.suspend").and_then(Value::as_bool) == Some(true);
     // The GPUs of a new session are counted once, on their own field; later they count again when it is resumed.
     let resumed = field.path == "spec.suspend";

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use vdi_api::{Cidr, Invalid, METADATA_ADDRESSES, Memory};
 
-use super::{Context, Field};
+use super::rule::{Context, Field};
 use crate::{
     field::{self, FromJson, refused},
     image::Image,
@@ -11,7 +11,7 @@ use crate::{
 
 pub fn image(field: &Field, context: &Context) -> Result<(), Invalid> {
     let image = read_image(field)?;
-    let registries = &context.settings.images.registries;
+    let registries = &context.site.images.registries;
     if registries.is_empty() || registries.iter().any(|registry| registry.contains(&image.repository)) {
         return Ok(());
     }
@@ -152,7 +152,7 @@ pub fn shared_memory(field: &Field, context: &Context) -> Result<(), Invalid> {
     let Some(value) = field.value else { return Ok(()) };
     let shared = Memory::from_json(Some(value))?;
     let name = field::at(context.object, "metadata.name").and_then(Value::as_str);
-    let range = context.settings.ranges(name, context.request.requester.as_ref()).memory;
+    let range = context.site.ranges(name, context.request.requester.as_ref()).memory;
     let default = range.and_then(|range| range.default.as_ref()).and_then(Value::as_str).unwrap_or(Memory::DEFAULT);
     let memory: Memory = default.parse()?;
     if shared < memory {

@@ -1,7 +1,7 @@
 use serde_json::Value;
 use vdi_api::{Email, Invalid};
 
-use super::{Context, Field};
+use super::rule::{Context, Field};
 use crate::{
     address,
     field::{self, refused},
@@ -21,7 +21,7 @@ const KUBERNETES: &[&str] = &[
 /// Whether the settings, or Kubernetes itself, let the requester do whatever it is.
 pub fn is_exempt(requester: &Requester, context: &Context) -> bool {
     let is_new = matches!(context.request.operation, Operation::Create { .. });
-    context.settings.identity.is_exempt(requester) || (!is_new && KUBERNETES.contains(&requester.name))
+    context.site.identity.is_exempt(requester) || (!is_new && KUBERNETES.contains(&requester.name))
 }
 
 /// An update may neither take a session nor give it away: both users have to be the requester.
@@ -73,6 +73,6 @@ fn changes_its_time_alone(context: &Context) -> bool {
 
 /// The requester's address, when the cluster knows them by it.
 fn email_of(requester: &Requester, context: &Context) -> Option<Email> {
-    let prefix = context.settings.identity.username_prefix.as_deref().unwrap_or_default();
+    let prefix = context.site.identity.username_prefix.as_deref().unwrap_or_default();
     requester.name.strip_prefix(prefix).and_then(address::parse)
 }

@@ -1,6 +1,6 @@
 use vdi_api::Invalid;
 
-use super::{Context, Field};
+use super::rule::{Context, Field};
 use crate::field::refused;
 
 /// Compared as JSON, as the CRD's `self == oldSelf` does: `4096Mi` in place of `4Gi` is a change.

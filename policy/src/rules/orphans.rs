@@ -2,7 +2,10 @@
 
 use vdi_api::Invalid;
 
-use super::{Context, Field, identity::is_exempt};
+use super::{
+    identity::is_exempt,
+    rule::{Context, Field},
+};
 use crate::{
     field::refused,
     host::{Right, may},

@@ -3,11 +3,12 @@
 use serde_json::Value;
 use vdi_api::{Invalid, SessionName};
 
-use super::{Context, Field};
+use super::rule::{Context, Field};
 use crate::{
     address,
     field::{self, FromJson, refused},
-    settings::{Range, Ranges},
+    setting::Range,
+    site::Ranges,
 };
 
 pub fn name(field: &Field, context: &Context) -> Result<(), Invalid> {
@@ -23,7 +24,7 @@ pub fn name(field: &Field, context: &Context) -> Result<(), Invalid> {
 
 pub fn user_format(field: &Field, context: &Context) -> Result<(), Invalid> {
     let user = address::from_json(field.value)?;
-    let domains = &context.settings.users.allowed_domains;
+    let domains = &context.site.users.allowed_domains;
     let domain = user.as_str().rsplit_once('@').map_or("", |(_, domain)| domain);
     if domains.is_empty() || domains.iter().any(|allowed| allowed.matches(domain)) {
         return Ok(());
@@ -54,7 +55,7 @@ where
 {
     let value = T::from_json(field.value)?;
     let template = field::at(context.object, "spec.template").and_then(Value::as_str);
-    match range(context.settings.ranges(template, context.request.requester.as_ref())) {
+    match range(context.site.ranges(template, context.request.requester.as_ref())) {
         // The message shows the value as the user wrote it, not as the type prints it.
         Some(range) => range.check(value).map_err(|outside| refused(field.value, &outside.allowed)),
         None => Ok(()),

@@ -1,12 +1,13 @@
 use serde_json::Value;
 
-use super::setting::{At, Member, Setting, Shape};
 use crate::{
     field::refused,
-    rules::{Mode, RULES, Rule},
+    mode::Mode,
+    rules::{RULES, Rule},
+    setting::{At, Member, Setting, Shape},
 };
 
-/// The section `rules`: the ids of rules, and what they do instead of what they do by default.
+/// The section `rules`: the ids of rules whose mode differs from the default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Modes(Vec<(&'static str, Mode)>);
 
@@ -16,7 +17,7 @@ impl Modes {
     }
 }
 
-const MODE: Shape = Shape::Choice(&["enforce", "warn", "off"]);
+const MODE: Shape = Shape::Choice(Mode::NAMES);
 
 const MEMBERS: &[Member] = &{
     let mut members = [Member { name: "", about: "", shape: &MODE }; RULES.len()];
@@ -35,14 +36,15 @@ impl Setting for Modes {
         let object = at.section(value, MEMBERS)?;
         let mut modes = Vec::new();
         for Rule { id, .. } in RULES {
-            match object.get(*id).map(|mode| (mode, mode.as_str())) {
-                None => {}
-                Some((_, Some("enforce"))) => modes.push((*id, Mode::Enforce)),
-                Some((_, Some("warn"))) => modes.push((*id, Mode::Warn)),
-                Some((_, Some("off"))) => modes.push((*id, Mode::Off)),
-                // A bare `off` is `false` to YAML 1.1, which is what the Kubernetes tools read.
-                Some((Value::Bool(false), _)) => modes.push((*id, Mode::Off)),
-                Some((other, _)) => at.member(id).refuse(&refused(Some(other), "enforce, warn or off")),
+            let Some(value) = object.get(*id) else { continue };
+            let mode = match value {
+                // YAML 1.1, which Kubernetes tools read, takes a bare `off` for `false`.
+                Value::Bool(false) => Some(Mode::Off),
+                value => value.as_str().and_then(Mode::named),
+            };
+            match mode {
+                Some(mode) => modes.push((*id, mode)),
+                None => at.member(id).refuse(&refused(Some(value), "enforce, warn or off")),
             }
         }
         Some(Self(modes))

@@ -8,10 +8,8 @@ use vdi_tests::workspace;
 use vdisession_policy::{
     request::Kind,
     rules::{RULES, Rule},
-    settings::{
-        Settings,
-        setting::{Setting, Shape},
-    },
+    setting::{Setting, Shape},
+    settings::Settings,
 };
 
 /// The file as it is, with its generated parts made anew.

@@ -2,9 +2,9 @@
 //! <https://docs.kubewarden.io/tutorials/writing-policies/policy-authors/rancher-ui>
 
 use serde_json::{Value, json};
-use vdisession_policy::settings::{
-    Settings,
+use vdisession_policy::{
     setting::{Member, Setting, Shape},
+    settings::Settings,
 };
 
 pub fn questions() -> Value {

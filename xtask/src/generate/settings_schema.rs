@@ -1,9 +1,9 @@
 //! The JSON schema of the policy's settings, for editors and for CI of those who keep them in a repository.
 
 use serde_json::{Map, Value, json};
-use vdisession_policy::settings::{
-    Settings,
+use vdisession_policy::{
     setting::{Setting, Shape},
+    settings::Settings,
 };
 
 pub fn file() -> anyhow::Result<String> {

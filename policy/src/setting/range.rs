@@ -3,7 +3,11 @@ use std::fmt::Display;
 use serde_json::Value;
 use vdi_api::{Gpus, Invalid, Memory, Timeout};
 
-use super::setting::{At, Member, Setting, Shape, scalars};
+use super::{
+    at::At,
+    read::{Setting, scalars},
+    shape::{Member, Shape},
+};
 use crate::field::refused;
 
 /// What a site allows: from `min` to `max`, both included; and what a session gets that doesn't say. All are optional.

@@ -1,7 +1,7 @@
 use serde_json::Value;
 use vdi_api::Invalid;
 
-use super::setting::{Shape, scalars};
+use super::{read::scalars, shape::Shape};
 use crate::field::{FromJson, parse, refused};
 
 /// A whole number of things, at least one.

@@ -1,0 +1,103 @@
+use Code::{Forbidden, UnprocessableEntity as Unprocessable};
+use Kind::{Session, Template};
+use Mode::{Enforce, Warn};
+use When::{Always, Changed};
+
+use super::{
+    budget, desktop, identity, immutable, orphans,
+    rule::{Rule, When},
+    session, template,
+};
+use crate::{mode::Mode, request::Kind, verdict::Code};
+
+/// In the order in which violations are listed.
+#[rustfmt::skip]
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "session-name", kind: Session, fields: &["metadata.name"], mode: Enforce, code: Unprocessable, when: Changed,
+        about: "The name leaves room for the names of the pod and its host, which are made from it.",
+        check: session::name,
+    },
+    Rule {
+        id: "user-format", kind: Session, fields: &["spec.user"], mode: Enforce, code: Unprocessable, when: Changed,
+        about: "The user is an e-mail address with one plain domain, nothing invisible in it, and a domain that the site allows.",
+        check: session::user_format,
+    },
+    Rule {
+        id: "user-identity", kind: Session, fields: &["spec.user"], mode: Enforce, code: Forbidden, when: Always,
+        about: "Who makes, changes or deletes a session is its user, or may `assign-user` on vdisessions.",
+        check: identity::owner_or_delegate,
+    },
+    Rule {
+        id: "no-orphans", kind: Session, fields: &["metadata.finalizers"], mode: Enforce, code: Forbidden, when: Always,
+        about: "Nothing keeps a session that is deleted, or leaves its pod behind, and with it the GPU.",
+        check: orphans::none,
+    },
+    Rule {
+        id: "template-allowed", kind: Session, fields: &["spec.template"], mode: Enforce, code: Unprocessable, when: Changed,
+        about: "The template is one that the site allows to the requester's groups, and exists if the site wants that.",
+        check: template::allowed,
+    },
+    Rule {
+        id: "gpu-range", kind: Session, fields: &["spec.resources.gpu"], mode: Enforce, code: Unprocessable, when: Changed,
+        about: "The number of GPUs is within the site's range for the template and the requester's groups.",
+        check: session::gpu_range,
+    },
+    Rule {
+        id: "memory-range", kind: Session, fields: &["spec.resources.memory"], mode: Enforce, code: Unprocessable, when: Changed,
+        about: "The memory is within the site's range for the template and the requester's groups.",
+        check: session::memory_range,
+    },
+    Rule {
+        id: "timeout-range", kind: Session, fields: &["spec.timeout"], mode: Enforce, code: Unprocessable, when: Changed,
+        about: "The timeout is within the site's range for the template and the requester's groups.",
+        check: session::timeout_range,
+    },
+    Rule {
+        id: "immutable-fields", kind: Session, mode: Enforce, code: Unprocessable, when: Changed,
+        fields: &["spec.user", "spec.template", "spec.resources.gpu", "spec.resources.memory"],
+        about: "User, template and resources stay what they were when the session was made.",
+        check: immutable::unchanged,
+    },
+    Rule {
+        id: "sessions-per-user", kind: Session, fields: &["spec.user"], mode: Enforce, code: Forbidden, when: Changed,
+        about: "The user has no more sessions than the site allows, in all namespaces together.",
+        check: budget::sessions,
+    },
+    Rule {
+        id: "gpus-per-user", kind: Session, fields: &["spec.resources.gpu", "spec.suspend"], mode: Enforce, code: Forbidden, when: Changed,
+        about: "The user's sessions have no more GPUs than the site allows, in all namespaces together.",
+        check: budget::gpus,
+    },
+    Rule {
+        id: "image-of-template", kind: Template, fields: &["spec.image"], mode: Enforce, code: Unprocessable, when: Changed,
+        about: "The image has a valid name and comes from a registry that the site allows.",
+        check: desktop::image,
+    },
+    Rule {
+        id: "image-digest", kind: Template, fields: &["spec.image"], mode: Warn, code: Unprocessable, when: Changed,
+        about: "The image is pinned by a digest, so that nobody can put another one in its place.",
+        check: desktop::image_digest,
+    },
+    Rule {
+        id: "template-privileges", kind: Template, mode: Enforce, code: Unprocessable, when: Changed,
+        fields: &[
+            "spec.securityProfile", "spec.runAsUser", "spec.gpu.resourceName", "spec.gpu.tolerations", "spec.gpu.nodeSelector",
+            "spec.podLabels", "spec.home.mountPath", "spec.network.egress",
+        ],
+        about: "The desktop gets no privileges, GPUs and nothing else as extended resource, no place on control-plane nodes, no labels of \
+            others, no home over the system's files, and no way to a cloud's metadata service.",
+        check: desktop::privileges,
+    },
+    Rule {
+        id: "template-memory", kind: Template, fields: &["spec.sharedMemory"], mode: Enforce, code: Unprocessable, when: Changed,
+        about: "The shared memory fits into the memory that a session of the template has unless it says otherwise.",
+        check: desktop::shared_memory,
+    },
+    Rule {
+        id: "template-endpoint", kind: Template, mode: Enforce, code: Unprocessable, when: Changed,
+        fields: &["spec.port", "spec.path", "spec.probe.path", "spec.gpu.rendererPath"],
+        about: "The port is one, and what is asked for there are plain absolute paths.",
+        check: desktop::endpoint,
+    },
+];
