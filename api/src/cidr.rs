@@ -1,6 +1,6 @@
 use std::{net::IpAddr, str::FromStr};
 
-use crate::Invalid;
+use crate::invalid::Invalid;
 
 /// A network: an address and how many bits of it count ([RFC 4632](https://www.rfc-editor.org/rfc/rfc4632)), such as
 /// `10.20.0.0/16`. The other bits may be anything. IPv4 in IPv6's clothes (`::ffff:10.20.0.0/112`) is IPv4.

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::Invalid;
+use crate::invalid::Invalid;
 
 /// An amount of processor time: thousandths of a core, at least 1, less than 10,000 cores.
 ///

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use crate::{VDISession, VDITemplate};
+use crate::{session::VDISession, template::VDITemplate};
 
 /// The CRD of `VDISession`.
 pub fn vdisession() -> CustomResourceDefinition {

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::Invalid;
+use crate::invalid::Invalid;
 
 /// The e-mail address that a session belongs to.
 ///

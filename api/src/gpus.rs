@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::Invalid;
+use crate::invalid::Invalid;
 
 /// How many GPUs a desktop gets: a whole number, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::Email;
+use crate::email::Email;
 
 /// One label of a host name (RFC 1123): lower-case letters, digits and inner hyphens, 1 to 63 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

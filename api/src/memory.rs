@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::Invalid;
+use crate::invalid::Invalid;
 
 /// An amount of memory, in whole bytes: at least 1, less than 1Ei (no machine has an exbibyte).
 ///

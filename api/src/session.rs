@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Email, Memory, SessionName, Timeout};
+use crate::{email::Email, memory::Memory, session_name::SessionName, timeout::Timeout};
 
 // The fields hold what the API server stored. They are parsed (Email, Gpus, Memory, Timeout) before use: one object that
 // an older schema let through must not keep the others from being read.

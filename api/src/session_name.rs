@@ -1,6 +1,6 @@
 use std::str::FromStr;
 
-use crate::Invalid;
+use crate::invalid::Invalid;
 
 /// What a session may be called: one label of a host name (RFC 1123), short enough for the names that are made from it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

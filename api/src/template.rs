@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Activity, Memory, Timeout};
+use crate::{activity::Activity, memory::Memory, timeout::Timeout};
 
 pub use catalog::Deprecation;
 pub use desktop::{
@@ -92,7 +92,7 @@ pub struct VDITemplateSpec {
     pub protocol: Protocol,
 
     /// Where a browser starts.
-    #[serde(default = "default_path")]
+    #[serde(default = "desktop::default_path")]
     #[schemars(regex(pattern = "^/"), length(max = 1024))]
     pub path: String,
 
@@ -206,10 +206,6 @@ pub struct VDITemplateStatus {
 
 fn yes() -> bool {
     true
-}
-
-fn default_path() -> String {
-    "/".to_owned()
 }
 
 fn default_shared_memory() -> String {

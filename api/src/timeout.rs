@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::Invalid;
+use crate::invalid::Invalid;
 
 /// How long something may last: more than zero, at most about 292 years.
 ///

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cpu, Memory, Timeout};
+use crate::{cpu::Cpu, memory::Memory, timeout::Timeout};
 
 // No doc comments on the variants of an enum: they would turn its schema into a `oneOf`, which is not structural.
 
@@ -73,7 +73,7 @@ pub struct Probe {
     #[serde(default)]
     pub kind: ProbeKind,
 
-    #[serde(default = "super::default_path")]
+    #[serde(default = "default_path")]
     #[schemars(regex(pattern = "^/"), length(max = 1024))]
     pub path: String,
 
@@ -102,11 +102,15 @@ pub enum ProbeKind {
     Tcp,
 }
 
+pub fn default_path() -> String {
+    "/".to_owned()
+}
+
 impl Default for Probe {
     fn default() -> Self {
         Self {
             kind: ProbeKind::Http,
-            path: super::default_path(),
+            path: default_path(),
             period_seconds: default_period(),
             failure_threshold: default_failure_threshold(),
             restart_after: None,

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Memory;
+use crate::memory::Memory;
 
 /// A volume for the user's own files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

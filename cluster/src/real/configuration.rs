@@ -6,13 +6,15 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::RealNode;
 use super::network::Network;
 use crate::control_plane::ControlPlane;
 use crate::error::{Error, IoContext};
 use crate::files::{create_private_dir, write_private};
 use crate::kubeconfig;
 use crate::users::User;
+
+/// The busybox image of every real node.
+pub(super) const BUSYBOX: &str = "vdiwarden.invalid/busybox:1";
 
 /// Where the CNI plugins are: Debian's package puts them in the first, everybody else in the second.
 pub(super) fn cni_plugins() -> Option<&'static str> {
@@ -27,7 +29,7 @@ pub(super) fn write(cluster: &ControlPlane, network: &Network, state: &Path, run
     let (name, address) = (&network.name, network.address().to_string());
 
     let plugins = cni_plugins().ok_or(Error::Unsupported("there are no CNI plugins: install them in /opt/cni/bin"))?;
-    let containerd = include_str!("containerd.toml").replace("@IMAGE@", RealNode::BUSYBOX);
+    let containerd = include_str!("containerd.toml").replace("@IMAGE@", BUSYBOX);
     file("containerd.toml", &containerd.replace("@PLUGINS@", "/mnt/bin"))?;
     tools(&state.join("bin"), plugins)?;
     file("cni/bridge.conflist", &network.cni().to_string())?;

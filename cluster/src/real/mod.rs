@@ -50,7 +50,7 @@ pub struct RealNode {
 
 impl RealNode {
     /// An image that every real node has: busybox, for tests.
-    pub const BUSYBOX: &str = "vdiwarden.invalid/busybox:1";
+    pub const BUSYBOX: &str = configuration::BUSYBOX;
 
     /// Adds a node and waits until pods can be scheduled to it. Needs Linux and root; Debian packages that are missing
     /// are installed. Its logs are `containerd.log`, `kubelet.log` and `kube-router.log` in [`ControlPlane::logs`].

@@ -13,7 +13,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(bound = "K::Spec: DeserializeOwned, K::Status: DeserializeOwned")]
 pub struct Custom<K: HasSpec + HasStatus> {
-    #[serde(deserialize_with = "super::metadata")]
+    #[serde(deserialize_with = "super::metadata::metadata")]
     pub metadata: ObjectMeta,
     pub spec: K::Spec,
     pub status: Option<K::Status>,

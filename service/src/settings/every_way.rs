@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser;
 
-use super::{names, parse};
+use super::sources::{names, parse};
 
 /// Three values of a setting, each different from the next: what its flag says, what the environment, what the file.
 pub type Sample<'a> = (&'a str, [&'a str; 3]);
