@@ -1,48 +1,15 @@
-//! Turns VDISessions into desktops. One pass over a session is five steps: observe -> plan -> apply -> publish -> requeue
-//! (`reconcile.rs`).
+//! Turns VDISessions into desktops. `reconcile/pass.rs` is one pass over a session.
 
 #![deny(clippy::disallowed_methods)]
 
-mod accelerated;
-mod activity;
-mod apply;
-mod capacity;
-mod client;
-mod clock;
-mod digest;
-mod events;
-mod fence;
-mod fetch;
-#[cfg(test)]
-mod fixture;
-mod home;
-mod hosts;
-mod in_flight;
-mod leader;
-mod lease;
-mod line;
-mod memory;
-mod metrics;
-mod observe;
-mod orphans;
-mod plan;
-mod pod_state;
-mod publish;
-mod queue;
-mod reason;
+mod allocate;
+mod apiserver;
+mod cache;
+mod operations;
+mod probe;
 mod reconcile;
-mod renderer;
-mod resources;
-mod server;
 mod settings;
-mod stores;
-mod template;
-mod terms;
-mod traces;
-mod unreadable;
-mod url;
-mod usage;
-mod volume;
+mod telemetry;
 
 use std::sync::Arc;
 
@@ -50,26 +17,24 @@ use anyhow::Context as _;
 use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use vdi_planner::resources;
 use vdi_service::{LoginKeys, stop_signal};
 
 use crate::{
-    activity::Activity,
-    client::Connection,
-    clock::Clock,
-    fence::Fence,
-    home::Homes,
-    hosts::HostClaims,
-    in_flight::InFlight,
-    leader::Candidate,
-    line::Lines,
-    memory::Memories,
-    metrics::{Counters, Metrics},
-    queue::Queue,
-    server::Probes,
+    allocate::Allocations,
+    apiserver::{
+        Clock, Connection, WriteGate,
+        leader::{self, Candidate},
+    },
+    cache::Workqueue,
+    operations::{Metrics, Operations},
+    probe::{Activity, Probes},
+    reconcile::Expectations,
     settings::Settings,
+    telemetry::{Counters, traces},
 };
 
-// One thread has room for thousands of sessions, and the wake-ups of several cost more than they save.
+// One thread serves thousands of sessions, and waking several would cost more than it saves.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let settings: Settings = vdi_service::settings::load();
@@ -89,36 +54,35 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, "starting");
     let login_keys = LoginKeys::read(settings.login_keys_file.as_deref())?;
     let stop = stop_signal()?.shared();
-    let (clock, counters, queue) = (Arc::new(Clock::default()), Counters::default(), Arc::new(Queue::default()));
+    let (clock, counters, workqueue) =
+        (Arc::new(Clock::default()), Counters::default(), Arc::new(Workqueue::default()));
     let connection = Connection::infer(&identity, clock.clone(), counters.clone()).await?;
-    let fence = if settings.leader_elect { Fence::closed() } else { Fence::open() };
-    let client = connection.client(fence.clone(), leader::WRITE_TIMEOUT)?;
+    let write_gate = if settings.leader_elect { WriteGate::closed() } else { WriteGate::open() };
+    let client = connection.client(write_gate.clone(), leader::WRITE_TIMEOUT)?;
 
-    let stores = stores::watch(&client, &queue, &counters);
-    let metrics = Arc::new(Metrics::new(counters.clone(), stores.clone(), queue.clone(), fence.clone()));
-    let probes = Probes { stores: stores.clone(), queue: queue.clone(), metrics };
+    let stores = cache::watch(&client, &workqueue, &counters);
+    let metrics = Arc::new(Metrics::new(counters.clone(), stores.clone(), workqueue.clone(), write_gate.clone()));
+    let operations = Operations { stores: stores.clone(), queue: workqueue.clone(), metrics };
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listening on {}", settings.listen))?;
     tracing::info!(listen = %listener.local_addr()?, identity, pid = std::process::id(), "serving /healthz, /readyz and /metrics");
-    // To the very end, so that the last of it is seen.
-    tokio::spawn(axum::serve(listener, server::router(probes)).into_future());
+    // Until the process ends, so that the last figures can be read.
+    tokio::spawn(axum::serve(listener, operations::router(operations)).into_future());
 
+    let urls = settings.url_template.in_domain(&settings.domain);
     let context = reconcile::Context {
-        memories: Memories {
-            hosts: HostClaims::new(settings.url_template.in_domain(&settings.domain)),
-            homes: Homes::default(),
-            lines: Lines::default(),
+        allocations: Allocations::new(urls, login_keys, workqueue.clone()),
+        probes: Probes {
+            client: client.clone(),
             activity: Activity::of(settings.activity_url.clone(), settings.activity_token_file.clone()),
-            login_keys,
-            policy: resources::namespace_policy_spec(&settings.gateway_namespace),
-            queue: queue.clone(),
+            reach: settings.reach.clone(),
         },
-        reach: settings.reach.clone(),
-        in_flight: InFlight::default(),
+        expectations: Expectations::default(),
+        policy: resources::namespace_policy_spec(&settings.gateway_namespace),
         client,
-        stores,
         clock: clock.clone(),
-        queue,
+        stores,
+        workqueue,
         counters,
     };
     tokio::select! {
@@ -126,11 +90,11 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
         () = stop.clone() => return Ok(()),
     }
     if settings.leader_elect {
-        // A connection of its own: renewing the lease doesn't queue behind the work.
-        let leases = connection.client(Fence::open(), leader::RENEW_TIMEOUT)?;
+        // A connection of its own, so that renewing the lease doesn't queue behind the work.
+        let leases = connection.client(WriteGate::open(), leader::RENEW_TIMEOUT)?;
         let namespace = settings.lease_namespace();
         let aside = context.stores.aside.clone();
-        let candidate = Candidate::new(leases, &namespace, &settings.lease_name, &identity, fence, clock, aside);
+        let candidate = Candidate::new(leases, &namespace, &settings.lease_name, &identity, write_gate, clock, aside);
         lead(&candidate, context, settings.concurrency, stop).await?;
     } else {
         reconcile::run(context, settings.concurrency, stop).await;
@@ -139,24 +103,24 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Works from when this replica is the leader until it is to stop. Fails when another has become the leader.
+/// Works from when this replica is the leader until `stop`. Fails when the lease is lost.
 async fn lead(
     candidate: &Candidate,
     context: reconcile::Context,
     concurrency: u16,
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
-    let mut held = tokio::select! {
-        held = candidate.acquire() => held?,
+    let mut leadership = tokio::select! {
+        leadership = candidate.acquire() => leadership?,
         () = stop.clone() => return Ok(()),
     };
     let lost = tokio::select! {
         () = reconcile::run(context, concurrency, stop) => None,
-        lost = held.hold() => Some(lost),
+        lost = leadership.renew() => Some(lost),
     };
     match lost {
-        None => held.release().await,
-        // What a restart does better than this process could: forget all that it believes, and stand by.
+        None => leadership.release().await,
+        // A restart does best what is needed now: forget everything, and stand by.
         Some(lost) => {
             tracing::error!(error = lost.to_string(), "ending");
             return Err(lost);

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgAction, Parser};
 use vdi_service::{LogSettings, Reach, settings};
 
-use crate::{activity::ActivityUrl, traces::parse_endpoint, url::UrlTemplate};
+use crate::{allocate::UrlTemplate, probe::ActivityUrl, telemetry::traces::parse_endpoint};
 
 /// Turns VDISessions into GPU desktops.
 ///

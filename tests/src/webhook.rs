@@ -25,6 +25,7 @@ use rustls::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use self::review::Policy;
 use crate::policy::{Capabilities, PolicyHost};
 
 /// An HTTPS server that answers AdmissionReviews (`admission.k8s.io/v1`) at `/validate`. It ends when it is dropped.
@@ -35,12 +36,6 @@ pub struct Webhook {
     rules: Value,
     handle: Handle<SocketAddr>,
     server: JoinHandle<std::io::Result<()>>,
-}
-
-struct Policy {
-    host: Arc<PolicyHost>,
-    settings: Value,
-    capabilities: Arc<dyn Capabilities>,
 }
 
 impl Webhook {

@@ -58,7 +58,7 @@ fn a_desktop_that_crashes_is_started_again_in_place_and_says_what_it_said_last()
         space.change_pod("desktop", container(0, end.clone(), json!({}))).await?;
         let told = space.wait_told("desktop", Phase::Creating, "DesktopCrashed").await?;
         let words = "exit code 134 (Error):\none\nXvnc: no screens found";
-        ensure!(told == format!("the desktop crashed and is started again (time 1 of 3): {words}"), "{told}");
+        ensure!(told == format!("the desktop crashed and is restarting (1 of 3): {words}"), "{told}");
         let event = space.wait_event("desktop", "DesktopCrashed").await?;
         ensure!(event.ends_with("exit code 134 (Error): ... Xvnc: no screens found"), "{event}");
 
@@ -94,7 +94,7 @@ fn a_desktop_that_runs_out_of_memory_says_how_much_it_had() -> Result<()> {
         let space = running(stack, "memory", json!({})).await?;
         space.change_pod("desktop", container(0, crash("OOMKilled", 137, ""), json!({}))).await?;
         let told = space.wait_told("desktop", Phase::Creating, "OutOfMemory").await?;
-        ensure!(told.starts_with("the desktop used more than its memory of 4Gi and is started again"), "{told}");
+        ensure!(told.starts_with("the desktop exceeded its memory limit of 4Gi and is restarting"), "{told}");
         Ok(())
     })
 }

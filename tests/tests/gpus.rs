@@ -58,14 +58,15 @@ fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes
         space.wait_running(&names[0]).await?;
         let next = space.wait_told(&names[1], Phase::Pending, "Unschedulable").await?;
         ensure!(
-            next.starts_with("next in line for nvidia.com/gpu, since ") && next.contains("Insufficient nvidia.com/gpu"),
+            next.starts_with("next in the queue for nvidia.com/gpu, waiting since ")
+                && next.contains("Insufficient nvidia.com/gpu"),
             "{next}"
         );
         for (ahead, name) in names[2..].iter().enumerate() {
             let told = space.wait_told(name, Phase::Pending, "Queued").await?;
-            let sessions = if ahead == 0 { "1 session is".to_owned() } else { format!("{} sessions are", ahead + 1) };
+            let sessions = if ahead == 0 { "1 session".to_owned() } else { format!("{} sessions", ahead + 1) };
             ensure!(
-                told.starts_with(&format!("no nvidia.com/gpu is free: {sessions} ahead, since ")),
+                told.starts_with(&format!("no nvidia.com/gpu is free: {sessions} ahead, waiting since ")),
                 "{name}: {told}"
             );
             ensure!(space.pods.get_opt(&format!("vdi-{name}")).await?.is_none(), "{name} has no pod before its turn");
@@ -85,7 +86,7 @@ fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes
         create(&space.sessions, &session("urgent", "urgent")).await?;
         space.wait_running("urgent").await?;
         let event = space.wait_event(&names[5], "Preempted").await?;
-        ensure!(event.contains("made room for one of a higher priority"), "{event}");
+        ensure!(event.contains("was preempted by one of a higher priority"), "{event}");
         for name in [&names[5], "patient"] {
             let status = space.sessions.get(name).await?.status.context("no status")?;
             ensure!(status.phase == Phase::Pending, "{name}: {status:?}");
@@ -122,7 +123,7 @@ fn a_session_that_waits_for_its_home_is_in_nobodys_way() -> Result<()> {
         a_second_later().await;
         new("bobs", "bob", &space.name).await?;
         let told = space.wait_told("bobs", Phase::Pending, "Unschedulable").await?;
-        ensure!(told.starts_with("next in line for example.com/scarce"), "{told}");
+        ensure!(told.starts_with("next in the queue for example.com/scarce"), "{told}");
         delete(&space.sessions, "carols").await?;
         space.wait_running("bobs").await?;
         space.wait("alices-second", Phase::Pending, "HomeInUse").await?;
@@ -157,11 +158,11 @@ fn a_session_that_no_node_is_large_enough_for_is_in_nobodys_way() -> Result<()> 
         space.wait_running("holder").await?;
         new("giant", 64).await?;
         let told = space.wait_told("giant", Phase::Pending, "Unschedulable").await?;
-        ensure!(told.starts_with("no node is large enough for it: 0/1 nodes are available"), "{told}");
+        ensure!(told.starts_with("no node is large enough: 0/1 nodes are available"), "{told}");
         a_second_later().await;
         new("usual", 1).await?;
         let told = space.wait_told("usual", Phase::Pending, "Unschedulable").await?;
-        ensure!(told.starts_with("next in line for example.com/pair"), "{told}");
+        ensure!(told.starts_with("next in the queue for example.com/pair"), "{told}");
         delete(&space.sessions, "holder").await?;
         space.wait_running("usual").await?;
         space.wait("giant", Phase::Pending, "Unschedulable").await?;
@@ -245,13 +246,14 @@ fn a_gpu_of_a_dra_driver_is_claimed_by_one_session_and_the_others_queue_for_it()
         space.session("second").await?;
         let told = space.wait_told("second", Phase::Pending, "Unschedulable").await?;
         ensure!(
-            told.contains("next in line for one-gpu, since ") && told.contains("cannot allocate all claims"),
+            told.contains("next in the queue for one-gpu, waiting since ")
+                && told.contains("cannot allocate all claims"),
             "{told}"
         );
         a_second_later().await;
         space.session("third").await?;
         let told = space.wait_told("third", Phase::Pending, "Queued").await?;
-        ensure!(told.starts_with("no one-gpu is free: 1 session is ahead, since "), "{told}");
+        ensure!(told.starts_with("no one-gpu is free: 1 session ahead, waiting since "), "{told}");
         for (gone, next) in [("first", "second"), ("second", "third")] {
             delete(&space.sessions, gone).await?;
             space.wait_running(next).await?;

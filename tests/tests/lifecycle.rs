@@ -142,7 +142,7 @@ fn a_home_in_use_is_waited_for_by_name_and_taken_once_it_is_free() -> Result<()>
         let waits = async |waits: &'static str, runs: &'static str| -> Result<_> {
             let told = space.wait_told(waits, Phase::Pending, "HomeInUse").await?;
             ensure!(
-                told == format!("its home is in use by session {runs:?}, and can be used by one at a time"),
+                told == format!("the home volume is in use by session {runs:?}; only one session can use it at a time"),
                 "{told}"
             );
             Ok((waits, runs))
@@ -203,7 +203,7 @@ fn the_end_is_warned_of_once_by_each_warning() -> Result<()> {
         space.sessions.patch_status("desktop", &PatchParams::default(), &Patch::Merge(started)).await?;
         space.change("desktop", json!({ "timeout": "70m" })).await?;
         let told = space.wait_event("desktop", "ExpiresSoon").await?;
-        ensure!(told.starts_with("the session's time is nearly up; raise spec.timeout to go on. It ends at"), "{told}");
+        ensure!(told.starts_with("the session times out soon; raise spec.timeout to extend it. It ends at"), "{told}");
         space.change("desktop", json!({ "timeout": "64m" })).await?;
         let status = space.sessions.get("desktop").await?.status.context("no status")?;
         ensure!(status.phase == Phase::Running);
@@ -258,8 +258,8 @@ async fn desktop_that_renders_with(renderer: &'static str) -> Result<u16> {
 fn whether_a_desktop_renders_on_a_gpu_is_told_and_software_is_warned_of() -> Result<()> {
     with_stack(async |stack| {
         for (name, renderer, expected) in [
-            ("gpu", "NVIDIA H100 80GB HBM3/PCIe/SSE2\n", ("True", "it renders with NVIDIA H100 80GB HBM3/PCIe/SSE2")),
-            ("software", "llvmpipe (LLVM 15)", ("False", "it renders in software, with llvmpipe (LLVM 15)")),
+            ("gpu", "NVIDIA H100 80GB HBM3/PCIe/SSE2\n", ("True", "renders with NVIDIA H100 80GB HBM3/PCIe/SSE2")),
+            ("software", "llvmpipe (LLVM 15)", ("False", "renders in software, with llvmpipe (LLVM 15)")),
         ] {
             let port = desktop_that_renders_with(renderer).await?;
             let space = Space::new(stack, &format!("renders-{name}")).await?;
@@ -271,7 +271,7 @@ fn whether_a_desktop_renders_on_a_gpu_is_told_and_software_is_warned_of() -> Res
             ensure!((&*condition.status, &*condition.message) == expected, "{condition:?}");
             if name == "software" {
                 let told = space.wait_event("desktop", "SoftwareRendering").await?;
-                ensure!(told == "this session has GPUs, but it renders in software, with llvmpipe (LLVM 15)", "{told}");
+                ensure!(told == "the session has GPUs but renders in software, with llvmpipe (LLVM 15)", "{told}");
             }
         }
         let space = Space::new(stack, "renders-unknown").await?;
@@ -368,7 +368,7 @@ async fn a_desktop_that_nobody_uses_ends_and_one_in_use_costs_nothing() -> Resul
     let used = space.sessions.get("used").await?.uid().context("no uid")?;
     *inputs.lock().map_err(|_| anyhow::anyhow!("poisoned"))? = Some([(used, 1.0)].into());
     let told = space.wait_told("left", Phase::Terminating, "Idle").await?;
-    ensure!(told.starts_with("nobody used the desktop for so long that it was stopped at"), "{told}");
+    ensure!(told.starts_with("stopped at ") && told.ends_with(" because nobody was using it"), "{told}");
     wait_gone(&space.sessions, "left").await?;
     let status = space.wait_running("used").await?;
     ensure!(status.expiry == Some(Expiry::Timeout), "{status:?}");

@@ -2,64 +2,27 @@
 
 mod check;
 mod network;
+mod options;
+mod running;
 
-use std::{
-    io::BufRead,
-    path::{Path, PathBuf},
-    pin::pin,
-};
+use std::{io::BufRead, pin::pin};
 
 use anyhow::{Context, Result, bail};
 use kube::Api;
 use tokio::sync::mpsc;
 use vdi_api::VDISession;
-use vdi_cluster::{RealNode, RealNodeOptions, SimulatedNodes, User};
+use vdi_cluster::User;
 use vdi_service::stop_signal_or_hangup;
 use vdi_tests::{
-    gateway::{DOMAIN, Gateway, GatewayLaunch},
-    oidc::OidcProvider,
+    gateway::DOMAIN,
     setup,
-    stack::{DESKTOPS, Settings, Stack, alice},
-    step, target, workspace,
+    stack::{DESKTOPS, alice},
+    step, target,
 };
 
+pub use self::options::Options;
+use self::running::{Demo, SESSION, apply_session, link, start};
 use crate::follow::follow;
-
-#[derive(clap::Args)]
-pub struct Options {
-    /// Do in headless Chromium what alice and bob would do, save the picture of her desktop to target/demo.png, and end
-    #[arg(long)]
-    check: bool,
-
-    /// Sign in through the login form of a real OpenID provider. --check does that too
-    #[arg(long)]
-    oidc: bool,
-
-    /// Load each page so many times in headless Chromium while network interfaces of this machine come and go, and end
-    #[arg(long, value_name = "TIMES", conflicts_with_all = ["check", "simulated"])]
-    network: Option<u64>,
-
-    /// Simulate the nodes: needs neither root nor a browser, and there is no desktop to see
-    #[arg(long)]
-    simulated: bool,
-}
-
-const SESSION: &str = "alice-desktop";
-
-/// What is up while the demo is. Dropping it takes everything down.
-struct Demo {
-    // The gateway goes first, then the nodes: their pods are processes on this machine.
-    gateway: Option<Gateway>,
-    provider: Option<OidcProvider>,
-    _nodes: Box<dyn Send>,
-    stack: Stack,
-}
-
-impl Demo {
-    fn gateway(&self) -> Result<&Gateway> {
-        self.gateway.as_ref().context("the gateway is stopped")
-    }
-}
 
 pub async fn run(options: &Options) -> Result<()> {
     if let Some(why) = setup::why_no_real_node().filter(|_| !options.simulated) {
@@ -80,57 +43,6 @@ pub async fn run(options: &Options) -> Result<()> {
     drop(demo);
     eprintln!("Everything is gone; the logs are in {}", directory.join("logs").display());
     result
-}
-
-async fn start(options: &Options, directory: &Path) -> Result<Demo> {
-    setup::wasm_target()?;
-    let images = if options.simulated { Vec::new() } else { vec![setup::desktop_image().await?] };
-    if (options.check && !options.simulated) || options.network.is_some() {
-        setup::browser().await?;
-    }
-    let port = port()?;
-    let urls = format!("https://{{user}}.{{domain}}:{port}");
-    let controller = ["--domain", DOMAIN, "--url-template", &urls].map(String::from).into();
-    let stack = Stack::start(directory, Settings { controller, ..Settings::default() }).await?;
-    let nodes = start_nodes(options, &stack, images).await?;
-    let provider =
-        if options.oidc || options.network.is_some() { Some(start_provider(&stack, port).await?) } else { None };
-    let gateway = start_gateway(&stack, port, provider.as_ref()).await?;
-    stack.kubectl_ok(&User::admin(), apply("ubuntu-desktop")).await?;
-    Ok(Demo { gateway: Some(gateway), provider, _nodes: nodes, stack })
-}
-
-async fn start_gateway(stack: &Stack, port: u16, provider: Option<&OidcProvider>) -> Result<Gateway> {
-    let flags = provider.map(OidcProvider::flags).unwrap_or_default();
-    let launch = GatewayLaunch { name: "vdi-gateway", port, public_port: port, flags };
-    step("Starting the gateway", Gateway::start(stack, launch)).await
-}
-
-async fn start_provider(stack: &Stack, gateway_port: u16) -> Result<OidcProvider> {
-    let public_url = format!("https://{DOMAIN}:{gateway_port}");
-    let logs = stack.cluster.logs();
-    step("Starting an OpenID provider", OidcProvider::start(&logs, vdi_cluster::free_port()?, &public_url)).await
-}
-
-/// The usual one, so that addresses are the same each time, unless something has it.
-fn port() -> Result<u16> {
-    const USUAL: u16 = 8443;
-    match std::net::TcpListener::bind(("127.0.0.1", USUAL)) {
-        Ok(_) => Ok(USUAL),
-        Err(_) => Ok(vdi_cluster::free_port()?),
-    }
-}
-
-async fn start_nodes(options: &Options, stack: &Stack, images: Vec<PathBuf>) -> Result<Box<dyn Send>> {
-    Ok(match options.simulated {
-        true => Box::new(SimulatedNodes::start(&stack.cluster, 3, 8).await?),
-        false => Box::new(RealNode::start(&stack.cluster, RealNodeOptions { gpus: 1, images }).await?),
-    })
-}
-
-fn apply(sample: &str) -> [String; 3] {
-    let path = workspace().join("deploy/samples").join(sample).with_extension("yaml");
-    ["apply".to_owned(), "-f".to_owned(), path.display().to_string()]
 }
 
 async fn show(options: &Options, demo: &mut Demo) -> Result<()> {
@@ -168,12 +80,6 @@ async fn show(options: &Options, demo: &mut Demo) -> Result<()> {
     links(demo).await
 }
 
-async fn apply_session(stack: &Stack) -> Result<()> {
-    println!("\n$ kubectl apply -f deploy/samples/alice-desktop.yaml    # as {}", alice().name);
-    print!("{}", stack.kubectl_ok(&alice(), apply(SESSION)).await?);
-    Ok(())
-}
-
 /// A link that signs alice in, and another one each time that Enter is pressed. Never returns.
 async fn links(demo: &Demo) -> Result<()> {
     let mut lines = lines();
@@ -184,12 +90,6 @@ async fn links(demo: &Demo) -> Result<()> {
             return std::future::pending().await;
         }
     }
-}
-
-/// As `curl` and a Kubernetes token would get it.
-async fn link(demo: &Demo) -> Result<String> {
-    let (host, code) = demo.gateway()?.link(&demo.stack, &alice(), DESKTOPS, SESSION).await?;
-    Ok(format!("https://{}/.vdi/enter#{code}", demo.gateway()?.authority(&host)))
 }
 
 /// What is typed, for as long as somebody may. The thread ends with the process.

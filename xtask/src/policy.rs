@@ -3,6 +3,7 @@
 mod annotate;
 mod build;
 mod inspect;
+mod output;
 mod pull;
 mod push;
 mod request;
@@ -34,11 +35,6 @@ pub enum Command {
     Run(run::Options),
     /// Measure it, as `cargo xtask bench policy` does
     Bench,
-}
-
-#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
-enum Output {
-    Json,
 }
 
 pub async fn run(command: &Command) -> Result<ExitCode> {

@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use anyhow::Result;
 use fastrand::Rng;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use vdi_api::desktop_pod::SESSION;
 
-use super::{Length, arena::Arena};
+use super::length::Length;
 use crate::objects::{Space, session};
 
 /// Templates, by how their sessions start and end.
@@ -172,9 +175,9 @@ pub fn failed() -> Patch<Value> {
     Patch::Merge(json!({ "status": { "phase": "Failed", "conditions": [ready], "containerStatuses": [container] } }))
 }
 
-/// Makes the templates that there are.
-pub async fn templates(arena: &Arena) -> Result<()> {
-    let api = kube::Api::all(arena.stack.cluster.admin());
+/// Creates the templates.
+pub async fn templates(client: Client) -> Result<()> {
+    let api = Api::all(client);
     for (name, changes) in [
         (LASTING, json!({})),
         (BRIEF, json!({ "failedRetention": "1s" })),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use jiff::Timestamp;
 use kube::{
     Api, ResourceExt,
@@ -21,8 +21,9 @@ use vdi_api::{VDISession, desktop_pod::MANAGED_BY_SELECTOR};
 use vdi_cluster::SimulatedNodes;
 
 use super::{
-    Length, Scenario, actions,
+    actions,
     invariants::{self, Seen},
+    length::Length,
     proxy::Proxy,
 };
 use crate::{
@@ -54,7 +55,7 @@ pub struct Arena {
     kubeconfig: PathBuf,
     _nodes: SimulatedNodes,
     /// One scenario at a time: a controller sees all namespaces. It counts them.
-    turn: Mutex<usize>,
+    pub(super) turn: Mutex<usize>,
 }
 
 impl Arena {
@@ -76,34 +77,8 @@ impl Arena {
         });
         std::fs::write(&kubeconfig, config.to_string())?;
         let arena = Self { stack, proxy, kubeconfig, _nodes: nodes, turn: Mutex::new(0) };
-        actions::templates(&arena).await?;
+        actions::templates(arena.stack.cluster.admin()).await?;
         Ok(arena)
-    }
-
-    /// Plays a scenario with the plan that follows from the seed, and returns how many faults there were.
-    pub async fn play(&self, scenario: Scenario, seed: u64, length: Length) -> Result<usize> {
-        let mut turn = self.turn.lock().await;
-        *turn += 1;
-        let before = self.proxy.faults();
-        let play = async {
-            let space = Space::new(&self.stack, &format!("{scenario}-{turn}")).await?;
-            let start = audit::end(&self.stack.cluster)?;
-            let result = scenario.play(self, &space, seed, length).await;
-            self.proxy.calm();
-            self.clear(&space).await?;
-            result?;
-            self.asked_within_reason(&space, start)
-        };
-        let logs = self.stack.cluster.logs();
-        play.await.with_context(|| {
-            let long = if length == Length::Long { " --long" } else { "" };
-            format!(
-                "{scenario} failed; `cargo xtask faults --scenario {scenario} --seed {seed}{long}` has the same faults \
-                 again; logs are in {}",
-                logs.display()
-            )
-        })?;
-        Ok(self.proxy.faults() - before)
     }
 
     /// Starts a controller that reaches the API server through the proxy.
@@ -160,7 +135,7 @@ impl Arena {
     }
 
     /// Nothing was asked for again and again, from a place in the audit log on.
-    fn asked_within_reason(&self, space: &Space, start: u64) -> Result<()> {
+    pub(super) fn asked_within_reason(&self, space: &Space, start: u64) -> Result<()> {
         let mut counts = BTreeMap::<(String, String), usize>::new();
         for request in audit::since(&self.stack.cluster, start)? {
             if request.user == controller().name && request.namespace == space.name && !request.is_of_the_idle() {
@@ -226,7 +201,7 @@ impl Arena {
     }
 
     /// Leaves nothing to the next scenario. No controller runs any more.
-    async fn clear(&self, space: &Space) -> Result<()> {
+    pub(super) async fn clear(&self, space: &Space) -> Result<()> {
         self.wait_until_up().await?;
         let now = DeleteParams::default().grace_period(0);
         for session in space.sessions.list(&ListParams::default()).await? {

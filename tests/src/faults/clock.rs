@@ -8,7 +8,7 @@ use kube::runtime::wait::await_condition;
 use tokio::time::sleep;
 use vdi_api::{Phase, VDISession};
 
-use super::{Arena, Length, actions::LASTING, invariants::phase};
+use super::{actions::LASTING, arena::Arena, invariants::phase, length::Length};
 use crate::{
     objects::{Space, create, session},
     stack::ControllerLaunch,

@@ -15,8 +15,8 @@ use kube::{
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{Arena, Length, actions::Users, clock, life::Life, storm::Storm, stream::Cut};
-use crate::{objects::Space, stack::ControllerLaunch};
+use super::{actions::Users, arena::Arena, clock, length::Length, life::Life, storm::Storm, stream::Cut};
+use crate::{audit, objects::Space, stack::ControllerLaunch};
 
 /// What happens to the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Scenario {
         }
     }
 
-    pub(super) async fn play(self, arena: &Arena, space: &Space, seed: u64, length: Length) -> Result<()> {
+    async fn play(self, arena: &Arena, space: &Space, seed: u64, length: Length) -> Result<()> {
         let stage = Stage { arena, space, seed, length };
         match self {
             Self::KilledAfterWrites => stage.killed_after_writes().await,
@@ -104,6 +104,34 @@ impl FromStr for Scenario {
         let names = || Self::ALL.map(Self::name).join(", ");
         let found = Self::ALL.into_iter().find(|scenario| scenario.name() == text);
         found.ok_or_else(|| format!("there are {}", names()))
+    }
+}
+
+impl Arena {
+    /// Plays a scenario with the plan that follows from the seed, and returns how many faults there were.
+    pub async fn play(&self, scenario: Scenario, seed: u64, length: Length) -> Result<usize> {
+        let mut turn = self.turn.lock().await;
+        *turn += 1;
+        let before = self.proxy.faults();
+        let play = async {
+            let space = Space::new(&self.stack, &format!("{scenario}-{turn}")).await?;
+            let start = audit::end(&self.stack.cluster)?;
+            let result = scenario.play(self, &space, seed, length).await;
+            self.proxy.calm();
+            self.clear(&space).await?;
+            result?;
+            self.asked_within_reason(&space, start)
+        };
+        let logs = self.stack.cluster.logs();
+        play.await.with_context(|| {
+            let long = if length == Length::Long { " --long" } else { "" };
+            format!(
+                "{scenario} failed; `cargo xtask faults --scenario {scenario} --seed {seed}{long}` has the same faults \
+                 again; logs are in {}",
+                logs.display()
+            )
+        })?;
+        Ok(self.proxy.faults() - before)
     }
 }
 

@@ -6,7 +6,10 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Played, PolicyHost, PolicyResponse};
+use super::{
+    capabilities::Played,
+    host::{PolicyHost, PolicyResponse},
+};
 
 /// A case of `validate`. Without anything else it is the creation of [`valid_session`] by its user.
 #[derive(Debug, Deserialize)]

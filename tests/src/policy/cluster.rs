@@ -8,7 +8,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use super::{Capabilities, capabilities::denied};
+use super::capabilities::{Capabilities, denied};
 
 /// Asks a real API server, with the rights of the policy server. It keeps no answer: Kubewarden keeps some for 5 s.
 pub struct ClusterCapabilities {

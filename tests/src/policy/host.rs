@@ -10,7 +10,7 @@ use wasmtime_provider::{
     wasmtime::{Config, Engine},
 };
 
-use super::{Capabilities, capabilities::denied};
+use super::capabilities::{Capabilities, denied};
 
 /// Runs a policy as Kubewarden's policy server does: compiled once, a new instance for every request, an end to what takes
 /// too long or too much memory. What the policy asks for is granted as far as its metadata say that it does.

@@ -5,7 +5,7 @@ use kubewarden_policy_sdk::response::ValidationResponse;
 use serde_json::{Value, json};
 use vdisession_policy::{host::Host, review};
 
-use super::{Capabilities, PolicyResponse};
+use super::{capabilities::Capabilities, host::PolicyResponse};
 
 struct NativeHost<'a>(&'a dyn Capabilities);
 
@@ -18,7 +18,7 @@ impl Host for NativeHost<'_> {
     }
 }
 
-/// As [`super::PolicyHost::validate`].
+/// As [`PolicyHost::validate`](super::PolicyHost::validate).
 ///
 /// # Errors
 /// When the answer can't be written as JSON, which it always can.

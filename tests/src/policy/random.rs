@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Played,
+    capabilities::Played,
     case::{Case, SettingsCase},
 };
 

@@ -1,8 +1,16 @@
+use std::sync::Arc;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use super::Policy;
-use crate::policy::PolicyResponse;
+use crate::policy::{Capabilities, PolicyHost, PolicyResponse};
+
+/// What answers a review.
+pub struct Policy {
+    pub host: Arc<PolicyHost>,
+    pub settings: Value,
+    pub capabilities: Arc<dyn Capabilities>,
+}
 
 /// The [AdmissionReview] that answers `review`. `None` when it isn't one.
 ///

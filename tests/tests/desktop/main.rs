@@ -120,7 +120,7 @@ fn a_session_is_a_desktop_in_a_browser_that_says_what_it_renders_with() -> Resul
         };
         wait_for(&space.sessions, "desktop", "known to render in software", tells).await?;
         let warning = space.wait_event("desktop", "SoftwareRendering").await?;
-        ensure!(warning.starts_with("this session has GPUs, but it renders in software, with llvmpipe"), "{warning}");
+        ensure!(warning.starts_with("the session has GPUs but renders in software, with llvmpipe"), "{warning}");
         let story = stack.kubectl_ok(&User::admin(), ["describe", "vdi", "-n", "seen"]).await?;
         std::fs::write(target().join("describe.txt"), story)?;
         Ok(())
@@ -167,7 +167,7 @@ fn a_desktop_that_crashes_is_started_again_in_place_and_given_up_after_the_fourt
         space.wait_running("desktop").await?;
         let shown = space.wait_told("desktop", Phase::Creating, "DesktopCrashed");
         let (told, ()) = tokio::try_join!(shown, crash(stack, &space, "desktop"))?;
-        let first = "the desktop crashed and is started again (time 1 of 3): exit code 134 (Error):\n";
+        let first = "the desktop crashed and is restarting (1 of 3): exit code 134 (Error):\n";
         let last = "vdi-desktop: the X server ended with code 134";
         ensure!(told.starts_with(first) && told.ends_with(last), "{told}");
         let event = space.wait_event("desktop", "DesktopCrashed").await?;
@@ -181,7 +181,7 @@ fn a_desktop_that_crashes_is_started_again_in_place_and_given_up_after_the_fourt
         }
         crash(stack, &space, "desktop").await?;
         let told = space.wait_told("desktop", Phase::Failed, "CrashLoop").await?;
-        ensure!(told.starts_with("it crashed again and again; the last time with exit code 134 (Error)"), "{told}");
+        ensure!(told.starts_with("crashed 4 times; the last time with exit code 134 (Error)"), "{told}");
         wait_gone(&space.pods, "vdi-desktop").await?;
         ensure!(gpus_held(&space).await? == 0);
         let story = stack.kubectl_ok(&User::admin(), ["describe", "vdi", "-n", "crash"]).await?;
@@ -202,7 +202,7 @@ fn a_desktop_that_uses_more_than_its_memory_is_told_from_one_that_crashes() -> R
         let shown = space.wait_told("desktop", Phase::Creating, "OutOfMemory");
         let fill = exec(stack, &space, "desktop", "dd if=/dev/zero of=/dev/shm/full bs=1M count=255; sleep 10");
         let (told, _) = tokio::try_join!(shown, fill)?;
-        let what = "the desktop used more than its memory of 256Mi and is started again (time 1 of 3): exit code ";
+        let what = "the desktop exceeded its memory limit of 256Mi and is restarting (1 of 3): exit code ";
         ensure!(told.starts_with(what), "{told}");
         space.wait_running("desktop").await?;
         Ok(())
@@ -228,7 +228,7 @@ fn a_desktop_that_fills_its_disk_is_ended_alone_and_its_user_is_told_so() -> Res
         let shown = space.wait_told("desktop", Phase::Pending, "Evicted");
         let fill = exec(stack, &space, "desktop", "dd if=/dev/zero of=/tmp/full bs=1M count=80");
         let (told, _) = tokio::try_join!(shown, fill)?;
-        ensure!(told.starts_with("its node put the desktop away, it gets a new pod: Evicted: "), "{told}");
+        ensure!(told.starts_with("evicted by its node; starting a new pod: Evicted: "), "{told}");
         ensure!(told.contains("ephemeral") && told.contains("64Mi"), "{told}");
         let event = space.wait_event("desktop", "Evicted").await?;
         ensure!(event == told, "{event}");
@@ -265,7 +265,7 @@ fn a_session_whose_time_is_up_ends_with_its_desktop() -> Result<()> {
         short.spec.timeout = "5s".to_owned();
         create(&space.sessions, &short).await?;
         let told = space.wait_told("desktop", Phase::Terminating, "Expired").await?;
-        ensure!(told.starts_with("the session's time was up at"), "{told}");
+        ensure!(told.starts_with("timed out at"), "{told}");
         wait_gone(&space.sessions, "desktop").await?;
         ensure!(space.pods.get_opt("vdi-desktop").await?.is_none(), "the session stays until its GPU is free");
         Ok(())

@@ -3,6 +3,7 @@
 mod desktop;
 mod measure;
 mod nginx;
+mod options;
 mod report;
 mod way;
 
@@ -24,29 +25,14 @@ use vdi_tests::{
     step, target, visitor,
 };
 
+pub use self::options::Options;
 use self::{
     measure::{Measured, Round, idle_memory},
     nginx::Size,
     report::Report,
     way::{Visitor, Way},
 };
-use super::{cpu, on_a_cluster};
-
-#[derive(Clone, clap::Args)]
-pub struct Options {
-    /// How often each of the three has its turn; a round takes about five seconds
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rounds: u32,
-
-    /// How many websockets are open and idle when memory is looked at
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=5000))]
-    pub idle: u32,
-
-    /// What nginx reads at once from a desktop, in KiB: its proxy_buffer_size, which is 4 where nobody sets it. More makes
-    /// large frames faster and websockets dearer
-    #[arg(long, value_name = "KIB", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub nginx_buffer: u32,
-}
+use super::{cluster::on_a_cluster, cpu};
 
 /// The namespace, and the template in it.
 const BENCH: &str = "bench";

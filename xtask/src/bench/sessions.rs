@@ -1,8 +1,13 @@
 //! `cargo xtask bench sessions`: what a session costs beside the bare pod that it becomes.
 
+mod load;
+mod options;
+mod report;
+mod watch;
+
 use std::{
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -21,36 +26,13 @@ use vdi_tests::{
     step, target,
 };
 
-use super::{
-    cpu,
+pub use self::options::Options;
+use self::{
     load::Load,
-    on_a_cluster,
     report::{Ended, Idle, Ran, Report},
     watch::Watch,
 };
-
-#[derive(Clone, clap::Args)]
-pub struct Options {
-    /// How many sessions
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    pub count: u32,
-
-    /// How many to create a second; without it, as fast as they are taken
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: Option<u32>,
-
-    /// How many seconds to look on while all of them run
-    #[arg(long, default_value_t = 60)]
-    pub idle: u32,
-
-    /// Ask the admission policy too, as in a real cluster; without it, the figures are the controller's alone
-    #[arg(long)]
-    pub webhook: bool,
-
-    /// Have the policies of deploy/floor in the API server too, likewise
-    #[arg(long)]
-    pub floor_policies: bool,
-}
+use super::{cluster::on_a_cluster, cpu};
 
 /// How the controller is started, besides where it listens.
 const CONTROLLER_FLAGS: &[&str] = &["--leader-elect=false"];
@@ -238,11 +220,4 @@ fn named(mut object: Value, name: &str) -> Value {
 async fn release() -> Result<PathBuf> {
     process::blocking(|| command::cargo(["build", "--release", "--package=vdi-controller"])).await?;
     Ok(target().join("release/vdi-controller"))
-}
-
-/// From the first to the last.
-pub fn span(times: &[(Instant, Instant)]) -> Duration {
-    let began = times.iter().map(|(began, _)| *began).min();
-    let ended = times.iter().map(|(_, ended)| *ended).max();
-    ended.zip(began).map(|(ended, began)| ended.duration_since(began)).unwrap_or_default()
 }

@@ -20,7 +20,7 @@ use vdi_tests::{
     step, target,
 };
 
-use super::{Demo, SESSION, apply_session, link, start_gateway, start_provider};
+use super::running::{Demo, SESSION, apply_session, link, start_gateway, start_provider};
 
 const COOKIE: &str = "__Host-vdi-session";
 
@@ -187,7 +187,7 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, thief: &Browser, used: &str) -
     // His own cookie, which is good, and not for hers.
     thief.open(&format!("{bobs_address}/.vdi/enter#{}", bobs_link.1)).await?;
     thief.wait_for_text("bob-desktop").await?;
-    let waiting = thief.wait_for_text("next in line for nvidia.com/gpu").await?;
+    let waiting = thief.wait_for_text("next in the queue for nvidia.com/gpu").await?;
     std::fs::write(target().join("demo-waiting.png"), thief.screenshot().await?)?;
     ensure!(waiting.contains("This page opens the desktop as soon as it is up."), "{waiting}");
     let his = thief.cookie(COOKIE).await?;

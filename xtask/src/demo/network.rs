@@ -9,7 +9,7 @@ use vdi_tests::{
     step,
 };
 
-use super::{Demo, SESSION};
+use super::running::{Demo, SESSION};
 
 pub(super) async fn run(demo: &Demo, times: u64) -> Result<()> {
     let space = Space::there_is(&demo.stack, DESKTOPS);

@@ -8,7 +8,8 @@ use vdi_release::{
 };
 
 use super::{
-    Output, annotate, build,
+    annotate, build,
+    output::Output,
     text::{harmless, indented, scalar, show, size},
 };
 

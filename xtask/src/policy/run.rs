@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use vdi_tests::policy::{Capabilities, PolicyHost};
 
 use super::{
-    Output, build,
+    build,
+    output::Output,
     request::{Circumstances, documents},
     text::{harmless, indented, show},
     verdict,

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    Options,
     measure::{LARGE, Measured, PICTURE, Round, SMALL, Work},
+    options::Options,
 };
 use crate::bench::{
     aim::{at_least, at_most},

@@ -1,0 +1,108 @@
+use std::collections::BTreeMap;
+
+use vdi_api::{Activity, Protocol, Timeout, desktop_pod as keys};
+
+/// The part of a template that a running session keeps, whatever becomes of the template: written on the pod as annotations,
+/// and read back from there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PinnedTemplate {
+    /// Which version of the template this is: `metadata.generation`.
+    pub template_generation: i64,
+    pub port: i32,
+    pub protocol: Protocol,
+    pub path: String,
+    pub renderer_path: Option<String>,
+    pub idle_timeout: Option<Timeout>,
+    pub activity: Activity,
+    pub max_timeout: Option<Timeout>,
+    pub start_deadline: Timeout,
+    pub failed_retention: Timeout,
+    pub log_in_status: bool,
+}
+
+impl PinnedTemplate {
+    pub fn to_annotations(&self) -> BTreeMap<String, String> {
+        [
+            (keys::TEMPLATE_GENERATION, Some(self.template_generation.to_string())),
+            (keys::PORT, Some(self.port.to_string())),
+            (keys::PROTOCOL, Some(self.protocol.name().to_owned())),
+            (keys::PATH, Some(self.path.clone())),
+            (keys::RENDERER_PATH, self.renderer_path.clone()),
+            (keys::IDLE_TIMEOUT, self.idle_timeout.map(|time| time.to_string())),
+            (keys::ACTIVITY, Some(self.activity.name().to_owned())),
+            (keys::MAX_TIMEOUT, self.max_timeout.map(|time| time.to_string())),
+            (keys::START_DEADLINE, Some(self.start_deadline.to_string())),
+            (keys::FAILED_RETENTION, Some(self.failed_retention.to_string())),
+            (keys::LOG_IN_STATUS, self.log_in_status.then(|| true.to_string())),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
+    }
+
+    /// `None` when they aren't there or somebody has spoilt them; then what the template says now has to do.
+    pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Option<Self> {
+        let text = |key| annotations.get(key).map(String::as_str);
+        Some(Self {
+            template_generation: text(keys::TEMPLATE_GENERATION)?.parse().ok()?,
+            port: text(keys::PORT)?.parse().ok()?,
+            protocol: Protocol::named(text(keys::PROTOCOL)?)?,
+            path: text(keys::PATH)?.to_owned(),
+            renderer_path: text(keys::RENDERER_PATH).map(str::to_owned),
+            idle_timeout: optional(text(keys::IDLE_TIMEOUT))?,
+            // Of a pod from before there was a choice.
+            activity: text(keys::ACTIVITY).map_or(Some(Activity::Auto), Activity::named)?,
+            max_timeout: optional(text(keys::MAX_TIMEOUT))?,
+            start_deadline: text(keys::START_DEADLINE)?.parse().ok()?,
+            failed_retention: text(keys::FAILED_RETENTION)?.parse().ok()?,
+            log_in_status: text(keys::LOG_IN_STATUS).is_some(),
+        })
+    }
+}
+
+fn optional(text: Option<&str>) -> Option<Option<Timeout>> {
+    match text {
+        None => Some(None),
+        Some(text) => text.parse().ok().map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn what_is_written_on_a_pod_is_read_back_the_same() {
+        let few = fixture::template().pinned;
+        let all = PinnedTemplate {
+            protocol: Protocol::Https,
+            renderer_path: Some("/renderer".to_owned()),
+            idle_timeout: Some("30m".parse().unwrap()),
+            activity: Activity::Selkies,
+            max_timeout: Some("12h".parse().unwrap()),
+            log_in_status: true,
+            ..few.clone()
+        };
+        for pinned in [few, all] {
+            assert_eq!(PinnedTemplate::from_annotations(&pinned.to_annotations()), Some(pinned));
+        }
+    }
+
+    #[test]
+    fn a_pod_from_before_there_was_a_choice_of_what_counts_as_input_can_still_be_read() {
+        let pinned = fixture::template().pinned;
+        let mut annotations = pinned.to_annotations();
+        annotations.remove(keys::ACTIVITY);
+        assert_eq!(PinnedTemplate::from_annotations(&annotations), Some(pinned));
+    }
+
+    #[test]
+    fn what_somebody_has_spoilt_is_not_half_believed() {
+        for key in [keys::PORT, keys::PROTOCOL, keys::ACTIVITY, keys::MAX_TIMEOUT, keys::START_DEADLINE] {
+            let mut annotations = fixture::template().pinned.to_annotations();
+            annotations.insert(key.to_owned(), "soon".to_owned());
+            assert_eq!(PinnedTemplate::from_annotations(&annotations), None, "{key}");
+        }
+    }
+}
