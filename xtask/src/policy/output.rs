@@ -1,0 +1,4 @@
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+pub enum Output {
+    Json,
+}
