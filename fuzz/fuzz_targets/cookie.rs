@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 
 #[allow(dead_code)]
-#[path = "../../gateway/src/cookie.rs"]
+#[path = "../../gateway/src/request/cookie.rs"]
 mod cookie;
 
 fuzz_target!(|text: &str| {

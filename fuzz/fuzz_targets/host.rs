@@ -5,11 +5,11 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use site::{PublicUrl, Site};
+use public_url::{PublicUrl, Site};
 
 #[allow(dead_code)]
-#[path = "../../gateway/src/site.rs"]
-mod site;
+#[path = "../../gateway/src/request/public_url.rs"]
+mod public_url;
 
 static PUBLIC: LazyLock<PublicUrl> = LazyLock::new(|| "https://vdi.example.com:8443".parse().unwrap());
 

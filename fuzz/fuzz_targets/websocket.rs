@@ -1,19 +1,19 @@
-//! What is heard of a client doesn't depend on how its bytes were cut.
+//! Which input is detected does not depend on how a client's bytes are split.
 
 #![no_main]
 
+use input::InputDetector;
 use libfuzzer_sys::fuzz_target;
-use listener::Listener;
 use vdi_api::Activity;
 
 #[allow(dead_code)]
-#[path = "../../gateway/src/activity/listener/mod.rs"]
-mod listener;
+#[path = "../../gateway/src/activity/input/mod.rs"]
+mod input;
 
-fuzz_target!(|input: (u8, &[u8])| {
-    let (size, bytes) = input;
-    let whole = Listener::of(Activity::Auto).hears_input(bytes);
-    let mut listener = Listener::of(Activity::Auto);
-    let cut = bytes.chunks(usize::from(size).max(1)).fold(false, |heard, bytes| listener.hears_input(bytes) | heard);
-    assert_eq!(whole, cut, "cut every {size} bytes");
+fuzz_target!(|data: (u8, &[u8])| {
+    let (size, bytes) = data;
+    let whole = InputDetector::of(Activity::Auto).detect(bytes);
+    let mut detector = InputDetector::of(Activity::Auto);
+    let split = bytes.chunks(usize::from(size).max(1)).fold(false, |found, bytes| detector.detect(bytes) | found);
+    assert_eq!(whole, split, "split every {size} bytes");
 });

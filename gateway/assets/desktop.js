@@ -1,23 +1,23 @@
-// Holds the desktop in the page's frame, and loads it anew where it stays without a websocket: a client that was lost in part on
-// its way can't do that itself. Whether it has one is seen here, and not at the gateway, which can't tell this tab's from
-// another's, and sees none that goes to another replica or past it.
+// Keeps the desktop in the page's frame, and reloads it if it has no websocket: a client of which a part was lost on its way can't
+// do that itself. Websockets are watched here and not at the gateway, which can't tell this tab's from another tab's, and doesn't see
+// those that go through another replica or bypass it.
 const holder = {
   frame: document.getElementById("desktop"),
-  /** What is known of the document in the frame. */
+  /** What has been observed of the document in the frame. */
   seen: null,
   tries: 0,
 };
 
-/** In seconds: how long nothing may come of a desktop that has no websocket, at one try after the other. */
+/** In seconds, for one try after another: how long a desktop without a websocket may make no progress. */
 const PATIENCE = [5, 10, 20, 40];
-/** So many times longer it may take while its page is still loading: nobody sees how much of a large file has come. */
+/** This many times longer while its page is still loading: the progress of a large file can't be observed. */
 const WHILE_LOADING = 6;
-/** A desktop whose websocket has been there for so long has all tries again. */
+/** In seconds: after a websocket has been open for this long, all tries are available again. */
 const STEADY = 60;
 
 function loadDesktop() {
   const frame = holder.frame.cloneNode();
-  // What stands behind the # is the desktop's.
+  // The fragment belongs to the desktop.
   frame.src = frame.dataset.path + location.hash;
   const seen = { sockets: new Set(), workers: 0, isLoaded: false, state: "", since: performance.now() };
   frame.addEventListener("load", () => {
@@ -26,11 +26,11 @@ function loadDesktop() {
   });
   holder.frame.replaceWith(frame);
   Object.assign(holder, { frame, seen });
-  // The empty document that a frame begins with leaves its window to the desktop's, with all that is changed in it.
+  // The desktop's document takes over the window of the empty document that a frame starts with, with all changes made to it.
   watch(frame.contentWindow, seen);
 }
 
-/** Sees the websockets that a window's scripts open from now on, and whether there are workers, whose ones it doesn't see. */
+/** Observes the websockets that a window's scripts open from now on, and counts workers, whose websockets can't be observed. */
 function watch(view, seen) {
   seen.view = view;
   seen.isWatched = () => view.WebSocket === WatchedSocket;
@@ -51,27 +51,27 @@ function watch(view, seen) {
   });
 }
 
-/** What has become of the document in the frame, and whether its websockets would be known. */
-function look({ view, workers, isWatched }) {
+/** The state of the document in the frame, and whether all its websockets can be observed. */
+function inspect({ view, workers, isWatched }) {
   try {
     const resources = view.performance.getEntriesByType("resource");
     return {
-      came: resources.length,
+      loaded: resources.length,
       isBroken: resources.some(({ responseStatus }) => responseStatus === 0 || responseStatus >= 500),
       isSure: view.length === 0 && workers === 0 && isWatched(),
       use: view.navigator.userActivation,
     };
   } catch {
-    // In place of a page that did not come, the browser shows one of its own, which is another site's.
-    return { came: 0, isBroken: true, isSure: true };
+    // In place of a page that did not load, the browser shows its own error page, which has another origin.
+    return { loaded: 0, isBroken: true, isSure: true };
   }
 }
 
-/** Called once a second while the session runs and the gateway is heard of. */
+/** Called once a second while the session is running and the gateway sends events. */
 function checkDesktop() {
   const { seen, tries } = holder;
-  const { came, isBroken, isSure, use } = look(seen);
-  const state = [seen.isLoaded, came, seen.sockets.size].join();
+  const { loaded, isBroken, isSure, use } = inspect(seen);
+  const state = [seen.isLoaded, loaded, seen.sockets.size].join();
   if (state !== seen.state) Object.assign(seen, { state, since: performance.now() });
   const still = (performance.now() - seen.since) / 1000;
   if (seen.sockets.size > 0) {
@@ -79,7 +79,7 @@ function checkDesktop() {
     return;
   }
   const patience = PATIENCE[tries] * (seen.isLoaded ? 1 : WHILE_LOADING);
-  // Somebody may well use what is not known to be dead, and clicks in vain at what is.
+  // A desktop that may be alive is not reloaded if somebody has ever used it; a dead one only not at the moment of a click.
   const isUsed = isBroken && isSure ? use?.isActive : use?.hasBeenActive;
   if (tries < PATIENCE.length && still >= patience && (isBroken || isSure) && !isUsed) {
     holder.tries += 1;
@@ -87,7 +87,7 @@ function checkDesktop() {
   }
 }
 
-/** The desktop is not expected to answer. */
+/** Called instead while the desktop is not expected to answer. */
 function excuseDesktop() {
   holder.seen.since = performance.now();
 }

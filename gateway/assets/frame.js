@@ -1,4 +1,4 @@
-// Around the desktop: keeps its owner signed in, says when it is about to stop, and shows what comes after it.
+// The page around the desktop: keeps its owner signed in, warns before the desktop stops, and shows what happens then.
 const element = (id) => document.getElementById(id);
 const dialog = element("still-there");
 const focusDesktop = () => holder.frame.focus();
@@ -7,7 +7,7 @@ loadDesktop();
 
 const post = (path) => fetch(path, { method: "POST", headers: { "content-type": "text/plain" } });
 
-// Less than half of the hour that a token is good for.
+// Less than half of the hour for which a token is valid.
 const RENEWAL = 20 * 60 * 1000;
 setInterval(() => post("/.vdi/renew").catch(() => {}), RENEWAL);
 
@@ -16,19 +16,19 @@ element("stay").addEventListener("click", async () => {
   focusDesktop();
   await post("/.vdi/stay");
 });
-// Escape is an answer too: somebody has pressed it.
+// Escape is an answer too: somebody pressed it.
 dialog.addEventListener("cancel", () => post("/.vdi/stay"));
 
 const inWords = (seconds) => (seconds < 90 ? `in ${Math.max(seconds, 0)} seconds` : `in ${Math.round(seconds / 60)} minutes`);
 
-function say(text, offersMore = false) {
-  // The same words again would be read out again.
-  if (element("said").textContent !== text) element("said").textContent = text;
+function show(text, offersMore = false) {
+  // Setting the same text again would make screen readers repeat it.
+  if (element("notice-text").textContent !== text) element("notice-text").textContent = text;
   element("extend").hidden = !offersMore;
   element("notice").hidden = text === "";
 }
 
-// Why there is no more time, once somebody has asked for it. Where there is, the next event has a later end.
+// Why the session can't be extended, once somebody has tried. If it can, the next event has a later end.
 let refused = "";
 element("extend").addEventListener("click", async () => {
   element("extend").hidden = true;
@@ -36,14 +36,14 @@ element("extend").addEventListener("click", async () => {
   const answer = await post("/.vdi/extend");
   if (!answer.ok) {
     refused = await answer.text();
-    say(`There is no more time: ${refused}`);
+    show(`This session can't be extended: ${refused}`);
   }
 });
 
 const LAST_MINUTES = 15 * 60;
 let replica = null;
 let isRunning = false;
-// When the gateway was last heard of, which it is every fifteen seconds.
+// When the gateway last sent an event, which it does every fifteen seconds.
 let heard = performance.now();
 const SILENCE = 20 * 1000;
 let interrupted = null;
@@ -59,17 +59,17 @@ const events = follow("/.vdi/events", {
     }
     isRunning = view.isRunning;
     if (!isRunning) {
-      return say(view.text);
+      return show(view.text);
     }
     const isEnding = view.endsIn !== null && view.endsIn < LAST_MINUTES;
-    say(isEnding ? `This desktop ends ${inWords(view.endsIn)}. ${refused}` : "", view.extends && !refused);
+    show(isEnding ? `This desktop ends ${inWords(view.endsIn)}. ${refused}` : "", view.extends && !refused);
     if (view.idleEndsIn === null) {
       dialog.close();
     } else {
       element("when").textContent = inWords(view.idleEndsIn);
       if (!dialog.open) dialog.showModal();
     }
-    // The gateway that had the desktop's connection is gone, and another one has answered.
+    // The replica with the desktop's connection is gone, and another one has answered.
     if (replica !== null && replica !== view.replica) {
       holder.tries = 0;
       loadDesktop();
@@ -81,7 +81,7 @@ const events = follow("/.vdi/events", {
 
 events.addEventListener("error", () => {
   clearTimeout(interrupted);
-  interrupted = setTimeout(() => say("The connection is interrupted; trying again …"), 4000);
+  interrupted = setTimeout(() => show("The connection was lost. Reconnecting …"), 4000);
 });
 
 setInterval(() => (isRunning && performance.now() - heard < SILENCE ? checkDesktop() : excuseDesktop()), 1000);

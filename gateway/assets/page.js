@@ -1,29 +1,28 @@
-// In the head of every page. As all scripts of the gateway's pages it is a part of the page: there is none that could be lost on
-// its way while the page itself arrives.
+// In the head of every page. Like all scripts of the gateway's pages it is part of the page, so that it can't be lost on its own.
 
-// Loads the page anew once the gateway answers. Before that, the browser would show an error page of its own in its place.
-function again() {
+// Reloads the page once the gateway answers. Earlier, the browser would replace it with its own error page.
+function reloadLater() {
   setTimeout(async () => {
     const answer = await fetch("/.vdi/icon.svg", { cache: "no-store" }).catch(() => null);
     if (answer?.ok) location.reload();
-    else again();
+    else reloadLater();
   }, 2000);
 }
 
-// Listens to what the gateway tells as it happens, for as long as the page is open.
+// Listens to events from the gateway for as long as the page is open.
 function follow(path, listeners) {
   const events = new EventSource(path);
   for (const [name, listener] of Object.entries(listeners)) {
     events.addEventListener(name, ({ data }) => listener(data));
   }
-  // A browser asks again by itself, but not after an answer that is no stream. What it is, the page itself shows.
+  // Browsers reconnect by themselves, but not after an answer that is no event stream. Reloading shows what it is.
   events.addEventListener("error", () => {
-    if (events.readyState === EventSource.CLOSED) again();
+    if (events.readyState === EventSource.CLOSED) reloadLater();
   });
   return events;
 }
 
-// A page whose end was lost stays as far as it came: to the browser it goes on loading, and no refresh ever comes due.
+// A page whose end was lost would stay incomplete: the browser considers it still loading, and never refreshes it.
 setTimeout(() => {
-  if (document.readyState === "loading") again();
+  if (document.readyState === "loading") reloadLater();
 }, 10_000);

@@ -1,4 +1,4 @@
-// Shows what becomes of the session, and moves on to the desktop once it is up.
+// Shows the state of the session, and opens the desktop once it is running.
 const element = (id) => document.getElementById(id);
 
 follow("/.vdi/events", {

@@ -1,9 +1,9 @@
-//! A session as the tests start from: alice's, running.
+//! The session that tests start from: alice's, running.
 
 use jiff::Timestamp;
 use vdi_api::{Activity, Phase};
 
-use crate::session::{Desktop, Session, Told};
+use crate::sessions::{Desktop, ReadyCondition, Session};
 
 /// 2026-01-01, 12:00:00 UTC.
 pub fn noon() -> Timestamp {
@@ -19,7 +19,8 @@ pub fn session() -> Session {
         owner: "alice@example.com".parse().unwrap(),
         template: "ubuntu-desktop".to_owned(),
         phase: Phase::Running,
-        told: Told::default(),
+        ready: ReadyCondition::default(),
+        ahead: None,
         ends: None,
         timeout: None,
         idle_timeout: None,

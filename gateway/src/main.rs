@@ -1,8 +1,12 @@
-//! Lets the owner of a desktop in, and nobody else: wires what the library has.
+//! Lets the owner of a desktop in, and nobody else. This only wires the library's parts.
 
 mod settings;
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
@@ -14,20 +18,17 @@ use tokio::{
 };
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use vdi_gateway::{
+    access::{ConcurrencyLimit, UpstreamLimits},
     activity::Activity,
-    directory::Directory,
-    keys::Keeper,
-    launch::{Doorman, Once},
+    kubernetes::{Authenticator, KeyRotator, ReplayGuard, WATCH_PATIENCE, Watcher},
     metrics::Metrics,
     proxy::Proxy,
-    questions::Questions,
     serve::{
         Gateway, listen,
-        operations::{self, Asked, Operations},
+        operations::{self, LastReport, Operations},
     },
+    sessions::Directory,
     token::Schedule,
-    visitors::Visitors,
-    watch::{WATCH_PATIENCE, Watcher},
 };
 use vdi_service::{Aside, LoginKeys, stop_signal};
 
@@ -59,11 +60,12 @@ async fn run(settings: Settings) -> Result<()> {
     let public = settings.public_url.clone();
     let watcher = Watcher::new(public, reach, login_keys, directory.clone(), activity.clone(), aside.clone());
     let schedule = Schedule { rotation: settings.key_rotation.duration(), spread: Schedule::SPREAD };
-    let (keeper, keys) = Keeper::new(client.clone(), &namespace, &settings.keys_secret, schedule, aside.clone());
+    let (key_rotator, keys) =
+        KeyRotator::new(client.clone(), &namespace, &settings.keys_secret, schedule, aside.clone());
     let metrics = Arc::new(Metrics::new(directory.clone(), aside.clone()));
     let (stopping, stopped) = watch::channel(false);
     let codes = settings.codes_namespace.clone().unwrap_or_else(|| format!("{namespace}-codes"));
-    let once = Once::new(client.clone(), &codes, aside.clone());
+    let replay_guard = ReplayGuard::new(client.clone(), &codes, aside.clone());
     let gateway = Arc::new(Gateway {
         public: settings.public_url.clone(),
         directory,
@@ -71,19 +73,19 @@ async fn run(settings: Settings) -> Result<()> {
         proxy: Proxy::new(activity.clone(), metrics.tunnels.clone())?,
         activity,
         provider,
-        doorman: Doorman::new(client.clone(), &settings.token_audience, &settings.username_prefix),
-        once: once.clone(),
+        authenticator: Authenticator::new(client.clone(), &settings.token_audience, &settings.username_prefix),
+        replay_guard: replay_guard.clone(),
         client: client.clone(),
-        visitors: Visitors::default(),
-        questions: Questions::default(),
+        concurrency: ConcurrencyLimit::default(),
+        upstream: UpstreamLimits::default(),
         metrics,
         cache_limit: settings.cache_limit.duration(),
-        began: Timestamp::now(),
+        started: Timestamp::now(),
         stopping: stopped,
     });
-    let asked = Arc::new(watch::Sender::new(Asked::default()));
+    let last_report = Arc::new(watch::Sender::new(LastReport::default()));
     let operations =
-        Operations { gateway: gateway.clone(), activity_token: settings.activity_token_file.clone(), asked };
+        Operations { gateway: gateway.clone(), activity_token: settings.activity_token_file.clone(), last_report };
     tracing::info!(
         listen = %listener.local_addr()?,
         operations = %operations_listener.local_addr()?,
@@ -93,18 +95,18 @@ async fn run(settings: Settings) -> Result<()> {
     );
     let mut working = JoinSet::new();
     working.spawn(watcher.run(client));
-    working.spawn(keeper.run());
+    working.spawn(key_rotator.run());
     tokio::spawn(async move {
-        if let Err(error) = once.tidy().await {
-            tracing::warn!(%error, "used codes of gateways that were stopped stay until the next one starts");
+        if let Err(error) = replay_guard.delete_expired().await {
+            tracing::warn!(%error, "cannot delete the Leases of expired codes; the next gateway that starts will");
         }
     });
-    // To the very end, so that the last of it is seen.
+    // Until the very end, so that the controller can read the last input.
     let operations_listener = tokio::net::TcpListener::from_std(operations_listener)?;
     let (finish, finished) = oneshot::channel::<()>();
-    let served_to_the_end = axum::serve(operations_listener, operations::router(operations.clone()))
+    let operations_server = axum::serve(operations_listener, operations::router(operations.clone()))
         .with_graceful_shutdown(async { drop(finished.await) });
-    let served_to_the_end = tokio::spawn(served_to_the_end.into_future());
+    let operations_server = tokio::spawn(operations_server.into_future());
     tokio::spawn(async move {
         stop.await;
         tracing::info!("stopping");
@@ -112,28 +114,28 @@ async fn run(settings: Settings) -> Result<()> {
     });
     tokio::select! {
         served = listen::serve(gateway, listener, certificate, settings.max_connections, settings.drain.duration()) => served?,
-        // Without them, what is known stays as it is for ever.
+        // Without the watches, the gateway would never learn of changes.
         ended = working.join_next() => bail!("a watch has ended: {ended:?}"),
     }
-    operations.last_word().await;
+    operations.final_report().await;
     drop(finish);
-    // What is being answered still is; who keeps a connection for later doesn't keep this.
-    let _ = timeout(Duration::from_secs(1), served_to_the_end).await;
+    // Finishes open requests, but does not wait for idle connections.
+    let _ = timeout(Duration::from_secs(1), operations_server).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-fn listen_at(address: std::net::SocketAddr) -> Result<TcpListener> {
+fn listen_at(address: SocketAddr) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
 async fn client() -> Result<Client> {
-    let mut config = Config::infer().await.context("no cluster to talk to: set KUBECONFIG, or run in a pod")?;
-    config.connect_timeout = Some(std::time::Duration::from_secs(5));
+    let mut config = Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod")?;
+    config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(WATCH_PATIENCE);
-    // What fails is to be known, and is tried again where that makes sense.
+    // Errors must surface; requests are retried only where that makes sense.
     config.default_retry = false;
     Ok(Client::try_from(config)?)
 }

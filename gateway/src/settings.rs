@@ -1,4 +1,4 @@
-//! What can be set, by flag, environment variable or file. `docs/gateway.md` has the same table.
+//! The settings, by flag, environment variable or file. `docs/gateway.md` has the same table.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -7,33 +7,33 @@ use clap::{ArgAction, Parser, value_parser};
 use vdi_api::Timeout;
 use vdi_gateway::{
     oidc::{Client, HttpClient, IssuerUrl, Provider, RedirectUrl, parse_issuer},
-    serve::certificate::Files,
-    site::{PublicUrl, Scheme},
+    request::{PublicUrl, Scheme},
+    serve::listen::certificate::CertificateFiles,
 };
 use vdi_service::{LogSettings, Reach, settings};
 
 /// Lets the owner of a desktop in, and nobody else.
 ///
-/// Talks to the cluster that KUBECONFIG or ~/.kube/config names, or, inside a pod, to its own.
+/// Connects to the cluster that KUBECONFIG or ~/.kube/config names or, inside a pod, to the pod's own cluster.
 ///
-/// Every setting is a flag, an environment variable, or a line of the file that --config names, such as `log-format: text`. A
-/// flag wins over the environment, and that over the file.
+/// Every setting is a flag, an environment variable, or a line such as `log-format: text` in the file that --config names. Flags
+/// override the environment, which overrides the file.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vdi-gateway", version)]
 pub struct Settings {
-    /// A YAML file with settings, named as the flags are, without the dashes in front
+    /// A YAML file with settings, named like the flags without the leading dashes
     #[arg(long, env = "VDI_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Where browsers reach this gateway. Desktops are one label below, so DNS and certificate have to cover *.HOST too
+    /// The URL at which browsers reach this gateway. Desktops are one label below it, so DNS and the certificate must also cover *.HOST
     #[arg(long, env = "VDI_PUBLIC_URL", value_name = "URL", default_value = "https://vdi.example.com")]
     pub public_url: PublicUrl,
 
-    /// Where browsers are served
+    /// The address to serve browsers on
     #[arg(long, env = "VDI_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
     pub listen: SocketAddr,
 
-    /// The certificate to show browsers, and those that vouch for it, as PEM. Read again when it changes
+    /// The certificate for browsers, with its intermediates, as PEM. Reloaded when it changes
     #[arg(long, env = "VDI_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
@@ -41,78 +41,78 @@ pub struct Settings {
     #[arg(long, env = "VDI_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// How many connections of browsers may be open at the same time; one more is closed at once. Each takes a file descriptor,
-    /// and one more to its desktop
+    /// The highest number of open browser connections; one more is closed at once. Each takes a file descriptor, and another one for
+    /// its connection to the desktop
     #[arg(long, env = "VDI_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10000", value_parser = value_parser!(u32).range(1..))]
     pub max_connections: u32,
 
-    /// Serve browsers without TLS at an address that is not loopback: only behind a proxy that has TLS, on a network where
-    /// nobody listens
+    /// Serve browsers without TLS on an address other than loopback: only behind a proxy with TLS, on a network that nobody can
+    /// eavesdrop on
     #[arg(long, env = "VDI_INSECURE_HTTP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub insecure_http: bool,
 
-    /// Where /healthz, /readyz, /metrics, /activity and /check are served, within the cluster
+    /// The address to serve /healthz, /readyz, /metrics, /activity and /check on, for the cluster only
     #[arg(long, env = "VDI_OPERATIONS_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8081")]
     pub operations_listen: SocketAddr,
 
-    /// A file with the bearer token that the controller shows at /activity. Without, nobody is told
+    /// A file with the bearer token that the controller sends to /activity. Without it, /activity refuses everybody
     #[arg(long, env = "VDI_ACTIVITY_TOKEN_FILE", value_name = "FILE")]
     pub activity_token_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub reach: Reach,
 
-    /// A file with the keys that passwords of desktops which ask for one are made with, as the controller has it
+    /// A file with the keys that desktops' passwords are derived from, the same as the controller's
     #[arg(long, env = "VDI_LOGIN_KEYS_FILE", value_name = "FILE")]
     pub login_keys_file: Option<PathBuf>,
 
-    /// The namespace of this gateway's Secret. By default the pod's own, or vdiwarden-system outside of a pod
+    /// The namespace of this gateway's Secret. Default: the pod's own, or vdiwarden-system outside a pod
     #[arg(long, env = "VDI_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 
-    /// The namespace of the Leases by which the code of a link is used once, and of no others. By default that of this gateway
-    /// with -codes behind it
+    /// The namespace of the Leases that ensure that each launch code works once. It must have no other Leases. Default: the gateway's
+    /// namespace with the suffix -codes
     #[arg(long, env = "VDI_CODES_NAMESPACE", value_name = "NAMESPACE")]
     pub codes_namespace: Option<String>,
 
-    /// The Secret that replicas share their signing keys in
+    /// The Secret in which replicas share their signing keys
     #[arg(long, env = "VDI_KEYS_SECRET", value_name = "NAME", default_value = "vdi-gateway-keys")]
     pub keys_secret: String,
 
-    /// For how long a key signs before the next one does
+    /// How long a key signs before the next one takes over
     #[arg(long, env = "VDI_KEY_ROTATION", value_name = "DURATION", default_value = "24h")]
     pub key_rotation: Timeout,
 
-    /// The audience that a Kubernetes token shown at /launch must be for
+    /// The audience that Kubernetes tokens sent to /launch must have
     #[arg(long, env = "VDI_TOKEN_AUDIENCE", value_name = "AUDIENCE", default_value = "vdi-gateway")]
     pub token_audience: String,
 
-    /// What stands before the e-mail address in the names of the cluster's users, as in the policy's identity.usernamePrefix
+    /// The prefix of the e-mail address in the cluster's user names, the same as the policy's identity.usernamePrefix
     #[arg(long, env = "VDI_USERNAME_PREFIX", value_name = "PREFIX", default_value = "")]
     pub username_prefix: String,
 
-    /// The OpenID provider at which people sign in. Without, there are links from /launch alone
+    /// The OpenID provider at which people sign in. Without it, links from /launch are the only way in
     #[arg(long, env = "VDI_OIDC_ISSUER", value_name = "URL", requires = "oidc_client_id", value_parser = parse_issuer)]
     pub oidc_issuer: Option<IssuerUrl>,
 
-    /// This gateway's client ID there. Its redirect URI is the public URL with /.vdi/callback behind it
+    /// This gateway's client ID at the provider. Its redirect URI is the public URL followed by /.vdi/callback
     #[arg(long, env = "VDI_OIDC_CLIENT_ID", value_name = "ID", requires = "oidc_issuer")]
     pub oidc_client_id: Option<String>,
 
-    /// A file with the client's secret. Without, this is a public client, which PKCE protects
+    /// A file with the client secret. Without it, this is a public client, protected by PKCE
     #[arg(long, env = "VDI_OIDC_CLIENT_SECRET_FILE", value_name = "FILE", requires = "oidc_issuer")]
     pub oidc_client_secret_file: Option<PathBuf>,
 
-    /// A PEM file with the authority of the provider's certificate, where this machine doesn't trust it anyway
+    /// A PEM file with the authority of the provider's certificate, if the system does not trust it
     #[arg(long, env = "VDI_OIDC_CA", value_name = "FILE", requires = "oidc_issuer")]
     pub oidc_ca: Option<PathBuf>,
 
-    /// For how long new requests are still let in by what was known when the watches of sessions and pods were last heard; ten
-    /// seconds of silence are none
+    /// How old the data from the watches of sessions and pods may be for new requests to be let in. Silence of up to ten seconds is
+    /// normal and does not count
     #[arg(long, env = "VDI_CACHE_LIMIT", value_name = "DURATION", default_value = "2m")]
     pub cache_limit: Timeout,
 
-    /// How long open connections may go on once this gateway is told to stop
+    /// How long open connections may continue once this gateway has to stop
     #[arg(long, env = "VDI_DRAIN", value_name = "DURATION", default_value = "20s")]
     pub drain: Timeout,
 
@@ -121,20 +121,20 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// `None` where there is to be no TLS, which is refused where others might listen.
-    pub fn certificate(&self) -> Result<Option<Files>> {
+    /// `None` without TLS, which is refused if others might eavesdrop.
+    pub fn certificate(&self) -> Result<Option<CertificateFiles>> {
         if let (Some(certificate), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) {
-            ensure!(self.public_url.scheme() == Scheme::Https, "--public-url has to be https, as there is --tls-cert");
-            return Ok(Some(Files { certificate, key }));
+            ensure!(self.public_url.scheme() == Scheme::Https, "--public-url must be https, because --tls-cert is set");
+            return Ok(Some(CertificateFiles { certificate, key }));
         }
         ensure!(
             self.insecure_http || self.listen.ip().is_loopback(),
-            "no TLS: set --tls-cert and --tls-key, or listen on loopback, or say --insecure-http behind a proxy that has TLS"
+            "no TLS: set --tls-cert and --tls-key, listen on loopback, or set --insecure-http behind a proxy with TLS"
         );
         Ok(None)
     }
 
-    /// `None` where people don't sign in.
+    /// `None` if people can't sign in.
     pub fn provider(&self) -> Result<Option<Provider>> {
         let (Some(issuer), Some(id)) = (self.oidc_issuer.clone(), self.oidc_client_id.clone()) else { return Ok(None) };
         let redirect = RedirectUrl::new(format!("{}/.vdi/callback", self.public_url))?;

@@ -9,6 +9,7 @@ pub mod aside;
 pub mod lenient;
 mod log;
 mod login_keys;
+pub mod metrics_page;
 mod pause;
 pub mod process_metrics;
 mod reach;

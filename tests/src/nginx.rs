@@ -1,4 +1,4 @@
-//! Debian's nginx, with what deploy/fronts/nginx.conf says, or another site.
+//! Debian's nginx, with what deploy/forward-auth/nginx.conf says, or another site.
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
@@ -36,9 +36,12 @@ impl Nginx {
             ("/etc/nginx/vdi/gateway-ca.crt", stack.cluster.certificate_authority().display().to_string()),
             ("vdi.example.com", DOMAIN.to_owned()),
         ];
-        let mut sample = fs::read_to_string(workspace().join("deploy/fronts/nginx.conf"))?;
+        let mut sample = fs::read_to_string(workspace().join("deploy/forward-auth/nginx.conf"))?;
         for (there, here) in here {
-            ensure!(sample.contains(there), "deploy/fronts/nginx.conf says {there:?} no more, which tests replace");
+            ensure!(
+                sample.contains(there),
+                "deploy/forward-auth/nginx.conf says {there:?} no more, which tests replace"
+            );
             sample = sample.replace(there, &here);
         }
         Self::with(stack, address, "events {}", &sample).await

@@ -1,6 +1,6 @@
-//! When somebody last did something at a desktop. What counts is what they do, and not that a page is open.
+//! When each desktop was last used. Only input counts, not an open page.
 
-mod listener;
+mod input;
 
 use std::{
     collections::HashMap,
@@ -10,18 +10,18 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use listener::Listener;
+pub use input::InputDetector;
 
-/// When each session, by uid, had its last input through this gateway.
+/// The last input of each session through this gateway, by session uid.
 #[derive(Debug, Default)]
 pub struct Activity {
     last_input: Mutex<HashMap<String, Instant>>,
-    /// True once nothing more is to come through this gateway.
-    over: watch::Sender<bool>,
+    /// True once no more input can come through this gateway.
+    closed: watch::Sender<bool>,
 }
 
 impl Activity {
-    pub fn input(&self, session_uid: &str, now: Instant) {
+    pub fn record_input(&self, session_uid: &str, now: Instant) {
         let mut last_input = self.last_input.lock().unwrap_or_else(PoisonError::into_inner);
         match last_input.get_mut(session_uid) {
             Some(last) => *last = now,
@@ -29,36 +29,36 @@ impl Activity {
         }
     }
 
-    /// For how long nobody has done anything at a session's desktop through this gateway; `None` where nobody ever has.
+    /// How long ago a session had its last input through this gateway; `None` if it never had any.
     pub fn idle(&self, session_uid: &str, now: Instant) -> Option<Duration> {
         let last_input = self.last_input.lock().unwrap_or_else(PoisonError::into_inner);
         last_input.get(session_uid).map(|last| now.duration_since(*last))
     }
 
-    /// The session is gone.
+    /// Removes a session that is gone.
     pub fn forget(&self, session_uid: &str) {
         self.last_input.lock().unwrap_or_else(PoisonError::into_inner).remove(session_uid);
     }
 
     /// How long ago each session had its last input.
-    pub fn as_of(&self, now: Instant) -> HashMap<String, Duration> {
+    pub fn since_last_input(&self, now: Instant) -> HashMap<String, Duration> {
         let last_input = self.last_input.lock().unwrap_or_else(PoisonError::into_inner);
         last_input.iter().map(|(uid, last)| (uid.clone(), now.duration_since(*last))).collect()
     }
 
-    /// Nothing more is to come through this gateway: what is still open to desktops is cut.
-    pub fn end(&self) {
-        self.over.send_replace(true);
+    /// Cuts all tunnels to desktops, so that no more input can come through this gateway.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
     }
 
-    pub fn is_over(&self) -> bool {
-        *self.over.borrow()
+    pub fn is_closed(&self) -> bool {
+        *self.closed.borrow()
     }
 
-    /// Waits until it [is over](Self::end).
-    pub async fn ended(&self) {
-        // It can't fail while `self` is there.
-        let _ = self.over.subscribe().wait_for(|over| *over).await;
+    /// Waits for [`close`](Self::close).
+    pub async fn closed(&self) {
+        // It can't fail while `self` exists.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 }
 
@@ -67,16 +67,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_is_how_long_ago_it_was() {
+    fn input_is_reported_by_its_age() {
         let start = Instant::now();
         let activity = Activity::default();
         let after = |seconds| start + Duration::from_secs(seconds);
-        activity.input("a", after(10));
-        activity.input("a", after(20));
-        activity.input("b", after(25));
+        activity.record_input("a", after(10));
+        activity.record_input("a", after(20));
+        activity.record_input("b", after(25));
         let forty = Duration::from_secs(40);
         assert_eq!([activity.idle("a", after(60)), activity.idle("c", after(60))], [Some(forty), None]);
         activity.forget("b");
-        assert_eq!(activity.as_of(after(60)), [("a".to_owned(), forty)].into());
+        assert_eq!(activity.since_last_input(after(60)), [("a".to_owned(), forty)].into());
     }
 }

@@ -1,4 +1,4 @@
-//! One attempt to sign in, which ends in the browser in which it began.
+//! One attempt to sign in, which has to end in the browser in which it began.
 
 use ring::{
     digest::{SHA256, digest},
@@ -7,20 +7,20 @@ use ring::{
 
 use crate::token::base64url;
 
-/// What only this browser knows, in a cookie. What the attempt is recognized by follows from it, so that no replica has to
-/// remember it, and nobody who doesn't have the cookie can make it up.
+/// A secret that only this browser has, in a cookie. `state`, `nonce` and the PKCE verifier are hashes of it, so that no replica has
+/// to remember them, and nobody without the cookie can forge them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attempt(String);
 
 impl Attempt {
-    /// `None` where this machine gives no random numbers.
+    /// `None` if the operating system has no random numbers.
     pub fn begin() -> Option<Self> {
         let mut secret = [0; 32];
         SystemRandom::new().fill(&mut secret).ok()?;
         Some(Self(base64url(&secret)))
     }
 
-    /// As [`Attempt::cookie`] has set it.
+    /// From the value that [`Attempt::cookie`] returned.
     pub fn of_cookie(value: &str) -> Self {
         Self(value.to_owned())
     }
@@ -29,25 +29,25 @@ impl Attempt {
         &self.0
     }
 
-    /// Comes back with the provider's answer ([RFC 6749, 10.12]). It holds on to where the browser wanted to go, too.
+    /// Returns with the provider's answer ([RFC 6749, 10.12]). It also carries the destination.
     ///
     /// [RFC 6749, 10.12]: https://www.rfc-editor.org/rfc/rfc6749#section-10.12
-    pub fn state(&self, wanted: &str) -> String {
-        format!("{}.{wanted}", self.derived("state", wanted))
+    pub fn state(&self, destination: &str) -> String {
+        format!("{}.{destination}", self.derived("state", destination))
     }
 
-    /// Where the browser wanted to go, when this state is the attempt's.
-    pub fn wanted<'a>(&self, state: &'a str) -> Option<&'a str> {
-        let (_, wanted) = state.split_once('.')?;
-        (self.state(wanted) == state).then_some(wanted)
+    /// The destination, if this state belongs to this attempt.
+    pub fn destination<'a>(&self, state: &'a str) -> Option<&'a str> {
+        let (_, destination) = state.split_once('.')?;
+        (self.state(destination) == state).then_some(destination)
     }
 
-    /// Is in the ID token, so that a token of another attempt is none of this one.
+    /// Is in the ID token, which ties it to this attempt.
     pub fn nonce(&self) -> String {
         self.derived("nonce", "")
     }
 
-    /// Who has only the code can't exchange it ([RFC 7636]).
+    /// The PKCE verifier: without it, a stolen code can't be exchanged ([RFC 7636]).
     ///
     /// [RFC 7636]: https://www.rfc-editor.org/rfc/rfc7636#section-4.1
     pub fn verifier(&self) -> String {
@@ -66,14 +66,14 @@ mod tests {
     #[test]
     fn an_answer_belongs_to_the_browser_that_asked_and_leads_where_it_wanted_to_go() {
         let (one, other) = (Attempt::begin().unwrap(), Attempt::begin().unwrap());
-        for wanted in ["", "alice.vdi.example.com"] {
-            let state = one.state(wanted);
-            assert_eq!(Attempt::of_cookie(one.cookie()).wanted(&state), Some(wanted));
-            assert_eq!(other.wanted(&state), None, "it began in another browser");
+        for destination in ["", "alice.vdi.example.com"] {
+            let state = one.state(destination);
+            assert_eq!(Attempt::of_cookie(one.cookie()).destination(&state), Some(destination));
+            assert_eq!(other.destination(&state), None, "it began in another browser");
         }
         let state = one.state("alice.vdi.example.com").replace("alice", "bob");
-        assert_eq!(one.wanted(&state), None, "it was led astray");
-        assert_eq!(one.wanted(""), None);
+        assert_eq!(one.destination(&state), None, "it was led astray");
+        assert_eq!(one.destination(""), None);
     }
 
     #[test]

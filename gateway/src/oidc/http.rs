@@ -1,4 +1,4 @@
-//! How the provider is asked: over TLS that is verified, within limits, without following redirects.
+//! The HTTP client for the provider: verified TLS, limits, and no redirects.
 
 use std::{
     io,
@@ -26,9 +26,9 @@ use tokio::time::timeout;
 
 use super::address::is_trusted;
 
-/// Of one request, from its beginning to the end of its answer.
+/// For one request, up to the end of its answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// More than any provider's keys.
+/// In bytes: more than any provider's keys take.
 pub(super) const LONGEST: usize = 1 << 20;
 
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub struct HttpClient(legacy::Client<HttpsConnector<HttpConnector>, Body>);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    #[error("the certificates that this machine trusts can't be read: {0}")]
+    #[error("cannot read the system's trusted certificates: {0}")]
     Native(io::Error),
     #[error("{0}: {1}")]
     Read(PathBuf, rustls::pki_types::pem::Error),
@@ -46,18 +46,18 @@ pub enum CertificateError {
 
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    #[error("it would be asked at {0}, which is neither https nor on this machine")]
+    #[error("refusing to call {0}, which is neither https nor on this machine")]
     NotTrusted(Uri),
     #[error("no answer within {PATIENCE:?}")]
     Slow,
     #[error("{0}")]
     Client(#[from] legacy::Error),
-    #[error("its answer is more than {LONGEST} bytes, or was cut off")]
+    #[error("the answer has more than {LONGEST} bytes, or was cut off")]
     Body,
 }
 
 impl HttpClient {
-    /// One that trusts whom this machine trusts, and besides the authority in `authority`, a PEM file.
+    /// Trusts the system's certificate authorities, and those in `authority`, a PEM file.
     pub fn new(authority: Option<&Path>) -> Result<Self, CertificateError> {
         let mut roots = RootCertStore::empty();
         let native = rustls_native_certs::load_native_certs();
@@ -71,12 +71,12 @@ impl HttpClient {
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let tls = tls.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth();
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-        // A connection of its own for each request: one that is kept may just be closing, and a code is not sent twice.
+        // A new connection for each request: one from a pool may just be closing, and a code must not be sent twice.
         Ok(Self(legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
     }
 
     async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
-        // The provider says where most of its addresses are, and whoever answers at one says who has signed in.
+        // Most addresses come from the provider itself, and whoever answers at one of them says who has signed in.
         let uri = request.uri();
         if !is_trusted(uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default()) {
             return Err(HttpError::NotTrusted(uri.clone()));

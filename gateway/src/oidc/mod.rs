@@ -1,4 +1,4 @@
-//! Signing in at the company's own [OpenID provider], by the code flow with PKCE.
+//! Signing in at an [OpenID provider], by the authorization code flow with PKCE.
 //!
 //! [OpenID provider]: https://openid.net/specs/openid-connect-core-1_0.html
 

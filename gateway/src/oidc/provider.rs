@@ -1,4 +1,4 @@
-//! The provider, by discovery: where it is asked, and which keys it signs with.
+//! The provider: its endpoints and keys, by discovery, and whose account it vouches for.
 
 use std::{
     path::PathBuf,
@@ -19,77 +19,78 @@ use openidconnect::{
 use url::Url;
 use vdi_api::Email;
 
-use super::{Attempt, HttpClient, address::is_trusted_url};
+use super::{address::is_trusted_url, attempt::Attempt, http::HttpClient};
 
 /// This gateway, as the provider knows it.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub issuer: IssuerUrl,
     pub id: String,
-    /// Where its secret is, unless it is a public client.
+    /// The file with its secret, unless it is a public client.
     pub secret: Option<PathBuf>,
-    /// Where the provider sends browsers back to.
+    /// Where the provider sends browsers afterwards.
     pub redirect: RedirectUrl,
 }
 
 pub struct Provider {
     client: Client,
     http: HttpClient,
-    known: Mutex<Option<Known>>,
+    discovery: Mutex<Option<Discovery>>,
 }
 
+/// What the provider publishes about itself.
 #[derive(Clone)]
-struct Known {
+struct Discovery {
     metadata: CoreProviderMetadata,
-    asked: Instant,
-    /// When it was last asked before its time, for the lack of a key.
-    missed: Option<Instant>,
+    fetched: Instant,
+    /// When it was last fetched early, because a key was missing.
+    refreshed: Option<Instant>,
 }
 
-/// What a client is made by.
+/// Which discovery document to use.
 #[derive(Clone, Copy, PartialEq)]
-enum By {
-    /// What is known, unless it is old.
-    Known,
-    /// What the provider says now, as a key of its is not known.
-    Asking,
+enum Use {
+    /// The cached one, unless it is old.
+    Cached,
+    /// A new one, because a key is missing.
+    New,
 }
 
-/// Who has signed in.
+/// The person who has signed in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Account {
-    /// The provider's own name for them, which never changes.
+    /// The provider's identifier for them, which never changes.
     pub subject: String,
     pub email: Email,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    #[error("the provider can't be asked: {0}")]
+    #[error("the provider can't be reached: {0}")]
     Provider(String),
     #[error("the provider names {0}, which is neither https nor on this machine")]
     NotTrusted(Url),
-    #[error("the client's secret can't be read: {0}")]
+    #[error("cannot read the client secret: {0}")]
     Secret(std::io::Error),
-    #[error("the provider doesn't take the code: {0}")]
+    #[error("the provider refused the code: {0}")]
     Code(String),
-    #[error("the provider gave no ID token")]
+    #[error("the provider sent no ID token")]
     NoIdToken,
-    #[error("the ID token is not good: {}", chain(.0))]
+    #[error("invalid ID token: {}", chain(.0))]
     IdToken(#[from] ClaimsVerificationError),
     #[error("the account has no e-mail address that the provider has verified")]
     NoVerifiedEmail,
 }
 
-/// What a provider says about itself is good for so long.
+/// How long a discovery document is used.
 const FRESH: Duration = Duration::from_secs(60 * 60);
-/// It is not asked before its time more often than this, whatever tokens somebody makes up.
+/// The shortest time between two early fetches, whatever tokens somebody makes up.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// How many seconds a provider's clock may be ahead of this one.
 const AHEAD: i64 = 5 * 60;
 
-/// Signatures that only the provider can make. Those of the family HS256 are made with the client's secret.
+/// Algorithms whose signatures only the provider can make. Those like HS256 use the client's secret.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
@@ -107,23 +108,23 @@ type Discovered =
 
 impl Provider {
     pub fn new(client: Client, http: HttpClient) -> Self {
-        Self { client, http, known: Mutex::default() }
+        Self { client, http, discovery: Mutex::default() }
     }
 
-    /// Where to send a browser that is to sign in, and wants to go somewhere afterwards.
-    pub async fn address(&self, attempt: &Attempt, wanted: &str) -> Result<String, SignInError> {
-        let (state, nonce) = (attempt.state(wanted), attempt.nonce());
+    /// Where to send a browser to sign in, before it goes on to `destination`.
+    pub async fn address(&self, attempt: &Attempt, destination: &str) -> Result<String, SignInError> {
+        let (state, nonce) = (attempt.state(destination), attempt.nonce());
         let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(attempt.verifier()));
-        let client = self.discovered(By::Known).await?;
+        let client = self.discovered(Use::Cached).await?;
         let flow = CoreAuthenticationFlow::AuthorizationCode;
         let request = client.authorize_url(flow, || CsrfToken::new(state), || Nonce::new(nonce));
         let (url, ..) = request.add_scope(Scope::new("email".to_owned())).set_pkce_challenge(challenge).url();
         Ok(url.into())
     }
 
-    /// Who has come back with this code.
+    /// The account for which the provider issued this code.
     pub async fn account(&self, attempt: &Attempt, code: &str) -> Result<Account, SignInError> {
-        let client = self.discovered(By::Known).await?;
+        let client = self.discovered(Use::Cached).await?;
         let request = client.exchange_code(AuthorizationCode::new(code.to_owned()));
         let request = request.map_err(|error| SignInError::Provider(error.to_string()))?;
         let request = request.set_pkce_verifier(PkceCodeVerifier::new(attempt.verifier()));
@@ -132,13 +133,13 @@ impl Provider {
         let token = answer.id_token().ok_or(SignInError::NoIdToken)?;
         let nonce = Nonce::new(attempt.nonce());
         let claims = match verified(&client, token, &nonce) {
-            // Its keys may have been replaced since it was last asked.
-            Err(error) if is_for_lack_of_a_key(&error) => verified(&self.discovered(By::Asking).await?, token, &nonce)?,
+            // The provider may have replaced its keys since they were fetched.
+            Err(error) if is_missing_key(&error) => verified(&self.discovered(Use::New).await?, token, &nonce)?,
             claims => claims?,
         };
         let (email, is_verified) = match claims.email() {
             Some(email) => (Some(email.to_string()), claims.email_verified()),
-            // By the core specification, claims of a scope may be left to be asked for.
+            // By the core specification, the claims of a scope may be at the userinfo endpoint alone.
             None => self.email(&client, answer.access_token(), claims.subject()).await?,
         };
         let email = email.filter(|_| is_verified == Some(true)).and_then(|email| email.parse().ok());
@@ -158,25 +159,25 @@ impl Provider {
         Ok((info.email().map(|email| email.to_string()), info.email_verified()))
     }
 
-    async fn discovered(&self, by: By) -> Result<Discovered, SignInError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let missed = known.as_ref().and_then(|known| known.missed);
-        let asks = by == By::Asking && missed.is_none_or(|missed| missed.elapsed() > PAUSE);
-        let metadata = match known.filter(|known| !asks && known.asked.elapsed() < FRESH) {
-            Some(known) => known.metadata,
+    async fn discovered(&self, which: Use) -> Result<Discovered, SignInError> {
+        let cached = self.discovery.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let refreshed = cached.as_ref().and_then(|cached| cached.refreshed);
+        let refreshes = which == Use::New && refreshed.is_none_or(|refreshed| refreshed.elapsed() > PAUSE);
+        let metadata = match cached.filter(|cached| !refreshes && cached.fetched.elapsed() < FRESH) {
+            Some(cached) => cached.metadata,
             None => {
-                let asked = Instant::now();
+                let fetched = Instant::now();
                 let metadata = CoreProviderMetadata::discover_async(self.client.issuer.clone(), &self.http).await;
                 let metadata = metadata.map_err(|error| SignInError::Provider(chain(&error)))?;
                 trusted(&metadata)?;
-                let missed = if asks { Some(asked) } else { missed };
-                let known = Known { metadata: metadata.clone(), asked, missed };
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+                let refreshed = if refreshes { Some(fetched) } else { refreshed };
+                let discovery = Discovery { metadata: metadata.clone(), fetched, refreshed };
+                *self.discovery.lock().unwrap_or_else(PoisonError::into_inner) = Some(discovery);
                 metadata
             }
         };
         let secret = match &self.client.secret {
-            // Each time, as it may have been replaced.
+            // Each time, because it may have been replaced.
             Some(path) => Some(tokio::fs::read_to_string(path).await.map_err(SignInError::Secret)?),
             None => None,
         };
@@ -199,11 +200,11 @@ fn verified<'a>(
 fn is_issued(at: i64) -> Result<(), String> {
     match at <= Timestamp::now().as_second() + AHEAD {
         true => Ok(()),
-        false => Err(format!("it is issued at {at}, which is yet to come")),
+        false => Err(format!("it was issued at {at}, which is yet to come")),
     }
 }
 
-/// Before anybody is sent there. The address of its keys has been asked by now, so it is trusted.
+/// Checked before anybody is sent there. The address of the keys has been called by now, so it is trusted.
 fn trusted(metadata: &CoreProviderMetadata) -> Result<(), SignInError> {
     let token = metadata.token_endpoint().map(|endpoint| endpoint.url());
     let user_info = metadata.userinfo_endpoint().map(|endpoint| endpoint.url());
@@ -211,13 +212,13 @@ fn trusted(metadata: &CoreProviderMetadata) -> Result<(), SignInError> {
     named.find(|url| !is_trusted_url(url)).map_or(Ok(()), |url| Err(SignInError::NotTrusted(url.clone())))
 }
 
-fn is_for_lack_of_a_key(error: &ClaimsVerificationError) -> bool {
+fn is_missing_key(error: &ClaimsVerificationError) -> bool {
     use ClaimsVerificationError::SignatureVerification;
     use SignatureVerificationError::{CryptoError, NoMatchingKey};
     matches!(error, SignatureVerification(NoMatchingKey | CryptoError(_)))
 }
 
-/// An error and what is behind it, which this crate's own words leave out.
+/// An error and its causes, which the messages of `openidconnect` leave out.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! What of a request's headers a desktop gets to see, and what of its answer a browser.
+//! Which headers of a request reach the desktop, and which headers of its answer reach the browser.
 
 use std::net::IpAddr;
 
@@ -11,12 +11,12 @@ use http::{
     },
 };
 
-use crate::{
+use crate::request::{
     cookie,
-    origin::{asks_to_upgrade, tokens},
+    origin::{is_upgrade, tokens},
 };
 
-/// What belongs to one connection, and not to what is passed on ([RFC 9110, 7.6.1]).
+/// Headers of one connection, which are not passed on ([RFC 9110, 7.6.1]).
 ///
 /// [RFC 9110, 7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -30,7 +30,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     UPGRADE,
 ];
 
-/// Who asks, as a desktop is told.
+/// Who sent a request, as the desktop is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
     pub address: IpAddr,
@@ -40,20 +40,20 @@ pub struct Client<'a> {
     pub authority: &'a str,
 }
 
-/// Makes a browser's request one of this gateway: without credentials, which are for this gateway alone, and with its own
-/// word for where the request came from. Returns the protocol that it asks to change to, which is set again.
+/// Turns a browser's request into one of this gateway: without credentials, which are for the gateway alone, and with its own
+/// statement of where the request came from. Returns the protocol that the request asks to switch to; the header is kept.
 pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderValue> {
-    let upgrade = protocol_asked_for(headers);
+    let upgrade = requested_protocol(headers);
     remove_hop_by_hop(headers);
     let cookies = cookie::all(headers);
     let cookies = cookie::without_ours(cookies.iter().map(|header| header.as_ref()));
-    // A front that has asked at /check says in x-vdi-user who was let in; to a desktop, that could be anybody's word.
+    // A proxy that uses /check knows from x-vdi-user who was let in. A desktop could not tell it from a client's own header.
     let is_forwarded = |name: &HeaderName| {
         ["x-forwarded-", "x-vdi-"].iter().any(|start| name.as_str().starts_with(start)) || name == FORWARDED
     };
     let is_claim = |name: &&HeaderName| is_forwarded(name) || !is_unmistakable(name);
     let claims: Vec<HeaderName> = headers.keys().filter(is_claim).cloned().collect();
-    // Compressed, nobody could tell any more what somebody does at the desktop.
+    // With compressed messages, the gateway could no longer detect input.
     let compression = SEC_WEBSOCKET_EXTENSIONS;
     for name in claims.iter().chain(&[AUTHORIZATION, COOKIE, HeaderName::from_static("x-real-ip"), compression]) {
         headers.remove(name);
@@ -77,23 +77,23 @@ pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderV
     upgrade
 }
 
-/// Whether no server takes it for another name. Behind CGI, WSGI and their like, `x_forwarded_for` and `x.forwarded.for` are
-/// `x-forwarded-for`: what isn't a letter or a digit is one and the same there ([RFC 3875, 4.1.18]).
+/// Whether no server confuses this name with another. Behind CGI, WSGI and the like, `x_forwarded_for` and `x.forwarded.for` are
+/// the same as `x-forwarded-for`: all characters but letters and digits become one there ([RFC 3875, 4.1.18]).
 ///
 /// [RFC 3875, 4.1.18]: https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18
 fn is_unmistakable(name: &HeaderName) -> bool {
     name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// The one protocol of a request that asks to change to one.
-fn protocol_asked_for(headers: &HeaderMap) -> Option<HeaderValue> {
-    headers.get(UPGRADE).filter(|_| asks_to_upgrade(headers)).cloned()
+/// The protocol that a request asks to switch to.
+fn requested_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(UPGRADE).filter(|_| is_upgrade(headers)).cloned()
 }
 
-/// What a desktop may not say, as it would be about more than its own pages: about cookies of the whole domain, about other
-/// addresses for the host, about where browsers report to, about workers. Nor may it have the browser ask for a password: one
-/// would type the company's, and it would never get through. A front that goes to desktops itself takes the same away: see
-/// docs/fronts.md.
+/// Headers that a desktop may not send, because they affect more than its own pages: all cookies of the domain, other addresses for
+/// the host, where browsers report to, and workers. Nor may it make the browser ask for a password: users would type their company
+/// password, and it would never reach the desktop. A proxy that goes to desktops itself has to remove the same headers: see
+/// docs/forward-auth.md.
 const NOT_FOR_DESKTOPS: [HeaderName; 8] = [
     HeaderName::from_static("alt-svc"),
     HeaderName::from_static("clear-site-data"),
@@ -105,7 +105,7 @@ const NOT_FOR_DESKTOPS: [HeaderName; 8] = [
     HeaderName::from_static("www-authenticate"),
 ];
 
-/// Makes a desktop's answer one of this gateway.
+/// Turns a desktop's answer into one of this gateway.
 pub fn clean_answer(headers: &mut HeaderMap, changes_protocol: bool) {
     let protocol = headers.get(UPGRADE).filter(|_| changes_protocol).cloned();
     remove_hop_by_hop(headers);
@@ -116,7 +116,7 @@ pub fn clean_answer(headers: &mut HeaderMap, changes_protocol: bool) {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
-    // A desktop, which its user controls, must not be able to set or take away this gateway's cookies.
+    // A desktop is under its user's control, so it must not set or delete this gateway's cookies.
     let is_ours = |value: &HeaderValue| value.to_str().map_or(true, cookie::is_ours);
     let theirs: Vec<_> = headers.get_all(SET_COOKIE).iter().filter(|value| !is_ours(value)).cloned().collect();
     headers.remove(SET_COOKIE);
@@ -125,10 +125,10 @@ pub fn clean_answer(headers: &mut HeaderMap, changes_protocol: bool) {
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    // Nobody else's page may hold the desktop in a frame, and this gateway's own does.
+    // Only this gateway's own page may frame the desktop.
     headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'self'"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
-    // At the same address there is the frame, for who asks for a page of its own.
+    // In a tab, the same address is answered with the page around the desktop.
     headers.append(VARY, HeaderValue::from_static("Sec-Fetch-Dest"));
 }
 
@@ -254,9 +254,9 @@ mod tests {
         assert_eq!(shown(&answer), expected);
     }
 
-    /// The samples, each with its name and without comments.
-    fn fronts() -> Vec<(String, String)> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/fronts");
+    /// The sample configurations, each with its name and without comments.
+    fn samples() -> Vec<(String, String)> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/forward-auth");
         let samples = std::fs::read_dir(folder).unwrap().map(|entry| {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();
@@ -267,14 +267,14 @@ mod tests {
     }
 
     #[test]
-    fn a_front_that_goes_to_desktops_itself_takes_away_what_this_gateway_takes_away() {
-        let fronts = fronts();
-        assert_eq!(fronts.len(), 4);
-        for (name, text) in fronts {
-            // This header of the answer is where a desktop is. Who doesn't use it has everything pass this gateway.
+    fn a_proxy_that_goes_to_desktops_itself_removes_what_this_gateway_removes() {
+        let samples = samples();
+        assert_eq!(samples.len(), 4);
+        for (name, text) in samples {
+            // This header of the answer says where the desktop is. A proxy that ignores it sends everything through the gateway.
             let mut naming = text.lines().filter(|line| line.replace('_', "-").contains("x-vdi-upstream"));
             if naming.any(|line| !line.contains("- remove:")) {
-                assert_eq!(name, "nginx.conf", "how does it take headers away?");
+                assert_eq!(name, "nginx.conf", "how does it remove headers?");
                 let (_, location) = text.split_once("location @desktop {").unwrap();
                 let (location, _) = location.split_once("\n    }").unwrap();
                 let hidden: Vec<&str> = location
@@ -283,7 +283,7 @@ mod tests {
                     .collect();
                 let passed: Vec<_> =
                     NOT_FOR_DESKTOPS.into_iter().filter(|name| !hidden.contains(&name.as_str())).collect();
-                assert!(passed.is_empty(), "deploy/fronts/{name} has to hide {passed:?} in `location @desktop`");
+                assert!(passed.is_empty(), "deploy/forward-auth/{name} has to hide {passed:?} in `location @desktop`");
                 assert!(!text.contains("underscores_in_headers on") && !text.contains("ignore_invalid_headers off"));
             }
         }

@@ -16,11 +16,15 @@ use tokio::{
 use vdi_api::Phase;
 
 use super::*;
-use crate::{directory::Directory, fixture::session, session::Session, visitors::Visitors};
+use crate::{
+    access::ConcurrencyLimit,
+    fixture::session,
+    sessions::{Directory, Session},
+};
 
 const HOST: &str = "alice.vdi.example.com";
 
-/// A desktop that tells what it was asked, and one that speaks a protocol of its own: it says everything twice.
+/// A desktop that echoes each request, and at `/twice` speaks a protocol that sends back every byte twice.
 async fn desktop() -> SocketAddr {
     async fn tell(request: Request<Body>) -> String {
         let (head, body) = request.into_parts();
@@ -60,8 +64,8 @@ async fn gateway_with(desktop: SocketAddr, activity: Arc<Activity>) -> (SocketAd
         let client = Client { address: [192, 0, 2, 7].into(), scheme: "https", authority: HOST };
         let visit = Visit {
             session: Arc::new(session()),
-            changes: directory.at(HOST).unwrap(),
-            visitor: Visitors::default().arrive("").unwrap(),
+            changes: directory.by_host(HOST).unwrap(),
+            permit: ConcurrencyLimit::default().acquire("").unwrap(),
         };
         proxy.pass(request, &desktop, &client, visit).await.unwrap_or_else(|error| {
             let mut answer = Response::new(Body::from(error.to_string()));
@@ -113,7 +117,7 @@ async fn an_absolute_address_leads_nowhere_else() {
     assert!(answer.contains("GET /latest "), "{answer}");
 }
 
-/// Two lengths make two requests of one for whoever believes the other one.
+/// Request smuggling: with two lengths, one request can be two for a server that believes the other length.
 #[tokio::test]
 async fn a_request_with_two_lengths_is_one_request_or_none() {
     let (gateway, _) = gateway(desktop().await).await;
@@ -164,7 +168,7 @@ async fn what_somebody_does_at_a_desktop_is_heard_on_its_way() {
         stream.write_all(frame).await.unwrap();
         let mut echo = vec![0; 2 * frame.len()];
         timeout(Duration::from_secs(10), stream.read_exact(&mut echo)).await.unwrap().unwrap();
-        let heard = activity.as_of(Instant::now());
+        let heard = activity.since_last_input(Instant::now());
         assert_eq!(heard.contains_key(&session().uid), is_heard, "{frame:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What follows a change of protocol: bytes in both directions, until one side ends or the session does.
+//! What follows a protocol switch: bytes in both directions, until one side or the session ends.
 
 use std::{
     cell::RefCell,
@@ -14,18 +14,18 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, split};
 
-use super::Visit;
+use super::visit::Visit;
 use crate::{
-    activity::{Activity, Listener},
-    directory::ends,
+    activity::{Activity, InputDetector},
     metrics::{Direction, Tunnels},
+    sessions::revoked,
 };
 
-/// What is read at once.
-const LARGEST: usize = 32 * 1024;
+/// Read at most this much at a time.
+const CHUNK: usize = 32 * 1024;
 
 pub async fn run(browser: OnUpgrade, desktop: OnUpgrade, visit: Visit, activity: Arc<Activity>, tunnels: Tunnels) {
-    let Visit { session, changes, visitor: _visitor } = visit;
+    let Visit { session, changes, permit: _permit } = visit;
     let bytes = |from| tunnels.bytes.get_or_create(&Direction { from }).clone();
     let (browser_bytes, desktop_bytes) = (bytes("browser"), bytes("desktop"));
     tunnels.open.inc();
@@ -33,11 +33,11 @@ pub async fn run(browser: OnUpgrade, desktop: OnUpgrade, visit: Visit, activity:
         let (browser, desktop) = tokio::try_join!(browser, desktop)?;
         let (from_browser, to_browser) = split(TokioIo::new(browser));
         let (from_desktop, to_desktop) = split(TokioIo::new(desktop));
-        let mut listener = Listener::of(session.activity);
+        let mut detector = InputDetector::of(session.activity);
         let listen = |bytes: &[u8]| {
             browser_bytes.inc_by(bytes.len() as u64);
-            if listener.hears_input(bytes) {
-                activity.input(&session.uid, Instant::now());
+            if detector.detect(bytes) {
+                activity.record_input(&session.uid, Instant::now());
             }
         };
         let count = |bytes: &[u8]| {
@@ -47,22 +47,22 @@ pub async fn run(browser: OnUpgrade, desktop: OnUpgrade, visit: Visit, activity:
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     };
     tokio::select! {
-        // Either side may go without a word at any time.
+        // Either side may disconnect at any time.
         result = both => if let Err(error) = result {
-            tracing::debug!(error, "a connection has broken");
+            tracing::debug!(error, "a tunnel broke");
         },
-        () = ends(session.clone(), changes) => {}
-        () = activity.ended() => {}
+        () = revoked(session.clone(), changes) => {}
+        () = activity.closed() => {}
     }
     tunnels.open.dec();
 }
 
 thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LARGEST]);
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
 }
 
-/// Until the end of what is read, which is handed on. While nothing comes, no memory is held for it: a thread has one buffer for
-/// all connections, and only what can't be written at once is kept.
+/// Copies until the end of `from`, and then shuts `to` down. An idle tunnel holds no buffer: each thread has one for all of them, and
+/// only bytes that can't be written at once are kept.
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

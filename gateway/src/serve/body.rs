@@ -9,14 +9,14 @@ use tokio::time::timeout;
 
 use super::refusal::Refusal;
 
-/// Nobody takes longer to send a few hundred bytes, unless to keep this gateway busy.
+/// Only an attacker takes longer to send a few hundred bytes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The whole of a body, unless it is longer than this, or takes its time.
-pub async fn small(body: Body, longest: usize) -> Result<Bytes, Refusal> {
-    match timeout(PATIENCE, Limited::new(body, longest).collect()).await {
+/// Reads a whole body, unless it has more than `limit` bytes or takes too long.
+pub async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    match timeout(PATIENCE, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(_)) => Err(Refusal::said(StatusCode::PAYLOAD_TOO_LARGE, "that is too long, or was cut off")),
-        Err(_) => Err(Refusal::said(StatusCode::REQUEST_TIMEOUT, "that took too long")),
+        Ok(Err(_)) => Err(Refusal::message(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long or incomplete")),
+        Err(_) => Err(Refusal::message(StatusCode::REQUEST_TIMEOUT, "the request took too long")),
     }
 }

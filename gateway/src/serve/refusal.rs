@@ -1,29 +1,30 @@
-//! Why a request is not answered as it was meant, and what is said instead: to people, as little as helps them.
+//! Why a request is refused, and what its sender learns about that: only as much as helps them.
 
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 
-use super::{
-    access::About,
+use super::access_log::LogFields;
+use crate::{
+    access::DenyReason,
     pages::{Link, Message, page, text},
+    token::SignError,
 };
-use crate::{decide::Why, token::SignError};
 
 #[derive(Debug)]
 pub enum Refusal {
-    /// Who asks may not come in.
-    Why(Why),
-    /// What was shown is no code, or no longer.
-    Code(Why),
-    /// What is known is too old to tell who may.
+    /// The sender may not enter.
+    Denied(DenyReason),
+    /// A launch code that is invalid, expired or used.
+    Code(DenyReason),
+    /// The directory is too old to decide by.
     OutOfTouch,
-    /// So much is asked of others already that this would be too much for them.
+    /// Too many requests to the API server or the provider are open.
     Busy,
     Sign(SignError),
-    /// Somebody could not be signed in, for reasons that are in the log.
+    /// A sign-in failed for reasons that are in the log.
     SignInFailed,
-    /// What is said, as it is.
-    Said(StatusCode, String),
+    /// A message for the sender.
+    Message(StatusCode, String),
 }
 
 impl From<SignError> for Refusal {
@@ -33,29 +34,44 @@ impl From<SignError> for Refusal {
 }
 
 impl Refusal {
-    pub fn said(status: StatusCode, line: impl Into<String>) -> Self {
-        Self::Said(status, line.into())
+    pub fn message(status: StatusCode, line: impl Into<String>) -> Self {
+        Self::Message(status, line.into())
     }
 
-    /// What it counts as, when somebody was kept out.
-    pub fn why(&self) -> Option<Why> {
+    pub fn not_found() -> Self {
+        Self::message(StatusCode::NOT_FOUND, "not found")
+    }
+
+    pub fn too_many_requests() -> Self {
+        Self::message(StatusCode::TOO_MANY_REQUESTS, "too many requests to this desktop at once")
+    }
+
+    /// No script may become a service worker: neither a desktop's nor one of the gateway's own, which a desktop's page could register.
+    pub fn service_worker() -> Self {
+        Self::message(StatusCode::FORBIDDEN, "service workers are not allowed here")
+    }
+
+    /// For the metrics, if somebody was denied access.
+    pub fn reason(&self) -> Option<DenyReason> {
         match self {
-            Self::Why(why) | Self::Code(why) => Some(*why),
+            Self::Denied(reason) | Self::Code(reason) => Some(*reason),
             _ => None,
         }
     }
 
     pub fn answer(self) -> Response {
-        let about = About { refused: self.why(), ..About::default() };
-        about.put(match self {
-            Self::Why(Why::CrossOrigin) => text(StatusCode::FORBIDDEN, "another site's page can't ask for this"),
-            Self::Why(Why::NotTheOwner) => page(StatusCode::FORBIDDEN, &NOT_YOURS),
-            Self::Why(_) => page(StatusCode::UNAUTHORIZED, &SIGN_IN),
+        let fields = LogFields { refused: self.reason(), ..LogFields::default() };
+        fields.attach(match self {
+            Self::Denied(DenyReason::CrossOrigin) => {
+                text(StatusCode::FORBIDDEN, "requests from another site's page are not allowed")
+            }
+            Self::Denied(DenyReason::NotTheOwner) => page(StatusCode::FORBIDDEN, &NOT_YOURS),
+            Self::Denied(_) => page(StatusCode::UNAUTHORIZED, &SIGN_IN),
             Self::Code(_) => {
-                let line = "It works once, for a minute after it was made. Ask for a new one.";
+                let line = "A link works once, within a minute. Ask for a new one.";
                 text(StatusCode::UNAUTHORIZED, line)
             }
-            Self::OutOfTouch => page(StatusCode::SERVICE_UNAVAILABLE, &NOT_NOW),
+            Self::OutOfTouch => page(StatusCode::SERVICE_UNAVAILABLE, &OUT_OF_TOUCH),
             Self::Busy => {
                 let mut answer = page(StatusCode::SERVICE_UNAVAILABLE, &BUSY);
                 // In seconds.
@@ -63,18 +79,18 @@ impl Refusal {
                 answer
             }
             Self::Sign(error) => {
-                tracing::error!(%error, "a token can't be made");
-                text(StatusCode::INTERNAL_SERVER_ERROR, "a token can't be made")
+                tracing::error!(%error, "cannot sign a token");
+                text(StatusCode::INTERNAL_SERVER_ERROR, "cannot sign a token")
             }
             Self::SignInFailed => page(StatusCode::BAD_GATEWAY, &SIGN_IN_FAILED),
-            Self::Said(status, line) => text(status, &line),
+            Self::Message(status, line) => text(status, &line),
         })
     }
 }
 
 const SIGN_IN: Message = Message {
     title: "Sign in first",
-    text: "This address opens a desktop for its owner alone. You need a link of your own: it works once, for a minute.",
+    text: "This address opens a desktop for its owner only. You need your own link, which works once, within a minute.",
     link: None,
 };
 
@@ -82,20 +98,20 @@ const NOT_YOURS: Message =
     Message { title: "This is not your desktop", text: "Only its owner may open it.", link: None };
 
 const SIGN_IN_FAILED: Message = Message {
-    title: "You could not be signed in",
-    text: "The sign-in service did not answer as it should have, or you have not agreed there. The gateway's log says more.",
+    title: "Signing in failed",
+    text: "Either the sign-in service had a problem, or you did not give your consent there. The gateway's log has the details.",
     link: Some(Link { href: "/.vdi/sign-in", label: "Try again" }),
 };
 
-const NOT_NOW: Message = Message {
-    title: "Not now",
-    text: "The gateway has lost touch with the cluster, so it can't tell who may come in. Desktops that are open stay \
-           open. Try again in a minute.",
+const OUT_OF_TOUCH: Message = Message {
+    title: "Temporarily unavailable",
+    text: "The gateway has lost touch with the cluster, so it can't check who may enter. Open desktops stay open. Try again in a \
+           minute.",
     link: None,
 };
 
 const BUSY: Message = Message {
-    title: "Many are signing in just now",
-    text: "Desktops that are open stay open. Try again in a few seconds.",
+    title: "Too many people are signing in",
+    text: "Open desktops stay open. Try again in a few seconds.",
     link: None,
 };

@@ -1,4 +1,4 @@
-//! What a session token says.
+//! The content of a token.
 
 use std::time::Duration;
 
@@ -6,43 +6,46 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use vdi_api::Email;
 
-/// [Registered claims], and two of our own. A claim that isn't here, or is here twice, makes a token invalid.
+/// [Registered claims], and two of our own. Unknown, missing and duplicate claims make a token invalid.
 ///
 /// [Registered claims]: https://www.rfc-editor.org/rfc/rfc7519#section-4.1
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
-    /// The gateway's own address, such as `https://vdi.example.com`.
+    /// The gateway's public URL, such as `https://vdi.example.com`.
     pub iss: String,
     pub aud: Audience,
-    /// The person, in the words of who signed them in.
+    /// The person, as the identity provider names them.
     pub sub: String,
     pub email: String,
-    /// The one host at which this token is good, such as `alice.vdi.example.com`.
+    /// The only host at which this token is valid, such as `alice.vdi.example.com`.
     pub host: String,
-    /// Seconds since 1970, as the two below.
+    /// In seconds since 1970, like the three below.
     pub iat: i64,
     pub nbf: i64,
     pub exp: i64,
-    /// When the person last showed who they are. What follows from a token keeps it, from the login to the last renewal.
+    /// When the person last authenticated. Tokens that are issued for this one keep it, from the login to the last renewal.
     pub auth_time: i64,
-    /// Another one for each token.
+    /// Unique for each token.
     pub jti: String,
 }
+
+/// The longest difference between the clocks of two replicas.
+pub const SKEW: Duration = Duration::from_secs(30);
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To open a desktop, again and again.
+    /// Opens a desktop, any number of times.
     Session,
-    /// To be exchanged for one of the above, once.
+    /// Is exchanged for a session token, once.
     Launch,
-    /// To show at the portal who has signed in, for as long as they are not asked again.
+    /// Shows the portal who has signed in.
     Login,
 }
 
 impl Purpose {
-    /// How long such a token is good at most. A link is followed at once, and a page that stays open renews its own.
+    /// The longest lifetime of such a token. A link is followed at once, and an open page renews its own.
     pub const fn longest(self) -> Duration {
         match self {
             Self::Session => Duration::from_secs(60 * 60),
@@ -51,7 +54,7 @@ impl Purpose {
         }
     }
 
-    /// How long any token is good at most.
+    /// The longest lifetime of any token.
     pub const LONGEST: Duration = Self::Login.longest();
 
     const fn prefix(self) -> &'static str {
@@ -63,7 +66,7 @@ impl Purpose {
     }
 }
 
-/// A purpose, and one session where it is about one, which no other session of that name or host can pass for.
+/// A purpose and what it is for: a session, by its uid, so that no later session of the same name or host can pass for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Audience(String);
@@ -73,14 +76,14 @@ impl Audience {
         Self(format!("{}{session_uid}", purpose.prefix()))
     }
 
-    /// Whether it is this purpose, at one session, or at any.
+    /// Whether it is this purpose, for this session, or for any if `None`.
     pub fn is_for(&self, purpose: Purpose, session_uid: Option<&str>) -> bool {
         let uid = self.0.strip_prefix(purpose.prefix());
         uid.is_some_and(|uid| session_uid.is_none_or(|wanted| uid == wanted))
     }
 }
 
-/// Who is let in where, and until when.
+/// Who is let in where, and until when: what a token is made from.
 #[derive(Clone, Debug)]
 pub struct Grant<'a> {
     pub purpose: Purpose,
@@ -89,17 +92,17 @@ pub struct Grant<'a> {
     pub subject: &'a str,
     pub email: &'a Email,
     pub host: &'a str,
-    /// When the session ends, where that is known.
+    /// When the session ends, if that is known.
     pub session_ends: Option<Timestamp>,
-    /// When the subject showed who they are; `None` for just now.
+    /// When the subject authenticated; `None` for just now.
     pub signed_in: Option<Timestamp>,
 }
 
 impl Claims {
-    /// `id` must be random: it is what makes two tokens of the same second differ.
+    /// `id` must be random: it is what distinguishes two tokens of the same second.
     pub fn of(grant: &Grant, id: String, now: Timestamp) -> Self {
         let now = now.as_second();
-        // By the clock of another replica it may be to come, which no token says of itself.
+        // By another replica's clock it may be in the future, which no token may say.
         let auth_time = grant.signed_in.map_or(now, |time| time.as_second().min(now));
         let longest = (now + seconds(grant.purpose.longest())).min(auth_time + seconds(Purpose::LONGEST));
         Self {
@@ -116,12 +119,12 @@ impl Claims {
         }
     }
 
-    /// When the person showed who they are, for what follows from that.
+    /// When the person authenticated, for tokens that are issued for this one.
     pub fn signed_in(&self) -> Option<Timestamp> {
         Timestamp::from_second(self.auth_time).ok()
     }
 
-    /// When the person has to show again who they are.
+    /// When the person has to authenticate again.
     pub fn sign_in_ends(&self) -> i64 {
         self.auth_time.saturating_add(seconds(Purpose::LONGEST))
     }

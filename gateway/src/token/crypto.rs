@@ -1,5 +1,5 @@
-//! What jsonwebtoken signs and verifies with: ring, as everywhere here. RustCrypto, which it comes with, takes several times as
-//! long for a signature, and each request shows one.
+//! jsonwebtoken's cryptography, by ring like everywhere here. Its default, RustCrypto, takes several times as long to verify a
+//! signature, and every request has one.
 
 use std::sync::LazyLock;
 
@@ -14,7 +14,7 @@ use ring::{
 };
 use signature::{Signer, Verifier};
 
-/// Has to be called before anything is signed or verified, and may be called again.
+/// Must be called before anything is signed or verified. Further calls do nothing.
 pub fn install() {
     static INSTALLED: LazyLock<bool> = LazyLock::new(|| RING.install_default().is_ok());
     LazyLock::force(&INSTALLED);
@@ -23,11 +23,11 @@ pub fn install() {
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| Ok(Box::new(Es256Signer::of(*algorithm, key)?)),
     verifier_factory: |algorithm, key| Ok(Box::new(Es256Verifier::of(*algorithm, key)?)),
-    // For what jsonwebtoken could do with JSON Web Keys, and isn't asked for here.
+    // Only for JSON Web Keys, which are not parsed here.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// There is no other algorithm.
+/// Refuses all other algorithms.
 fn es256(algorithm: Algorithm) -> Result<(), Error> {
     match algorithm {
         Algorithm::ES256 => Ok(()),

@@ -1,4 +1,4 @@
-//! A key that tokens are signed with, and its name.
+//! A key that signs tokens, and its id.
 
 use std::{fmt, str::FromStr};
 
@@ -10,10 +10,10 @@ use ring::{
 };
 use serde_json::{Value, json};
 
-use super::{base64url, crypto};
+use super::{base64url::base64url, crypto};
 
-/// The `kid` of a key: when it was made, and something random, as in `20260101T120000Z-1f2e3d4c`. In this form it is also
-/// the name of the key's entry in a Secret, so that the Secret alone says how old each key is.
+/// The `kid` of a key: when it was made and a random number, as in `20260101T120000Z-1f2e3d4c`. It is also the name of the key's
+/// entry in the Secret, which therefore shows how old each key is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyId {
     made: Timestamp,
@@ -40,7 +40,7 @@ impl fmt::Display for KeyId {
 }
 
 #[derive(Debug, PartialEq, thiserror::Error)]
-#[error("{0:?} is not the name of a key, such as 20260101T120000Z-1f2e3d4c")]
+#[error("{0:?} is not a key id such as 20260101T120000Z-1f2e3d4c")]
 pub struct NotAKeyId(String);
 
 impl FromStr for KeyId {
@@ -52,7 +52,7 @@ impl FromStr for KeyId {
         let made = jiff::civil::DateTime::strptime(MADE, made).ok().and_then(|made| made.to_zoned(TimeZone::UTC).ok());
         let id = Self { made: made.ok_or_else(wrong)?.timestamp(), random: random.to_owned() };
         let is_hex = random.len() == 8 && random.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        // One key has one name.
+        // Each id has only one spelling.
         (is_hex && id.to_string() == text).then_some(id).ok_or_else(wrong)
     }
 }
@@ -70,14 +70,14 @@ pub struct Key {
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("key {0}: it is not a private P-256 key in PKCS #8")]
+    #[error("key {0} is not a private P-256 key in PKCS #8")]
     NotAKey(KeyId),
-    #[error("this machine gives no random numbers")]
+    #[error("no random numbers from the operating system")]
     NoRandomness,
 }
 
 impl Key {
-    /// A new key, and what is kept of it: PKCS #8.
+    /// A new key, and its PKCS #8 form to store.
     pub fn generate(now: Timestamp) -> Result<(Self, Vec<u8>), KeyError> {
         let random = SystemRandom::new();
         let mut bytes = [0; 4];
@@ -89,11 +89,11 @@ impl Key {
     }
 
     pub fn from_pkcs8(id: KeyId, pkcs8: &[u8]) -> Result<Self, KeyError> {
-        // Nothing is signed or verified without a key, and every key comes from here.
+        // Every key comes from here, so this runs before anything is signed or verified.
         crypto::install();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &SystemRandom::new());
         let Ok(pair) = pair else { return Err(KeyError::NotAKey(id)) };
-        // Uncompressed, by SEC 1: 0x04, and two coordinates of 32 bytes.
+        // An uncompressed point (SEC 1): 0x04, and two coordinates of 32 bytes.
         let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
         let (x, y) = (base64url(x), base64url(y));
         let Ok(verifying) = DecodingKey::from_ec_components(&x, &y) else { return Err(KeyError::NotAKey(id)) };
@@ -102,7 +102,7 @@ impl Key {
         Ok(Self { id, signing: EncodingKey::from_ec_der(pkcs8), verifying, public })
     }
 
-    /// The public half, as a JSON Web Key ([RFC 7517]).
+    /// The public key, as a JSON Web Key ([RFC 7517]).
     ///
     /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517#section-4
     pub fn public(&self) -> &Value {
@@ -110,7 +110,7 @@ impl Key {
     }
 }
 
-/// Without the key.
+/// Without the private key.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_tuple("Key").field(&self.id).finish()

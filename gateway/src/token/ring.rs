@@ -1,7 +1,7 @@
-//! The keys that are good at the moment, and which of them signs.
+//! The valid keys, and which of them signs.
 //!
-//! Replicas share them through a Secret, and see a change of it after a moment each. So a new key verifies before it
-//! signs, and an old one goes on verifying until the last token that it signed is over.
+//! Replicas share them through a Secret, and each sees a change after a moment. So a new key verifies before it signs, and an old
+//! key goes on verifying until the last token that it signed has expired.
 
 use std::time::Duration;
 
@@ -9,21 +9,20 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    claims::Purpose,
+    claims::{Purpose, SKEW},
     key::{Key, KeyId},
-    verify::SKEW,
 };
 
-/// When keys come and go.
+/// When keys are added and removed.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// A key signs for so long.
+    /// How long a key signs.
     pub rotation: Duration,
-    /// In this time every replica has seen a change of the Secret.
+    /// How long it takes until every replica has seen a change of the Secret.
     pub spread: Duration,
 }
 
-/// What is to be done about the keys.
+/// The changes that are due.
 #[derive(Debug, Default, PartialEq)]
 pub struct Changes {
     pub needs_new: bool,
@@ -31,15 +30,15 @@ pub struct Changes {
 }
 
 impl Schedule {
-    /// Replicas watch the Secret, so a moment would do. This leaves time for one that is cut off to come back.
+    /// Replicas watch the Secret, so a moment would do. This leaves time for one that is disconnected to come back.
     pub const SPREAD: Duration = Duration::from_secs(120);
 
-    /// What to change about keys of these names.
+    /// The changes that are due for keys with these ids.
     pub fn changes(&self, keys: &[KeyId], now: Timestamp) -> Changes {
         let newest = keys.iter().max();
-        // Made in time for it to be everywhere when the one before it is to sign no more.
+        // In time for every replica to have it when the key before it stops signing.
         let needs_new = newest.is_none_or(|id| now >= after(id.made(), self.rotation));
-        // Its successor signs from its own `spread` on, and the last token before that lives for the longest that one may.
+        // Its successor takes over `spread` after it was made, and the last token before that lives as long as any token may.
         let last_token = Purpose::LONGEST + self.spread + SKEW;
         let is_over = |id: &&KeyId| {
             let successor = keys.iter().filter(|other| other > id).min();
@@ -48,7 +47,7 @@ impl Schedule {
         Changes { needs_new, to_remove: keys.iter().filter(is_over).cloned().collect() }
     }
 
-    /// The key to sign with: the newest that every replica knows; where none is that old, the oldest.
+    /// The key to sign with: the newest that every replica has, or the oldest if none is old enough.
     pub fn signing<'a>(&self, ring: &'a KeyRing, now: Timestamp) -> Option<&'a Key> {
         let is_known = |key: &&Key| now >= after(key.id.made(), self.spread);
         ring.0.iter().rfind(is_known).or(ring.0.first())
@@ -59,7 +58,7 @@ fn after(time: Timestamp, duration: Duration) -> Timestamp {
     time.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
-/// Keys that verify, the oldest first.
+/// The keys that verify, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing(Vec<Key>);
 
@@ -69,13 +68,13 @@ impl KeyRing {
         Self(keys)
     }
 
-    /// By its exact name, of which each key has one.
+    /// The key with exactly this `kid`.
     pub fn get(&self, kid: &str) -> Option<&Key> {
         let id: KeyId = kid.parse().ok()?;
         self.0.iter().find(|key| key.id == id)
     }
 
-    /// A JSON Web Key Set ([RFC 7517, 5]), for others to verify tokens with.
+    /// A JSON Web Key Set ([RFC 7517, 5]), with which others can verify tokens.
     ///
     /// [RFC 7517, 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
     pub fn public(&self) -> Value {

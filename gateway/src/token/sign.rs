@@ -1,26 +1,26 @@
-//! Tokens, made.
+//! Signing tokens.
 
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, Header};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
-    base64url,
+    base64url::base64url,
     claims::{Claims, Grant},
     ring::{KeyRing, Schedule},
 };
 
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    #[error("there is no key to sign with yet")]
+    #[error("no signing key yet")]
     NoKey,
-    #[error("this machine gives no random numbers")]
+    #[error("no random numbers from the operating system")]
     NoRandomness,
     #[error("signing: {0}")]
     Jwt(#[from] jsonwebtoken::errors::Error),
 }
 
-/// A token that lets in whom the grant names, from now on.
+/// A token for this grant, valid from now on.
 pub fn sign(grant: &Grant, keys: &KeyRing, schedule: &Schedule, now: Timestamp) -> Result<String, SignError> {
     let key = schedule.signing(keys, now).ok_or(SignError::NoKey)?;
     let mut id = [0; 16];

@@ -1,4 +1,4 @@
-//! Tokens that are good, and every way to forge or misuse one that we could think of.
+//! Valid tokens, and every way to forge or misuse one that we could think of.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn key() -> Key {
     Key::generate(noon()).unwrap().0
 }
 
-/// Signed by one of ours, whatever it says.
+/// Signed with one of our keys, whatever the content.
 fn signed(key: &Key, header: &Value, claims: &Value) -> String {
     let message = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
     with_signature(key, &message)
@@ -50,7 +50,7 @@ fn claims() -> Value {
     })
 }
 
-/// What a session token of alice's is made of.
+/// The grant of alice's session token.
 fn grant(email: &Email) -> Grant<'_> {
     Grant {
         purpose: Purpose::Session,
@@ -64,7 +64,7 @@ fn grant(email: &Email) -> Grant<'_> {
     }
 }
 
-/// With one field set to another value; `null` takes it away.
+/// With one field set to another value; `null` removes it.
 fn with(mut object: Value, field: &str, value: Value) -> Value {
     match value {
         Value::Null => drop(object.as_object_mut().unwrap().remove(field)),
@@ -82,7 +82,7 @@ fn what_is_signed_is_verified_until_the_session_or_the_hour_is_over() {
         let token = sign(&grant(session_ends), &keys, &SCHEDULE, noon()).unwrap();
         let verified = verify(&token, &keys, &EXPECTED, at(lives + 29)).unwrap();
         assert_eq!((verified.email.as_str(), verified.exp), ("alice@example.com", at(lives).as_second()));
-        assert_eq!(verify(&token, &keys, &EXPECTED, at(lives + 30)), Err(Refused::Expired));
+        assert_eq!(verify(&token, &keys, &EXPECTED, at(lives + 30)), Err(TokenError::Expired));
         assert!(token.len() < 700, "{}", token.len());
     }
     let two = [sign(&grant(None), &keys, &SCHEDULE, noon()), sign(&grant(None), &keys, &SCHEDULE, noon())];
@@ -102,7 +102,7 @@ fn a_token_that_is_renewed_again_and_again_ends_half_a_day_after_the_sign_in() {
     const HALF_A_DAY: i64 = 12 * 3600;
     assert_eq!(renewed(60), Ok(3660));
     assert_eq!(renewed(HALF_A_DAY - 60), Ok(HALF_A_DAY));
-    assert_eq!(renewed(HALF_A_DAY + 60), Err(Refused::Expired));
+    assert_eq!(renewed(HALF_A_DAY + 60), Err(TokenError::Expired));
 }
 
 #[test]
@@ -120,46 +120,46 @@ fn a_token_lives_through_a_rotation_and_not_longer_than_its_key() {
     let token = signed(&old, &header(&old), &claims());
     let both = KeyRing::new(vec![new.clone(), old.clone()]);
     assert!(verify(&token, &both, &EXPECTED, at(61)).is_ok());
-    assert_eq!(verify(&token, &KeyRing::new(vec![new]), &EXPECTED, at(61)), Err(Refused::UnknownKey));
+    assert_eq!(verify(&token, &KeyRing::new(vec![new]), &EXPECTED, at(61)), Err(TokenError::UnknownKey));
 }
 
 #[test]
 fn a_header_that_is_not_ours_is_refused_before_anything_is_verified() {
-    // One in forty has a name without letters, which is the same in capitals.
+    // One id in forty has no letters, and is the same in upper case.
     let upper = |key: &Key| key.id.to_string().to_uppercase();
     let key = std::iter::repeat_with(key).find(|key| upper(key) != key.id.to_string()).unwrap();
     let keys = KeyRing::new(vec![key.clone()]);
     let public = key.public().clone();
     for (field, value, refused) in [
-        ("alg", json!("none"), Refused::Header),
-        ("alg", json!("None"), Refused::Header),
-        ("alg", json!("HS256"), Refused::Header),
-        ("alg", json!("ES384"), Refused::Header),
-        ("alg", json!("es256"), Refused::Header),
-        ("alg", Value::Null, Refused::Header),
-        ("typ", json!("at+jwt"), Refused::Header),
-        ("kid", Value::Null, Refused::Header),
-        ("kid", json!("../../etc/passwd"), Refused::UnknownKey),
-        ("kid", json!("20260101T120000Z-00000000"), Refused::UnknownKey),
-        ("kid", json!(upper(&key)), Refused::UnknownKey),
-        ("kid", json!([key.id.to_string()]), Refused::Header),
-        ("crit", json!(["exp"]), Refused::Header),
-        ("crit", json!([]), Refused::Header),
-        ("b64", json!(false), Refused::Header),
-        ("jwk", public, Refused::Header),
-        ("jku", json!("https://evil.example.com/jwks.json"), Refused::Header),
-        ("x5u", json!("https://evil.example.com/cert"), Refused::Header),
-        ("cty", json!("JWT"), Refused::Header),
+        ("alg", json!("none"), TokenError::Header),
+        ("alg", json!("None"), TokenError::Header),
+        ("alg", json!("HS256"), TokenError::Header),
+        ("alg", json!("ES384"), TokenError::Header),
+        ("alg", json!("es256"), TokenError::Header),
+        ("alg", Value::Null, TokenError::Header),
+        ("typ", json!("at+jwt"), TokenError::Header),
+        ("kid", Value::Null, TokenError::Header),
+        ("kid", json!("../../etc/passwd"), TokenError::UnknownKey),
+        ("kid", json!("20260101T120000Z-00000000"), TokenError::UnknownKey),
+        ("kid", json!(upper(&key)), TokenError::UnknownKey),
+        ("kid", json!([key.id.to_string()]), TokenError::Header),
+        ("crit", json!(["exp"]), TokenError::Header),
+        ("crit", json!([]), TokenError::Header),
+        ("b64", json!(false), TokenError::Header),
+        ("jwk", public, TokenError::Header),
+        ("jku", json!("https://evil.example.com/jwks.json"), TokenError::Header),
+        ("x5u", json!("https://evil.example.com/cert"), TokenError::Header),
+        ("cty", json!("JWT"), TokenError::Header),
     ] {
         let token = signed(&key, &with(header(&key), field, value.clone()), &claims());
         assert_eq!(verify(&token, &keys, &EXPECTED, noon()), Err(refused), "{field}: {value}");
     }
     let twice = format!(r#"{{"alg":"none","alg":"ES256","typ":"JWT","kid":"{}"}}"#, key.id);
     let message = format!("{}.{}", base64url(twice.as_bytes()), base64url(claims().to_string().as_bytes()));
-    assert_eq!(verify(&with_signature(&key, &message), &keys, &EXPECTED, noon()), Err(Refused::Header));
+    assert_eq!(verify(&with_signature(&key, &message), &keys, &EXPECTED, noon()), Err(TokenError::Header));
 }
 
-/// The classic: the public key, which everybody has, used as if it were a shared secret.
+/// The classic attack: the public key, which everybody has, used as a shared secret.
 #[test]
 fn a_token_that_is_signed_with_the_public_key_is_refused() {
     let key = key();
@@ -171,7 +171,10 @@ fn a_token_that_is_signed_with_the_public_key_is_refused() {
         let secret = ::ring::hmac::Key::new(::ring::hmac::HMAC_SHA256, secret.as_bytes());
         let tag = ::ring::hmac::sign(&secret, message.as_bytes());
         let token = format!("{message}.{}", base64url(tag.as_ref()));
-        assert!(matches!(verify(&token, &keys, &EXPECTED, noon()), Err(Refused::Header | Refused::Signature)), "{alg}");
+        assert!(
+            matches!(verify(&token, &keys, &EXPECTED, noon()), Err(TokenError::Header | TokenError::Signature)),
+            "{alg}"
+        );
     }
 }
 
@@ -189,7 +192,7 @@ fn a_token_with_any_bit_changed_is_refused() {
     }
     let another = Key::generate(noon()).unwrap().0;
     let stolen_name = signed(&another, &header(&key), &claims());
-    assert_eq!(verify(&stolen_name, &keys, &EXPECTED, noon()), Err(Refused::Signature));
+    assert_eq!(verify(&stolen_name, &keys, &EXPECTED, noon()), Err(TokenError::Signature));
 }
 
 #[test]
@@ -229,28 +232,28 @@ fn claims_that_are_wrong_lacking_doubled_or_unknown_are_refused() {
     let keys = KeyRing::new(vec![key.clone()]);
     let refuse = |claims: &Value| verify(&signed(&key, &header(&key), claims), &keys, &EXPECTED, noon()).unwrap_err();
     for (field, value, refused) in [
-        ("iss", json!("https://evil.example.com"), Refused::Issuer),
-        ("iss", json!("https://vdi.example.com/"), Refused::Issuer),
-        ("aud", json!("vdi-session:another"), Refused::Audience),
-        ("aud", json!("7f3a9c1e"), Refused::Audience),
-        ("aud", json!(["vdi-session:7f3a9c1e"]), Refused::Claims),
-        ("host", json!("bob.vdi.example.com"), Refused::Host),
-        ("host", json!("vdi.example.com"), Refused::Host),
-        ("host", json!("ALICE.vdi.example.com"), Refused::Host),
-        ("nbf", json!(at(31).as_second()), Refused::NotYet),
-        ("iat", json!(at(31).as_second()), Refused::NotYet),
-        ("exp", json!(at(-30).as_second()), Refused::Expired),
-        ("exp", json!(at(3601).as_second()), Refused::TooLongLived),
-        ("exp", json!(i64::MAX), Refused::Claims),
-        ("exp", json!("2027"), Refused::Claims),
-        ("exp", json!(1e300), Refused::Claims),
-        ("iat", json!(i64::MIN), Refused::Claims),
-        ("admin", json!(true), Refused::Claims),
+        ("iss", json!("https://evil.example.com"), TokenError::Issuer),
+        ("iss", json!("https://vdi.example.com/"), TokenError::Issuer),
+        ("aud", json!("vdi-session:another"), TokenError::Audience),
+        ("aud", json!("7f3a9c1e"), TokenError::Audience),
+        ("aud", json!(["vdi-session:7f3a9c1e"]), TokenError::Claims),
+        ("host", json!("bob.vdi.example.com"), TokenError::Host),
+        ("host", json!("vdi.example.com"), TokenError::Host),
+        ("host", json!("ALICE.vdi.example.com"), TokenError::Host),
+        ("nbf", json!(at(31).as_second()), TokenError::NotYet),
+        ("iat", json!(at(31).as_second()), TokenError::NotYet),
+        ("exp", json!(at(-30).as_second()), TokenError::Expired),
+        ("exp", json!(at(3601).as_second()), TokenError::TooLongLived),
+        ("exp", json!(i64::MAX), TokenError::Claims),
+        ("exp", json!("2027"), TokenError::Claims),
+        ("exp", json!(1e300), TokenError::Claims),
+        ("iat", json!(i64::MIN), TokenError::Claims),
+        ("admin", json!(true), TokenError::Claims),
     ] {
         assert_eq!(refuse(&with(claims(), field, value.clone())), refused, "{field}: {value}");
     }
     for field in ["iss", "aud", "sub", "email", "host", "iat", "nbf", "exp", "jti"] {
-        assert_eq!(refuse(&with(claims(), field, Value::Null)), Refused::Claims, "{field}");
+        assert_eq!(refuse(&with(claims(), field, Value::Null)), TokenError::Claims, "{field}");
     }
     let body = claims().to_string();
     for doubled in [
@@ -263,7 +266,7 @@ fn claims_that_are_wrong_lacking_doubled_or_unknown_are_refused() {
     ] {
         let message = format!("{}.{}", base64url(header(&key).to_string().as_bytes()), base64url(doubled.as_bytes()));
         let refused = verify(&with_signature(&key, &message), &keys, &EXPECTED, noon());
-        assert_eq!(refused, Err(Refused::Claims), "{doubled}");
+        assert_eq!(refused, Err(TokenError::Claims), "{doubled}");
     }
 }
 
@@ -273,12 +276,12 @@ fn clocks_may_be_half_a_minute_apart_and_no_more() {
     let keys = KeyRing::new(vec![key.clone()]);
     let token = signed(&key, &header(&key), &claims());
     for (seconds, expected) in [
-        (-31, Err(Refused::NotYet)),
+        (-31, Err(TokenError::NotYet)),
         (-30, Ok(())),
         (0, Ok(())),
         (3629, Ok(())),
-        (3630, Err(Refused::Expired)),
-        (i64::from(i32::MAX), Err(Refused::Expired)),
+        (3630, Err(TokenError::Expired)),
+        (i64::from(i32::MAX), Err(TokenError::Expired)),
     ] {
         assert_eq!(verify(&token, &keys, &EXPECTED, at(seconds)).map(drop), expected, "{seconds} s");
     }
@@ -289,9 +292,9 @@ fn a_token_as_long_as_none_of_ours_is_not_even_read() {
     let key = key();
     let keys = KeyRing::new(vec![key.clone()]);
     let long = with(claims(), "sub", json!("x".repeat(3000)));
-    assert_eq!(verify(&signed(&key, &header(&key), &long), &keys, &EXPECTED, noon()), Err(Refused::TooLong));
-    assert_eq!(verify(&".".repeat(verify::MOST + 1), &keys, &EXPECTED, noon()), Err(Refused::TooLong));
-    assert_eq!(verify(&".".repeat(verify::MOST), &keys, &EXPECTED, noon()), Err(Refused::Header), "it is read");
+    assert_eq!(verify(&signed(&key, &header(&key), &long), &keys, &EXPECTED, noon()), Err(TokenError::TooLong));
+    assert_eq!(verify(&".".repeat(verify::LONGEST + 1), &keys, &EXPECTED, noon()), Err(TokenError::TooLong));
+    assert_eq!(verify(&".".repeat(verify::LONGEST), &keys, &EXPECTED, noon()), Err(TokenError::Header), "it is read");
 }
 
 #[test]
@@ -302,7 +305,7 @@ fn a_link_is_good_for_a_minute_and_opens_no_desktop_by_itself() {
     let token = |purpose| sign(&grant(purpose), &keys, &SCHEDULE, noon()).unwrap();
     let launch = Expected { purpose: Purpose::Launch, ..EXPECTED };
     assert!(verify(&token(Purpose::Launch), &keys, &launch, at(89)).is_ok());
-    assert_eq!(verify(&token(Purpose::Launch), &keys, &launch, at(90)), Err(Refused::Expired));
-    assert_eq!(verify(&token(Purpose::Launch), &keys, &EXPECTED, noon()), Err(Refused::Audience));
-    assert_eq!(verify(&token(Purpose::Session), &keys, &launch, noon()), Err(Refused::Audience));
+    assert_eq!(verify(&token(Purpose::Launch), &keys, &launch, at(90)), Err(TokenError::Expired));
+    assert_eq!(verify(&token(Purpose::Launch), &keys, &EXPECTED, noon()), Err(TokenError::Audience));
+    assert_eq!(verify(&token(Purpose::Session), &keys, &launch, noon()), Err(TokenError::Audience));
 }

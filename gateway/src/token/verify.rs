@@ -1,52 +1,48 @@
-//! Whether a token is good here and now. It fails closed: whatever isn't exactly as this gateway makes it is refused.
-
-use std::time::Duration;
+//! Whether a token is valid here and now. It fails closed: a token that is not exactly as this gateway makes them is refused.
 
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
 use serde::Deserialize;
 
 use super::{
-    claims::{Claims, Purpose, seconds},
-    decode_segment,
+    base64url::decode,
+    claims::{Claims, Purpose, SKEW, seconds},
     ring::KeyRing,
 };
 
-/// How far the clocks of two replicas may be apart.
-pub const SKEW: Duration = Duration::from_secs(30);
-/// A token of ours has about 600 bytes; what is much longer isn't looked at.
-pub const MOST: usize = 2048;
+/// A token of ours has about 600 bytes; a much longer one is not even read.
+pub const LONGEST: usize = 2048;
 
-/// Why a token is refused. For logs and metrics: who sent it is told nothing but that they have to sign in.
+/// Why a token is refused. For logs and metrics: its sender only learns that they have to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Refused {
-    #[error("it is longer than any token of ours")]
+pub enum TokenError {
+    #[error("longer than any token of this gateway")]
     TooLong,
-    #[error("it is not three parts in base64url, of which the first two are JSON")]
+    #[error("not three parts in base64url, the first two of them JSON")]
     Malformed,
-    #[error("its header is not alg ES256, typ JWT and a kid, and nothing else")]
+    #[error("the header is not exactly alg ES256, typ JWT and a kid")]
     Header,
-    #[error("its key is none of ours, or no longer")]
+    #[error("the key is unknown, or has been removed")]
     UnknownKey,
-    #[error("its signature is wrong")]
+    #[error("wrong signature")]
     Signature,
-    #[error("its claims are not those of our tokens, each once")]
+    #[error("the claims are not exactly those of this gateway's tokens")]
     Claims,
-    #[error("it is from another issuer")]
+    #[error("from another issuer")]
     Issuer,
-    #[error("it is for another session, or for something else")]
+    #[error("for another session or purpose")]
     Audience,
-    #[error("it is for another host")]
+    #[error("for another host")]
     Host,
-    #[error("it is not good yet")]
+    #[error("not valid yet")]
     NotYet,
-    #[error("it has expired")]
+    #[error("expired")]
     Expired,
-    #[error("it lives longer than any token of ours")]
+    #[error("lives longer than any token of this gateway")]
     TooLongLived,
 }
 
-/// What a token has to be for.
+/// What a token must be for.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     pub purpose: Purpose,
@@ -56,8 +52,8 @@ pub struct Expected<'a> {
     pub host: &'a str,
 }
 
-/// By RFC 7515 there may be more in it, such as keys to verify with (`jwk`, `jku`, `x5c`) and extensions that have to be
-/// understood (`crit`). None of that is ever ours.
+/// RFC 7515 allows more fields, such as keys to verify with (`jwk`, `jku`, `x5c`) and mandatory extensions (`crit`). This gateway's
+/// tokens have none of them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -66,25 +62,25 @@ struct Header {
     kid: String,
 }
 
-/// The claims of a token that is good.
-pub fn verify(token: &str, keys: &KeyRing, expected: &Expected, now: Timestamp) -> Result<Claims, Refused> {
-    if token.len() > MOST {
-        return Err(Refused::TooLong);
+/// The claims of a valid token.
+pub fn verify(token: &str, keys: &KeyRing, expected: &Expected, now: Timestamp) -> Result<Claims, TokenError> {
+    if token.len() > LONGEST {
+        return Err(TokenError::TooLong);
     }
-    let header = token.split('.').next().and_then(decode_segment).ok_or(Refused::Malformed)?;
-    let header: Header = serde_json::from_slice(&header).map_err(|_| Refused::Header)?;
-    // Compared, not chosen by: there is no token that could name its own algorithm.
+    let header = token.split('.').next().and_then(decode).ok_or(TokenError::Malformed)?;
+    let header: Header = serde_json::from_slice(&header).map_err(|_| TokenError::Header)?;
+    // Only compared: no token chooses its own algorithm.
     if header.alg != "ES256" || header.typ != "JWT" {
-        return Err(Refused::Header);
+        return Err(TokenError::Header);
     }
-    let key = keys.get(&header.kid).ok_or(Refused::UnknownKey)?;
+    let key = keys.get(&header.kid).ok_or(TokenError::UnknownKey)?;
     let claims = match jsonwebtoken::decode::<Claims>(token, &key.verifying, &signature_alone()) {
         Ok(token) => token.claims,
         Err(error) => {
             return Err(match error.kind() {
-                ErrorKind::InvalidSignature => Refused::Signature,
-                ErrorKind::Json(_) => Refused::Claims,
-                _ => Refused::Malformed,
+                ErrorKind::InvalidSignature => TokenError::Signature,
+                ErrorKind::Json(_) => TokenError::Claims,
+                _ => TokenError::Malformed,
             });
         }
     };
@@ -92,7 +88,7 @@ pub fn verify(token: &str, keys: &KeyRing, expected: &Expected, now: Timestamp) 
     Ok(claims)
 }
 
-/// The rest is checked here, by the caller's clock.
+/// The claims are checked below, by the caller's clock.
 fn signature_alone() -> Validation {
     let mut validation = Validation::new(Algorithm::ES256);
     validation.required_spec_claims.clear();
@@ -101,24 +97,24 @@ fn signature_alone() -> Validation {
     validation
 }
 
-fn check(claims: &Claims, expected: &Expected, now: Timestamp) -> Result<(), Refused> {
-    let time = |seconds| Timestamp::from_second(seconds).map_err(|_| Refused::Claims);
+fn check(claims: &Claims, expected: &Expected, now: Timestamp) -> Result<(), TokenError> {
+    let time = |seconds| Timestamp::from_second(seconds).map_err(|_| TokenError::Claims);
     let (iat, nbf, exp) = (time(claims.iat)?, time(claims.nbf)?, time(claims.exp)?);
     let skew = SignedDuration::try_from(SKEW).unwrap_or_default();
     let (early, late) = (now.saturating_add(skew), now.saturating_sub(skew));
-    let (Ok(early), Ok(late)) = (early, late) else { return Err(Refused::Claims) };
+    let (Ok(early), Ok(late)) = (early, late) else { return Err(TokenError::Claims) };
     let wrong = [
-        (claims.iss != expected.issuer, Refused::Issuer),
-        (!claims.aud.is_for(expected.purpose, expected.session_uid), Refused::Audience),
-        (claims.host != expected.host, Refused::Host),
-        (nbf > early || iat > early, Refused::NotYet),
-        (exp <= late, Refused::Expired),
-        (claims.auth_time > claims.iat, Refused::Claims),
-        (claims.exp.saturating_sub(claims.iat) > seconds(expected.purpose.longest()), Refused::TooLongLived),
-        (claims.exp > claims.sign_in_ends(), Refused::TooLongLived),
+        (claims.iss != expected.issuer, TokenError::Issuer),
+        (!claims.aud.is_for(expected.purpose, expected.session_uid), TokenError::Audience),
+        (claims.host != expected.host, TokenError::Host),
+        (nbf > early || iat > early, TokenError::NotYet),
+        (exp <= late, TokenError::Expired),
+        (claims.auth_time > claims.iat, TokenError::Claims),
+        (claims.exp.saturating_sub(claims.iat) > seconds(expected.purpose.longest()), TokenError::TooLongLived),
+        (claims.exp > claims.sign_in_ends(), TokenError::TooLongLived),
     ];
     match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
-        Some((_, refused)) => Err(refused),
+        Some((_, error)) => Err(error),
         None => Ok(()),
     }
 }

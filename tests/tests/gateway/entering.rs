@@ -174,11 +174,11 @@ fn why_a_token_is_not_good_is_for_the_log_alone() -> Result<()> {
             let headers = [("authorization", format!("Bearer {token}"))];
             let answer =
                 Visitor::default().ask(&site.second, DOMAIN, Method::POST, "/launch", &headers, body.clone()).await?;
-            let said = "the token is not good here: it has to be one of this cluster, not expired, and for this gateway's audience\n";
+            let said = "invalid token: show one that this cluster issued for this gateway's audience and that has not expired\n";
             ensure!(answer.status == 401 && answer.body == said, "{answer:?}");
         }
         let log = site.second.replica.log()?;
-        let told = log.lines().filter(|line| line.contains("a token is not good")).count();
+        let told = log.lines().filter(|line| line.contains("a token was rejected")).count();
         ensure!(told == 3 && log.contains("invalid bearer token"), "{told}");
         Ok(())
     })

@@ -161,7 +161,7 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, thief: &Browser, used: &str) -
     std::fs::write(target().join("demo-refused.png"), thief.screenshot().await?)?;
 
     thief.open(used).await?;
-    thief.wait_for_text("This link does not work any more").await?;
+    thief.wait_for_text("This link no longer works").await?;
     thief.open(address).await?;
     thief.wait_for_text("Sign in first").await?;
 
@@ -189,7 +189,7 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, thief: &Browser, used: &str) -
     thief.wait_for_text("bob-desktop").await?;
     let waiting = thief.wait_for_text("next in the queue for nvidia.com/gpu").await?;
     std::fs::write(target().join("demo-waiting.png"), thief.screenshot().await?)?;
-    ensure!(waiting.contains("This page opens the desktop as soon as it is up."), "{waiting}");
+    ensure!(waiting.contains("This page opens the desktop as soon as it is running."), "{waiting}");
     let his = thief.cookie(COOKIE).await?;
     thief.open(address).await?;
     thief.set_cookie(COOKIE, &his).await?;

@@ -1,4 +1,4 @@
-//! Whose account it is: by an address that the provider has verified, and of the person whom the ID token names.
+//! Whose account it is: that of the person in the ID token, by an address that the provider has verified.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Answers that are none, or too much of one.
+//! Answers that are invalid, too long, or never come.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::oidc::{
 
 const PATHS: [&str; 4] = [DISCOVERY, KEYS, TOKEN, USER_INFO];
 
-/// What each has to say for somebody to be signed in, which takes all of them.
+/// The answer that each endpoint has to give for a sign-in, which takes all of them.
 fn good(fake: &Fake, attempt: &Attempt, path: &str) -> Value {
     let claims = with(fake.claims(attempt), json!({ "email": null }));
     match path {
@@ -25,7 +25,7 @@ fn good(fake: &Fake, attempt: &Attempt, path: &str) -> Value {
     }
 }
 
-/// What comes of it, with one path that replies otherwise.
+/// The result, with one path that replies differently.
 async fn with_reply(fake: &Fake, attempt: &Attempt, path: &str, reply: Reply) -> Result<(), String> {
     for path in PATHS {
         fake.says(path, good(fake, attempt, path));

@@ -82,7 +82,7 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// One that answers as it should, but for the code, which it doesn't know.
+    /// A provider that answers as it should, except for the code, which it doesn't know.
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
@@ -98,7 +98,7 @@ impl Fake {
         fake
     }
 
-    /// The gateway's side of it, which knows nothing yet.
+    /// The gateway's side of it, with nothing cached.
     pub fn provider(&self) -> Provider {
         let client = Client {
             issuer: IssuerUrl::new(self.issuer.clone()).unwrap(),
@@ -121,7 +121,7 @@ impl Fake {
         self.site.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
     }
 
-    /// Once somebody waits for what never comes.
+    /// Waits until somebody waits for an answer that never comes.
     pub async fn hangs(&self) {
         self.site.hangs.notified().await;
     }
@@ -136,7 +136,7 @@ impl Fake {
         })
     }
 
-    /// Of a good ID token for alice.
+    /// The claims of a valid ID token for alice.
     pub fn claims(&self, attempt: &Attempt) -> Value {
         let now = Timestamp::now().as_second();
         json!({
@@ -145,7 +145,7 @@ impl Fake {
         })
     }
 
-    /// Who signs in when the code is answered by this ID token, or the words of the error.
+    /// The account when the code is answered with this ID token, or the error message.
     pub async fn account(&self, provider: &Provider, attempt: &Attempt, id_token: &str) -> Result<Account, String> {
         self.says(TOKEN, token_answer(id_token));
         provider.account(attempt, CODE).await.map_err(|error| error.to_string())
@@ -156,12 +156,12 @@ pub fn token_answer(id_token: &str) -> Value {
     json!({ "access_token": "an access token", "token_type": "Bearer", "id_token": id_token })
 }
 
-/// What `header` is of an ID token that is good.
+/// The header of a valid ID token.
 pub fn header() -> Value {
     json!({ "alg": "ES256", "kid": KID })
 }
 
-/// With some fields set to other values; `null` takes one away.
+/// With some fields set to other values; `null` removes one.
 pub fn with(mut object: Value, changes: Value) -> Value {
     for (field, value) in changes.as_object().unwrap() {
         match value {
@@ -172,7 +172,7 @@ pub fn with(mut object: Value, changes: Value) -> Value {
     object
 }
 
-/// What is signed of a token.
+/// The part of a token that is signed.
 pub fn message(header: &Value, claims: &Value) -> String {
     [header, claims].map(|part| base64url(part.to_string().as_bytes())).join(".")
 }

@@ -1,4 +1,4 @@
-//! A provider that says whatever it likes, and what the gateway makes of it.
+//! A provider that answers anything, and what the gateway makes of it.
 
 mod accounts;
 mod addresses;

@@ -1,4 +1,4 @@
-//! ID tokens that are good, and every way to forge or misuse one that we could think of.
+//! Valid ID tokens, and every way to forge or misuse one that we could think of.
 
 use jiff::Timestamp;
 use ring::hmac::{self, HMAC_SHA256};

@@ -1,0 +1,16 @@
+//! Everything that the gateway reads from the API server, asks it, and writes to it.
+
+mod authenticator;
+mod extend;
+mod keys;
+mod partial;
+mod replay_guard;
+mod reviews;
+mod watch;
+
+pub use authenticator::{Authenticator, Person};
+pub use extend::{ExtendError, extend};
+pub use keys::{KeyRotator, Keys};
+pub use replay_guard::ReplayGuard;
+pub use reviews::Denied;
+pub use watch::{WATCH_PATIENCE, Watcher};

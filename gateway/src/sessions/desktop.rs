@@ -1,0 +1,80 @@
+//! Where a session's desktop is, as its pod says.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderValue;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::ResourceExt;
+use vdi_api::{
+    Activity, Protocol, Timeout,
+    desktop_pod::{ACTIVITY, IDLE_TIMEOUT, PATH, PORT, PROTOCOL},
+};
+use vdi_service::{LoginKeys, Reach};
+
+use super::basic_auth::BasicAuth;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desktop {
+    pub address: SocketAddr,
+    /// Whether it answers its node's probes.
+    pub is_ready: bool,
+    /// Whether it speaks TLS, with a self-signed certificate.
+    pub tls: bool,
+    /// The `Authorization` header to send; `None` if the desktop needs none, or if its key is unknown here.
+    pub authorization: Option<HeaderValue>,
+    /// The path of its page, which the gateway's own page at `/` shows.
+    pub path: String,
+}
+
+/// What the gateway keeps of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesktopPod {
+    pub namespace: String,
+    pub name: String,
+    /// The uids of the sessions that own the pod: one, unless somebody has edited it.
+    pub owners: Vec<String>,
+    pub idle_timeout: Option<Timeout>,
+    pub activity: Activity,
+    basic_auth: Option<BasicAuth>,
+    /// `None` while the pod has no address, once it is deleted, and if requests must not be sent to its address.
+    pub desktop: Option<Desktop>,
+}
+
+impl DesktopPod {
+    pub fn of(pod: &Pod, reach: &Reach) -> Self {
+        let is_session = |owner: &&OwnerReference| {
+            owner.kind == "VDISession" && owner.api_version.split('/').next() == Some(vdi_api::GROUP)
+        };
+        Self {
+            namespace: pod.namespace().unwrap_or_default(),
+            name: pod.name_any(),
+            owners: pod.owner_references().iter().filter(is_session).map(|owner| owner.uid.clone()).collect(),
+            basic_auth: BasicAuth::of(pod.annotations()),
+            idle_timeout: pod.annotations().get(IDLE_TIMEOUT).and_then(|text| text.parse().ok()),
+            activity: pod.annotations().get(ACTIVITY).and_then(|name| Activity::named(name)).unwrap_or_default(),
+            desktop: desktop(pod, reach),
+        }
+    }
+
+    pub(super) fn desktop_of(&self, session_uid: &str, keys: &LoginKeys) -> Option<Desktop> {
+        let authorization = self.basic_auth.as_ref().and_then(|auth| auth.authorization(session_uid, keys));
+        Some(Desktop { authorization, ..self.desktop.clone()? })
+    }
+}
+
+fn desktop(pod: &Pod, reach: &Reach) -> Option<Desktop> {
+    let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
+    let mut conditions = status.conditions.iter().flatten();
+    let is_ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    // With host networking, the address is the node's, where other programs listen too.
+    if pod.metadata.deletion_timestamp.is_some() || spec.host_network == Some(true) {
+        return None;
+    }
+    let ip: IpAddr = status.pod_ip.as_ref()?.parse().ok()?;
+    let port = pod.annotations().get(PORT)?.parse().ok()?;
+    let protocol = Protocol::named(pod.annotations().get(PROTOCOL)?)?;
+    let address = SocketAddr::new(ip, port);
+    let path = pod.annotations().get(PATH).filter(|path| path.starts_with('/')).map_or("/", |path| path);
+    let tls = protocol == Protocol::Https;
+    reach.includes(ip).then(|| Desktop { address, is_ready, tls, authorization: None, path: path.to_owned() })
+}
