@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn without_tls_only_this_machine_is_served_unless_somebody_says_so() {
+    fn without_tls_only_loopback_is_served_unless_insecure_http_is_set() {
         let certificate = |flags: &[&str]| load(flags).unwrap().certificate().map(|files| files.is_some());
         assert!(certificate(&[]).is_err());
         assert!(!certificate(&["--listen=127.0.0.1:8443"]).unwrap());
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_is_asked_over_tls_or_on_this_machine() {
+    fn a_provider_must_use_tls_or_be_on_this_machine() {
         let issuer = |url: &str| load(&["--oidc-client-id=vdi", &format!("--oidc-issuer={url}")]);
         for url in ["https://login.example.com", "http://127.0.0.1:3000", "http://localhost:3000"] {
             assert!(issuer(url).is_ok(), "{url}");

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_session_can_have_so_many_and_leaves_room_for_the_others() {
+    fn one_session_at_its_limit_leaves_room_for_the_others() {
         let limit = ConcurrencyLimit::default();
         let mut ours: Vec<_> = (0..MAX).map(|_| limit.acquire("a").unwrap()).collect();
         assert!(limit.acquire("a").is_none());

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_no_good_token_has_to_sign_in_and_learns_nothing_else() {
+    fn without_a_valid_token_a_stranger_has_to_sign_in_and_learns_nothing_else() {
         let (keys, session) = (keys(), session());
         let good = token(&keys, "alice@example.com", &session);
         let request = |token| AccessRequest { host: HOST, token, is_cross_origin: false };
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_one_session_and_one_host() {
+    fn a_token_is_valid_for_one_session_and_one_host() {
         let (keys, alices) = (keys(), session());
         let good = token(&keys, "alice@example.com", &alices);
         let again = Session { uid: "2".to_owned(), ..alices.clone() };
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_somebody_else_is_refused_for_good() {
+    fn somebody_elses_token_is_refused_and_signing_in_would_not_help() {
         let (keys, session) = (keys(), session());
         for email in ["bob@example.com", "Alice@example.com", "alice@example.org", "alice@example.com.evil.org"] {
             let token = token(&keys, email, &session);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_sites_page_asks_for_is_refused_though_the_browser_sends_the_token() {
+    fn a_request_from_another_sites_page_is_refused_even_with_a_valid_token() {
         let (keys, session) = (keys(), session());
         let token = token(&keys, "alice@example.com", &session);
         let request = AccessRequest { host: HOST, token: Some(&token), is_cross_origin: true };
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn its_owner_waits_for_a_desktop_that_is_not_running() {
+    fn the_owner_waits_for_a_desktop_that_is_not_running() {
         let (keys, running) = (keys(), session());
         let token = token(&keys, "alice@example.com", &running);
         let request = AccessRequest { host: HOST, token: Some(&token), is_cross_origin: false };
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn who_could_enter_a_session_that_is_gone_is_told_so_and_nobody_else() {
+    fn only_its_owner_learns_that_a_session_has_ended() {
         let (keys, session) = (keys(), session());
         let good = token(&keys, "alice@example.com", &session);
         let request = AccessRequest { host: HOST, token: Some(&good), is_cross_origin: false };

@@ -12,5 +12,5 @@ pub use authenticator::{Authenticator, Person};
 pub use extend::{ExtendError, extend};
 pub use keys::{KeyRotator, Keys};
 pub use replay_guard::ReplayGuard;
-pub use reviews::Denied;
+pub use reviews::AuthError;
 pub use watch::{WATCH_PATIENCE, Watcher};

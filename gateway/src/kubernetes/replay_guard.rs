@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_code_has_a_name_of_its_own_which_kubernetes_takes() {
+    fn each_code_has_its_own_valid_object_name() {
         let (one, other) = (name("A_b-C"), name("a_b-c"));
         assert_ne!(one, other);
         assert!(one.len() <= 63 && one.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));

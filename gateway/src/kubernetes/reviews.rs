@@ -12,7 +12,7 @@ use vdi_api::{GROUP, VERSION};
 use crate::sessions::Session;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Denied {
+pub enum AuthError {
     /// The reason is in the log: the API server's words are not for strangers.
     #[error("invalid token: show one that this cluster issued for this gateway's audience and that has not expired")]
     Token,
@@ -35,7 +35,7 @@ pub struct Person {
 /// A [TokenReview]. It fails unless the token is valid for this audience: a token for another service opens nothing here.
 ///
 /// [TokenReview]: https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/
-pub async fn review(client: &Client, token: &str, audience: &str) -> Result<Person, Denied> {
+pub async fn review(client: &Client, token: &str, audience: &str) -> Result<Person, AuthError> {
     let audiences = Some(vec![audience.to_owned()]);
     let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: audiences.clone() };
     let review = TokenReview { spec, ..Default::default() };
@@ -53,7 +53,7 @@ pub async fn review(client: &Client, token: &str, audience: &str) -> Result<Pers
         }),
         None => {
             tracing::info!(error = status.error, audiences = ?status.audiences, "a token was rejected");
-            Err(Denied::Token)
+            Err(AuthError::Token)
         }
     }
 }

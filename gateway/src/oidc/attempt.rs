@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_says_nothing_about_the_secret_nor_about_the_rest() {
+    fn derived_values_reveal_neither_the_secret_nor_each_other() {
         let attempt = Attempt::begin().unwrap();
         let state = attempt.state("");
         let all =

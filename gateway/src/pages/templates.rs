@@ -97,7 +97,7 @@ mod tests {
     };
 
     #[test]
-    fn what_users_have_written_stays_text() {
+    fn what_users_write_is_escaped() {
         let session = Session { name: "<script>alert(1)</script>".to_owned(), ..session() };
         let frame = Frame { session: &session, path: "/\"><script>" }.render().unwrap();
         let view = View::of(&session, None, noon());
@@ -111,7 +111,7 @@ mod tests {
 
     /// So that a connection that breaks while a page loads leaves the whole page or none of it.
     #[test]
-    fn a_page_asks_for_nothing_that_it_could_not_do_without_and_runs_what_its_policy_names() {
+    fn a_page_needs_no_other_file_and_its_policy_allows_its_scripts() {
         let session = session();
         let view = View::of(&session, None, noon());
         let pages = [

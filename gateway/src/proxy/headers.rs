@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_one_connection_is_not_passed_on_nor_what_it_names() {
+    fn hop_by_hop_headers_are_not_passed_on_nor_those_that_connection_names() {
         let mut request = headers(&[
             ("connection", "keep-alive, X-Secret"),
             ("connection", "te"),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_that_is_asked_for_is_asked_for_again() {
+    fn a_requested_upgrade_is_passed_on() {
         let mut request = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
         assert_eq!(clean_request(&mut request, &CLIENT).unwrap(), "websocket");
         let mut expected = vec!["connection: upgrade"];

@@ -80,7 +80,7 @@ async fn gateway_with(desktop: SocketAddr, activity: Arc<Activity>) -> (SocketAd
     (serve(Router::new().fallback(pass).with_state(state)).await, directory)
 }
 
-/// Sends exactly this, and returns the answer once `end` is in it.
+/// Sends exactly these bytes, and returns the answer once it contains `end`.
 async fn ask(gateway: SocketAddr, request: &str, end: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(gateway).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -156,11 +156,11 @@ async fn another_protocol_goes_through_in_both_directions_and_is_cut_when_the_se
 }
 
 #[tokio::test]
-async fn what_somebody_does_at_a_desktop_is_heard_on_its_way() {
+async fn input_is_detected_on_its_way_to_the_desktop() {
     let activity = Arc::<Activity>::default();
     let (gateway, _) = gateway_with(desktop().await, activity.clone()).await;
     let (mut stream, _) = ask(gateway, UPGRADE, "\r\n\r\n").await;
-    // Masked with zeros: the version, a request for an update, and a key.
+    // Masked with zeros: the version, an update request, and a key.
     let version = [&[0x82, 0x8c, 0, 0, 0, 0][..], b"RFB 003.008\n"].concat();
     let update = [0x82, 0x8a, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 4, 0, 3, 0];
     let key = [0x82, 0x88, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0x61];
@@ -174,7 +174,7 @@ async fn what_somebody_does_at_a_desktop_is_heard_on_its_way() {
 }
 
 #[tokio::test]
-async fn a_desktop_that_changes_the_protocol_without_being_asked_is_not_believed() {
+async fn a_desktop_that_switches_protocols_without_being_asked_is_an_error() {
     let (gateway, _) = gateway(desktop().await).await;
     for request in
         [UPGRADE.replace("Upgrade: twice", "Upgrade: websocket"), UPGRADE.replace("Connection: Upgrade\r\n", "")]
@@ -185,7 +185,7 @@ async fn a_desktop_that_changes_the_protocol_without_being_asked_is_not_believed
 }
 
 #[tokio::test]
-async fn a_desktop_that_is_not_there_is_an_error_and_not_a_wait() {
+async fn an_unreachable_desktop_is_an_error_and_not_a_wait() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (gateway, _) = gateway(nobody).await;
     let (_, answer) = ask(gateway, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "reached").await;
@@ -193,7 +193,7 @@ async fn a_desktop_that_is_not_there_is_an_error_and_not_a_wait() {
 }
 
 #[test]
-fn where_a_request_goes_is_the_desktops_address_and_nothing_of_the_request() {
+fn a_request_goes_to_the_desktops_address_whatever_its_path() {
     let desktop = Desktop {
         address: "10.1.2.3:6080".parse().unwrap(),
         is_ready: true,

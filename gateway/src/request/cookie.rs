@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_is_there_twice_or_named_almost_so_is_none() {
+    fn a_cookie_that_is_duplicated_or_misspelled_counts_as_missing() {
         for headers in [
             &["__Host-vdi-session=1; __Host-vdi-session=2"][..],
             &["__Host-vdi-session=1", "__Host-vdi-session=1"],
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_is_no_text_hides_no_other_and_one_without_a_name_is_what_its_value_says() {
+    fn a_binary_cookie_hides_no_other_and_a_nameless_one_is_named_by_its_value() {
         let mut headers = HeaderMap::new();
         let bytes = b"a=\xff\xe4; __Host-vdi-session=x.y.z";
         headers.insert(COOKIE, http::HeaderValue::from_bytes(bytes).unwrap());
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_can_be_read_by_no_script_and_goes_over_tls_alone() {
+    fn cookies_are_hidden_from_scripts_and_sent_over_tls_only() {
         assert_eq!(set(SESSION, "x"), "__Host-vdi-session=x; Path=/; Secure; HttpOnly; SameSite=Lax");
         assert!(clear(SESSION).ends_with("; Max-Age=0"));
     }

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn another_desktops_page_can_ask_for_nothing_in_its_visitors_name() {
+    fn another_desktops_page_can_send_no_request_in_its_visitors_name() {
         for site in ["same-site", "cross-site", "something-new"] {
             for method in [Method::GET, Method::POST] {
                 assert!(is_foreign(method, &[("sec-fetch-site", site), ("sec-fetch-mode", "no-cors")]), "{site}");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_says_so_is_an_own_page() {
+    fn only_a_request_that_says_so_is_from_the_own_page() {
         let is_own = |pairs: &[(&'static str, &'static str)]| is_from_own_page(&headers(pairs), OWN);
         assert!(is_own(&[("sec-fetch-site", "same-origin")]));
         assert!(is_own(&[("origin", OWN)]));
@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn a_service_workers_script_is_known_by_either_of_what_browsers_say() {
+    fn a_service_worker_script_is_recognized_by_either_header() {
         assert!(is_service_worker(&headers(&[("service-worker", "script")])));
         assert!(is_service_worker(&headers(&[("sec-fetch-dest", "serviceworker")])));
         assert!(!is_service_worker(&headers(&[("sec-fetch-dest", "worker")])));
     }
 
     #[test]
-    fn the_hosts_own_page_and_what_somebody_types_is_not_from_elsewhere() {
+    fn the_hosts_own_page_and_a_typed_address_are_not_cross_origin() {
         for site in ["same-origin", "none"] {
             assert!(!is_foreign(Method::POST, &[("sec-fetch-site", site), ("origin", OWN)]));
             assert!(!is_foreign(Method::GET, &[("sec-fetch-site", site)]));

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_not_exactly_ours_is_nobodys() {
+    fn a_host_that_is_not_exactly_ours_is_refused() {
         let url = url("https://vdi.example.com");
         for host in [
             "",
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_address_of_a_portal_is_taken_for_one() {
+    fn only_a_url_without_a_path_is_a_public_url() {
         for text in
             ["vdi.example.com", "ftp://vdi.example.com", "https://", "https://vdi.example.com/", "https://a@b.c"]
         {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_a_published_address_is_ours_or_none() {
+    fn the_host_of_a_status_url_is_ours_or_none() {
         let url = url("https://vdi.localhost:8443");
         assert_eq!(url.host_of("https://alice.vdi.localhost:8443"), Some("alice.vdi.localhost"));
         assert_eq!(url.host_of("https://alice.vdi.localhost:8443/"), Some("alice.vdi.localhost"));

@@ -49,7 +49,7 @@ pub struct Gateway {
 }
 
 /// A [`Decision`] that refuses nobody, with the session that it is about.
-pub enum Admission {
+pub enum Access {
     Pass { desktop: Desktop, visitor: Visitor },
     Wait(Visitor),
     Ended,
@@ -72,7 +72,7 @@ impl Visitor {
 
 impl Gateway {
     /// Decides about a request to a desktop's host.
-    pub fn admit(&self, host: &str, request: &Parts) -> Result<Admission, Refusal> {
+    pub fn authorize(&self, host: &str, request: &Parts) -> Result<Access, Refusal> {
         let keys = self.ring()?;
         let changes = self.directory.by_host(host);
         let session = changes.as_ref().map(|changes| changes.borrow().clone());
@@ -85,13 +85,11 @@ impl Gateway {
         let decision = decide(&request, session.as_deref(), &self.issuer(), &keys, Timestamp::now());
         Ok(match (decision, session.zip(changes)) {
             (Decision::Pass { desktop, claims }, Some((session, changes))) => {
-                Admission::Pass { desktop, visitor: Visitor { claims, session, changes } }
+                Access::Pass { desktop, visitor: Visitor { claims, session, changes } }
             }
-            (Decision::Wait { claims }, Some((session, changes))) => {
-                Admission::Wait(Visitor { claims, session, changes })
-            }
+            (Decision::Wait { claims }, Some((session, changes))) => Access::Wait(Visitor { claims, session, changes }),
             (Decision::SignIn(reason) | Decision::Forbid(reason), _) => return Err(Refusal::Denied(reason)),
-            _ => Admission::Ended,
+            _ => Access::Ended,
         })
     }
 

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_desktop_asks_for_is_said_where_the_key_is_known() {
+    fn a_desktops_password_is_sent_if_its_key_is_known() {
         let keys: LoginKeys = "a key of at least 32 characters, for tests".parse().unwrap();
         let key = keys.newest().unwrap();
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_stays_open_through_changes_that_do_not_matter_and_ends_by_each_that_does() {
+    fn connections_survive_irrelevant_changes_and_are_cut_by_each_relevant_one() {
         let open = || {
             let directory = Directory::default();
             directory.put(session());

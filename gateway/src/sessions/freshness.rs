@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_is_as_old_as_the_watch_that_has_been_silent_the_longest() {
+    fn the_directory_is_as_old_as_the_watch_that_has_been_silent_the_longest() {
         let freshness = Freshness::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);

@@ -1,4 +1,5 @@
-//! What is read from the objects that the controller keeps.
+//! Sessions and desktops, parsed from the objects that the controller keeps.
+
 use serde_json::{Value, json};
 
 use jiff::SignedDuration;
@@ -88,7 +89,7 @@ fn a_session_without_a_host_of_ours_or_a_user_is_none() {
 }
 
 #[test]
-fn the_end_of_its_start_is_not_the_end_of_a_session() {
+fn the_start_deadline_is_not_the_end_of_a_session() {
     for (expiry, idle_ends) in [("StartDeadline", None), ("Idle", "2026-01-01T20:00:00Z".parse().ok())] {
         let session = object(|session| session["status"]["expiry"] = json!(expiry));
         let session = Session::of(&session, None, &public(), &LoginKeys::default()).unwrap();
@@ -131,7 +132,7 @@ fn a_pod_that_is_deleted_or_leads_elsewhere_is_no_desktop() {
 }
 
 #[test]
-fn a_pod_that_is_not_ready_is_not_opened_and_what_is_open_to_it_stays() {
+fn a_pod_that_is_not_ready_is_not_opened_and_keeps_its_connections() {
     let not_ready = pod(|pod| pod["status"]["conditions"][0]["status"] = json!("False"));
     let session = Session::of(&object(|_| {}), Some(&not_ready), &public(), &LoginKeys::default()).unwrap();
     assert!(session.running().is_none() && session.keeps_connections());

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_keys_name_says_when_it_was_made_and_is_read_back() {
+    fn a_key_id_says_when_the_key_was_made_and_parses_back() {
         let made: Timestamp = "2026-01-01T12:00:00.9Z".parse().unwrap();
         let id = KeyId::new(made, [0x1f, 0x2e, 0x3d, 0x4c]);
         assert_eq!(id.to_string(), "20260101T120000Z-1f2e3d4c");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_keys_name_is_refused() {
+    fn what_is_not_a_key_id_is_refused() {
         for text in [
             "",
             "tls.key",
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_the_same_once_it_is_read_back() {
+    fn a_stored_key_is_the_same_when_it_is_read_back() {
         let (key, pkcs8) = Key::generate(Timestamp::UNIX_EPOCH).unwrap();
         let again = Key::from_pkcs8(key.id.clone(), &pkcs8).unwrap();
         assert_eq!(again.public(), key.public());
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_line_has_the_name_of_a_key_and_nothing_else_of_it() {
+    fn a_log_line_has_only_the_id_of_a_key() {
         let (key, _) = Key::generate(Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(format!("{key:?}"), format!("Key({:?})", key.id));
     }

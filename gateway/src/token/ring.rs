@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_new_key_at_once_and_then_each_rotation() {
+    fn a_new_key_is_due_at_once_and_then_every_rotation() {
         assert!(SCHEDULE.changes(&[], noon()).needs_new);
         let first = [id(0)];
         assert_eq!(SCHEDULE.changes(&first, at(24 * 3600 - 1)), Changes::default());
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_key_goes_once_no_token_of_it_can_be_good() {
+    fn an_old_key_goes_once_all_its_tokens_have_expired() {
         let keys = [id(0), id(24 * 3600)];
         let last_use = 24 * 3600 + 120 + 12 * 3600 + 30;
         assert_eq!(SCHEDULE.changes(&keys, at(last_use - 1)).to_remove, []);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_signs_only_once_every_replica_knows_it_but_for_the_very_first() {
+    fn a_key_signs_once_every_replica_has_it_except_the_very_first() {
         let key = |seconds| Key::generate(at(seconds)).unwrap().0;
         let (old, new) = (key(0), key(24 * 3600));
         let signs = |ring: &KeyRing, seconds| SCHEDULE.signing(ring, at(seconds)).map(|key| key.id.clone());
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_published_is_public() {
+    fn only_public_keys_are_published() {
         let (key, _) = Key::generate(noon()).unwrap();
         let set = KeyRing::new(vec![key.clone()]).public();
         assert_eq!(set["keys"][0]["kid"], key.id.to_string());

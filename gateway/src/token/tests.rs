@@ -106,7 +106,7 @@ fn a_token_that_is_renewed_again_and_again_ends_half_a_day_after_the_sign_in() {
 }
 
 #[test]
-fn a_sign_in_that_is_to_come_by_the_clock_of_another_replica_counts_as_just_now() {
+fn a_sign_in_in_the_future_by_a_skewed_clock_counts_as_just_now() {
     let keys = KeyRing::new(vec![key()]);
     let email = "alice@example.com".parse().unwrap();
     let grant = Grant { signed_in: Some(at(20)), ..grant(&email) };
@@ -227,7 +227,7 @@ fn what_is_not_three_parts_is_refused() {
 }
 
 #[test]
-fn claims_that_are_wrong_lacking_doubled_or_unknown_are_refused() {
+fn wrong_missing_duplicate_and_unknown_claims_are_refused() {
     let key = key();
     let keys = KeyRing::new(vec![key.clone()]);
     let refuse = |claims: &Value| verify(&signed(&key, &header(&key), claims), &keys, &EXPECTED, noon()).unwrap_err();
@@ -288,7 +288,7 @@ fn clocks_may_be_half_a_minute_apart_and_no_more() {
 }
 
 #[test]
-fn a_token_as_long_as_none_of_ours_is_not_even_read() {
+fn a_token_longer_than_any_of_ours_is_not_even_read() {
     let key = key();
     let keys = KeyRing::new(vec![key.clone()]);
     let long = with(claims(), "sub", json!("x".repeat(3000)));
@@ -298,7 +298,7 @@ fn a_token_as_long_as_none_of_ours_is_not_even_read() {
 }
 
 #[test]
-fn a_link_is_good_for_a_minute_and_opens_no_desktop_by_itself() {
+fn a_link_is_valid_for_a_minute_and_opens_no_desktop_by_itself() {
     let keys = KeyRing::new(vec![key()]);
     let email = "alice@example.com".parse().unwrap();
     let grant = |purpose| Grant { purpose, ..grant(&email) };

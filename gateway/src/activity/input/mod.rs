@@ -97,7 +97,7 @@ mod tests {
     const KEY: [u8; 8] = [4, 1, 0, 0, 0, 0, 0, 0x61];
 
     #[test]
-    fn a_key_is_heard_and_an_open_page_is_not() {
+    fn a_key_is_input_and_an_open_page_is_not() {
         let mut detector = InputDetector::of(Activity::Auto);
         assert!(!detector.detect(&binary(b"RFB 003.008\n")));
         assert!(!detector.detect(&binary(&[1])));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn selkies_is_known_by_what_no_other_says_and_then_its_keys_are_heard() {
+    fn selkies_is_recognized_by_its_own_messages_and_then_its_keys_are_input() {
         for known in ["_gz,1", "SETTINGS,{\"encoder\":\"x264enc\"}", "START_AUDIO", "CLIENT_FRAME_ACK 17 0"] {
             let mut detector = InputDetector::of(Activity::Auto);
             for said in ["r,780x436,primary", known, "cr", "CLIENT_FRAME_ACK 17 0"] {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_protocol_that_is_not_known_all_but_heartbeats_counts() {
+    fn in_an_unknown_protocol_everything_but_heartbeats_is_input() {
         let mut detector = InputDetector::of(Activity::Auto);
         assert!(!detector.detect(&binary(b"ping")));
         assert!(detector.detect(&binary(b"m,100,200,0")));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_can_say_what_is_spoken_and_what_counts() {
+    fn a_template_can_set_the_protocol_and_what_counts() {
         let (key, spoken_key, ping) = (binary(&KEY), text("kd,65"), text("ping"));
         for (activity, heard) in [
             (Activity::Rfb, [true, false, false]),

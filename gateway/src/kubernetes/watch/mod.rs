@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_while_a_watch_was_interrupted_is_gone_afterwards() {
+    fn what_was_deleted_while_a_watch_was_interrupted_is_gone_afterwards() {
         let (mut watcher, directory) = complete();
         watcher.session_event(Event::Init);
         assert!(directory.by_host(ALICES).is_some(), "until everything has been read again");
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_was_made_again_is_another_one_without_a_desktop_yet() {
+    fn a_recreated_session_is_a_new_one_without_a_desktop() {
         let (mut watcher, directory) = complete();
         let before = directory.by_host(ALICES).unwrap();
         watcher.session_event(Event::Apply(session("2", ALICES)));

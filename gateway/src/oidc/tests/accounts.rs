@@ -7,7 +7,7 @@ use crate::oidc::Attempt;
 
 const NOT_VERIFIED: &str = "no e-mail address that the provider has verified";
 
-/// Of the ID token: without an address, which is then asked for.
+/// Claims of an ID token without an address, which is then fetched from userinfo.
 fn silent() -> Value {
     json!({ "email": null, "email_verified": null })
 }
@@ -17,10 +17,10 @@ fn info(changes: Value) -> Value {
 }
 
 #[tokio::test]
-async fn an_account_without_an_address_that_is_verified_signs_nobody_in() {
+async fn an_account_without_a_verified_address_signs_nobody_in() {
     let fake = Fake::start().await;
     let (provider, attempt) = (fake.provider(), Attempt::begin().unwrap());
-    // Whatever it says there of one whose ID token has an address.
+    // Ignored, because the ID token has an address.
     fake.says(USER_INFO, info(json!({ "email": "bob@example.com" })));
     for (changes, words) in [
         (json!({ "email_verified": null }), NOT_VERIFIED),
@@ -37,23 +37,23 @@ async fn an_account_without_an_address_that_is_verified_signs_nobody_in() {
     }
     let account = fake.account(&provider, &attempt, &fake.key.signed(&header(), &fake.claims(&attempt))).await;
     assert_eq!(account.unwrap().email.as_str(), "alice@example.com");
-    assert!(fake.asked(USER_INFO).is_empty(), "who has an address in the ID token is asked for no other");
+    assert!(fake.asked(USER_INFO).is_empty(), "an ID token with an address needs no other");
 }
 
 #[tokio::test]
-async fn an_address_that_is_asked_for_has_to_be_that_persons_and_verified_where_it_is_said() {
+async fn an_address_from_userinfo_must_be_the_same_persons_and_verified_there() {
     let fake = Fake::start().await;
     let (provider, attempt) = (fake.provider(), Attempt::begin().unwrap());
     let silent = with(fake.claims(&attempt), silent());
     for (claims, answer, words) in [
-        // Somebody else's, by an access token that isn't this person's.
+        // Another person's, as for an access token that is not this person's.
         (json!({}), info(json!({ "sub": "b-2" })), "Invalid subject"),
         (json!({}), info(json!({ "sub": null })), "Failed to parse"),
         (json!({}), info(json!({ "email_verified": null })), NOT_VERIFIED),
         (json!({}), info(json!({ "email_verified": false })), NOT_VERIFIED),
         (json!({}), info(json!({ "email_verified": "true" })), "Failed to parse"),
         (json!({}), info(json!({ "email": null })), NOT_VERIFIED),
-        // That of the ID token is about no address.
+        // `email_verified` in the ID token is about no address.
         (json!({ "email_verified": true }), info(json!({ "email_verified": null })), NOT_VERIFIED),
     ] {
         fake.says(USER_INFO, answer.clone());
@@ -68,7 +68,7 @@ async fn an_address_that_is_asked_for_has_to_be_that_persons_and_verified_where_
 }
 
 #[tokio::test]
-async fn a_provider_that_has_nowhere_to_ask_for_an_address_signs_in_nobody_without_one() {
+async fn without_a_userinfo_endpoint_an_id_token_without_an_address_signs_nobody_in() {
     let fake = Fake::start().await;
     fake.says(DISCOVERY, with(fake.discovery(), json!({ "userinfo_endpoint": null })));
     let (provider, attempt) = (fake.provider(), Attempt::begin().unwrap());

@@ -1,4 +1,4 @@
-//! Addresses that the provider names, or that somebody names for it.
+//! Addresses that the provider names, and the address in the settings.
 
 use serde_json::json;
 
@@ -37,7 +37,7 @@ async fn addresses_over_tls_may_be_anywhere() {
 }
 
 #[tokio::test]
-async fn an_issuer_over_plain_http_is_not_asked_whoever_has_set_it() {
+async fn an_issuer_over_plain_http_is_never_called() {
     let mut fake = Fake::start().await;
     fake.issuer = ELSEWHERE.to_owned();
     let error = fake.provider().address(&Attempt::begin().unwrap(), "").await.unwrap_err().to_string();
@@ -45,7 +45,7 @@ async fn an_issuer_over_plain_http_is_not_asked_whoever_has_set_it() {
 }
 
 #[test]
-fn this_machine_is_known_by_its_names_and_by_nothing_that_looks_like_them() {
+fn only_exact_loopback_names_count_as_this_machine() {
     let trusted = |url: &str| is_trusted_url(&url.parse().unwrap());
     for url in ["https://login.example.com", "http://localhost:3000", "http://127.0.0.1/keys", "http://[::1]:3000"] {
         assert!(trusted(url), "{url}");

@@ -35,12 +35,12 @@ async fn with_reply(fake: &Fake, attempt: &Attempt, path: &str, reply: Reply) ->
 }
 
 #[tokio::test]
-async fn an_answer_of_the_provider_that_is_none_signs_nobody_in() {
+async fn an_invalid_answer_of_the_provider_signs_nobody_in() {
     let fake = Fake::start().await;
     let attempt = Attempt::begin().unwrap();
     for path in PATHS {
         let good = good(&fake, &attempt, path);
-        // Where it is sent to there is a good answer.
+        // The redirect leads to a valid answer.
         fake.says("/elsewhere", good.clone());
         for (why, reply) in [
             ("it is an error", Reply::Text(StatusCode::INTERNAL_SERVER_ERROR, good.to_string())),
@@ -76,12 +76,12 @@ async fn an_answer_of_the_provider_is_read_up_to_a_mebibyte_and_no_further() {
 }
 
 #[tokio::test]
-async fn a_provider_that_does_not_answer_is_waited_for_no_longer_than_ten_seconds() {
+async fn a_silent_provider_is_waited_for_no_longer_than_ten_seconds() {
     let fake = Fake::start().await;
     let attempt = Attempt::begin().unwrap();
     for path in PATHS {
         for reply in [Reply::Silence, Reply::Stalled] {
-            // From when it waits on, time passes as soon as nothing else happens.
+            // Once the gateway waits, time is paused, and advances as soon as nothing else happens.
             let stop_the_clock = async {
                 fake.hangs().await;
                 pause();

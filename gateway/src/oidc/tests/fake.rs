@@ -45,20 +45,20 @@ pub const KID: &str = "the provider's key";
 #[derive(Clone)]
 pub enum Reply {
     Json(Value),
-    /// Of any type, as JSON.
+    /// Any text, with the content type of JSON.
     Text(StatusCode, String),
     Redirect(&'static str),
-    /// JSON, and white space without end.
+    /// JSON, followed by endless white space.
     Endless(Value),
-    /// The connection is lost in the middle.
+    /// The connection breaks in the middle.
     CutOff,
-    /// Nothing ever comes.
+    /// No answer ever.
     Silence,
-    /// It begins, and never goes on.
+    /// The answer starts, and never continues.
     Stalled,
 }
 
-/// A request that came.
+/// A recorded request.
 #[derive(Clone)]
 pub struct Asked {
     pub path: String,
@@ -187,7 +187,7 @@ impl SigningKey {
         Self(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap())
     }
 
-    /// Its public half: a point, uncompressed.
+    /// The public key, as an uncompressed point.
     pub fn point(&self) -> &[u8] {
         self.0.public_key().as_ref()
     }

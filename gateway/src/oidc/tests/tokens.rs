@@ -12,7 +12,7 @@ fn with_signature(message: &str, signature: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_good_id_token_signs_in_whom_it_names_and_each_attempt_exchanges_its_code_with_its_own_verifier() {
+async fn a_valid_id_token_signs_in_its_subject_and_each_attempt_has_its_own_verifier() {
     let fake = Fake::start().await;
     let provider = fake.provider();
     for _ in 0..2 {
@@ -83,7 +83,7 @@ async fn an_id_token_never_chooses_its_algorithm() {
     let fake = Fake::start().await;
     let (provider, attempt) = (fake.provider(), Attempt::begin().unwrap());
     let claims = fake.claims(&attempt);
-    // As a provider may have that signs for others with secrets.
+    // A provider that signs with shared secrets for other clients may publish such a key.
     let shared = json!({ "kty": "oct", "kid": "shared", "k": base64url(b"shared") });
     fake.says(KEYS, json!({ "keys": [fake.key.public(KID), shared] }));
     let of_alg = |alg: &str| with(header(), json!({ "alg": alg }));
@@ -125,7 +125,7 @@ async fn an_id_token_never_chooses_its_algorithm() {
 }
 
 #[tokio::test]
-async fn an_id_token_is_good_for_this_client_of_this_provider_now_and_for_the_attempt_that_asked_for_it() {
+async fn an_id_token_is_valid_for_this_client_of_this_provider_now_and_for_its_own_attempt() {
     let fake = Fake::start().await;
     let (provider, attempt, other) = (fake.provider(), Attempt::begin().unwrap(), Attempt::begin().unwrap());
     let now = Timestamp::now().as_second();
@@ -158,7 +158,7 @@ async fn an_id_token_is_good_for_this_client_of_this_provider_now_and_for_the_at
         let refused = fake.account(&provider, &attempt, &token).await.unwrap_err();
         assert!(refused.contains(words), "{changes}: {refused}");
     }
-    // Whose clock is a little ahead, and who writes one audience as a list.
+    // A provider whose clock is slightly ahead, and one that writes a single audience as a list.
     for changes in [json!({ "iat": now + 200 }), json!({ "aud": [CLIENT] })] {
         let token = fake.key.signed(&header(), &with(fake.claims(&attempt), changes.clone()));
         let account = fake.account(&provider, &attempt, &token).await;

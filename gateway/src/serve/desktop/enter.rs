@@ -11,7 +11,7 @@ use crate::{
     serve::{
         access_log::LogFields,
         body,
-        gateway::{Admission, Gateway, Visitor},
+        gateway::{Access, Gateway, Visitor},
         refusal::Refusal,
     },
     sessions::Session,
@@ -57,8 +57,8 @@ pub async fn enter(gateway: &Gateway, host: &str, request: Request<Body>) -> Res
 /// A new token for a browser that has a valid one.
 pub fn renew(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
     let (head, _) = request.into_parts();
-    match gateway.admit(host, &head)? {
-        Admission::Pass { visitor, .. } | Admission::Wait(visitor) => {
+    match gateway.authorize(host, &head)? {
+        Access::Pass { visitor, .. } | Access::Wait(visitor) => {
             // Others may have lost their permission since; they have to ask for another link.
             let is_owner = visitor.is_owner();
             let Visitor { claims, session, .. } = visitor;
@@ -67,7 +67,7 @@ pub fn renew(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Re
             }
             with_token(gateway, &session, &claims, &*gateway.ring()?)
         }
-        Admission::Ended => Err(Refusal::message(StatusCode::GONE, "the session has ended")),
+        Access::Ended => Err(Refusal::message(StatusCode::GONE, "the session has ended")),
     }
 }
 

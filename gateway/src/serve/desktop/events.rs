@@ -26,7 +26,7 @@ use crate::{
     activity::Activity,
     pages::View,
     serve::{
-        gateway::{Admission, Gateway, Visitor},
+        gateway::{Access, Gateway, Visitor},
         refusal::Refusal,
     },
     sessions::{Changes, Session},
@@ -38,9 +38,9 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// Sends events until the session is gone or replaced by another, or until this gateway stops.
 pub fn follow(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
     let (head, _) = request.into_parts();
-    let Visitor { session, changes, .. } = match gateway.admit(host, &head)? {
-        Admission::Pass { visitor, .. } | Admission::Wait(visitor) => visitor,
-        Admission::Ended => return Ok(Sse::new(stream::iter([Ok::<_, Infallible>(gone())])).into_response()),
+    let Visitor { session, changes, .. } = match gateway.authorize(host, &head)? {
+        Access::Pass { visitor, .. } | Access::Wait(visitor) => visitor,
+        Access::Ended => return Ok(Sse::new(stream::iter([Ok::<_, Infallible>(gone())])).into_response()),
     };
     let permit = gateway.concurrency.acquire(&session.uid).ok_or_else(Refusal::too_many_requests)?;
     let follower = Follower {

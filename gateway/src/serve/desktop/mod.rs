@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::{
     access_log::LogFields,
-    gateway::{Admission, Gateway, Visitor},
+    gateway::{Access, Gateway, Visitor},
     portal::open_path,
     refusal::Refusal,
 };
@@ -41,7 +41,7 @@ pub async fn answer(
         return own(gateway, host, &name, request).await;
     }
     let (head, body) = request.into_parts();
-    let admission = match gateway.admit(host, &head) {
+    let access = match gateway.authorize(host, &head) {
         // Somebody who opens the address signs in first, if there is a provider, and then comes back.
         Err(Refusal::Denied(DenyReason::NoToken | DenyReason::NoSession | DenyReason::Token(_)))
             if gateway.provider.is_some() && is_page(&head.method, &head.headers) =>
@@ -49,16 +49,16 @@ pub async fn answer(
             let portal = gateway.public.origin_of(gateway.public.domain());
             return Ok(redirect(&format!("{portal}{}", open_path(host))));
         }
-        admission => admission?,
+        access => access?,
     };
     let request = Request::from_parts(head, body);
-    Ok(match admission {
-        Admission::Pass { desktop, visitor } => {
+    Ok(match access {
+        Access::Pass { desktop, visitor } => {
             let fields = log_fields(&visitor);
             fields.attach(pass(gateway, desktop, visitor, client, request).await)
         }
-        Admission::Wait(visitor) => log_fields(&visitor).attach(wait(gateway, &visitor.session, &request)),
-        Admission::Ended => page(StatusCode::GONE, &ended(&gateway.issuer())),
+        Access::Wait(visitor) => log_fields(&visitor).attach(wait(gateway, &visitor.session, &request)),
+        Access::Ended => page(StatusCode::GONE, &ended(&gateway.issuer())),
     })
 }
 
@@ -141,8 +141,8 @@ fn ended(portal: &str) -> Message<'_> {
 /// The user answers that they are still there, which counts as input.
 fn stay(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
     let (head, _) = request.into_parts();
-    match gateway.admit(host, &head)? {
-        Admission::Pass { visitor, .. } => {
+    match gateway.authorize(host, &head)? {
+        Access::Pass { visitor, .. } => {
             gateway.activity.record_input(&visitor.session.uid, Instant::now());
             Ok(text(StatusCode::OK, "ok"))
         }
@@ -153,8 +153,8 @@ fn stay(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Respons
 /// The owner asks for more time.
 async fn extend_session(gateway: &Gateway, host: &str, request: Request<Body>) -> Result<Response, Refusal> {
     let (head, _) = request.into_parts();
-    let visitor = match gateway.admit(host, &head)? {
-        Admission::Pass { visitor, .. } if visitor.is_owner() => visitor,
+    let visitor = match gateway.authorize(host, &head)? {
+        Access::Pass { visitor, .. } if visitor.is_owner() => visitor,
         _ => return Err(Refusal::message(StatusCode::FORBIDDEN, "only the owner can extend a session")),
     };
     extend(&gateway.client, &visitor.session, Timestamp::now()).await.map_err(|error| {

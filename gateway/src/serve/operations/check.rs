@@ -21,7 +21,7 @@ use crate::{
         origin::{is_page, is_service_worker, is_upgrade},
     },
     serve::{
-        gateway::{Admission, Gateway},
+        gateway::{Access, Gateway},
         refusal::Refusal,
     },
     sessions::{Desktop, Session},
@@ -40,8 +40,8 @@ pub fn check(gateway: &Gateway, request: Request<Body>) -> Response {
     if is_service_worker(&head.headers) {
         return gateway.refuse(Refusal::service_worker());
     }
-    match gateway.admit(&host, &head) {
-        Ok(Admission::Pass { desktop, visitor }) => {
+    match gateway.authorize(&host, &head) {
+        Ok(Access::Pass { desktop, visitor }) => {
             let scheme = if desktop.tls { "https" } else { "http" };
             let upstream =
                 may_bypass(&head, &visitor.session, &desktop).then(|| format!("{scheme}://{}", desktop.address));
@@ -54,7 +54,7 @@ pub fn check(gateway: &Gateway, request: Request<Body>) -> Response {
             answer
         }
         // Proxies handle only 401 and 403. In either case, the gateway's own page at this host says more.
-        Ok(Admission::Wait(_) | Admission::Ended) => text(StatusCode::UNAUTHORIZED, "the desktop is not running"),
+        Ok(Access::Wait(_) | Access::Ended) => text(StatusCode::UNAUTHORIZED, "the desktop is not running"),
         Err(refusal) => gateway.refuse(refusal),
     }
 }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_values_none_is_taken() {
+    fn a_repeated_header_is_refused() {
         let twice = head(&[("x-forwarded-host", "a"), ("x-forwarded-host", "b")]);
         assert!(only(&twice.headers, "x-forwarded-host").is_err());
         assert!(only(&twice.headers, "x-forwarded-method").is_ok_and(|value| value.is_none()));

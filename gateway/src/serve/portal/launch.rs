@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    kubernetes::Denied,
+    kubernetes::AuthError,
     pages::json,
     request::bearer_token,
     serve::{access_log::LogFields, body, gateway::Gateway, refusal::Refusal},
@@ -77,17 +77,17 @@ pub fn grant<'a>(issuer: &'a str, subject: &'a str, session: &'a Session, signed
 async fn authorize(gateway: &Gateway, token: &str, launch: &Launch) -> Result<(String, Arc<Session>), Refusal> {
     let _permit = gateway.upstream.api_server.try_acquire().ok_or(Refusal::Busy)?;
     let person = gateway.authenticator.person(token).await?;
-    let session = gateway.directory.by_name(&launch.namespace, &launch.name).ok_or(Denied::Session)?;
-    Ok((gateway.authenticator.admit(&person, &session).await?, session))
+    let session = gateway.directory.by_name(&launch.namespace, &launch.name).ok_or(AuthError::Session)?;
+    Ok((gateway.authenticator.authorize(&person, &session).await?, session))
 }
 
-impl From<Denied> for Refusal {
-    fn from(denied: Denied) -> Self {
-        let status = match denied {
-            Denied::Token => StatusCode::UNAUTHORIZED,
-            Denied::Session => StatusCode::NOT_FOUND,
-            Denied::Api(_) => StatusCode::SERVICE_UNAVAILABLE,
+impl From<AuthError> for Refusal {
+    fn from(error: AuthError) -> Self {
+        let status = match error {
+            AuthError::Token => StatusCode::UNAUTHORIZED,
+            AuthError::Session => StatusCode::NOT_FOUND,
+            AuthError::Api(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::message(status, denied.to_string())
+        Self::message(status, error.to_string())
     }
 }

@@ -16,11 +16,11 @@ use super::*;
 
 type Lines = BoxStream<'static, io::Result<Frame<Bytes>>>;
 
-/// What an API server answers, in turn.
+/// An answer of the API server.
 enum Answer {
     List(Value),
     Refused(u16),
-    /// A line after so many seconds each, and the end after some more.
+    /// Lines, each after this many seconds, and the number of seconds from the last one to the end.
     Watch(Vec<(u64, String)>, u64),
 }
 
@@ -60,7 +60,7 @@ fn list(names: &[&str], version: &str, rest: &str) -> Answer {
     Answer::List(json!({ "apiVersion": "v1", "kind": "PodList", "metadata": metadata, "items": items }))
 }
 
-/// Its type first, as the API server writes it.
+/// With its type first, as the API server writes it.
 fn event(kind: &str, object: Value) -> String {
     format!(r#"{{"type":"{kind}","object":{object}}}"#)
 }
@@ -69,12 +69,12 @@ fn bookmark(version: &str) -> String {
     event("BOOKMARK", json!({ "kind": "Pod", "apiVersion": "v1", "metadata": { "resourceVersion": version } }))
 }
 
-/// What is heard of these answers, and the queries by which they were asked for. The one after the last never comes.
-async fn hear(answers: Vec<Answer>) -> (Vec<String>, Vec<String>) {
+/// What the watch yields for these answers, and the queries that it sent. No answer comes after the last one.
+async fn run(answers: Vec<Answer>) -> (Vec<String>, Vec<String>) {
     let (answers, queries) = (Mutex::new(VecDeque::from(answers)), Arc::new(Mutex::new(Vec::new())));
-    let asked = queries.clone();
+    let sent = queries.clone();
     let server = tower::service_fn(move |request: Request<Body>| {
-        asked.lock().unwrap().push(request.uri().query().unwrap_or_default().to_owned());
+        sent.lock().unwrap().push(request.uri().query().unwrap_or_default().to_owned());
         let answer = answers.lock().unwrap().pop_front();
         async move {
             match answer {
@@ -85,10 +85,10 @@ async fn hear(answers: Vec<Answer>) -> (Vec<String>, Vec<String>) {
     });
     let pods: Api<Lenient<Pod>> = Api::all(Client::new(server, "team"));
     let mut events = std::pin::pin!(watch(pods, Some("ours=true")));
-    let mut heard = Vec::new();
-    // Time is paused, and passes where everything waits for it.
+    let mut items = Vec::new();
+    // Time is paused, and advances when everything waits.
     while let Ok(Some(event)) = timeout(Duration::from_secs(20), events.next()).await {
-        heard.push(match event {
+        items.push(match event {
             Ok(WatchItem::Unchanged) => "no change".to_owned(),
             Ok(WatchItem::Event(Event::Init)) => "init".to_owned(),
             Ok(WatchItem::Event(Event::InitDone)) => "done".to_owned(),
@@ -100,7 +100,7 @@ async fn hear(answers: Vec<Answer>) -> (Vec<String>, Vec<String>) {
         });
     }
     let queries = queries.lock().unwrap().clone();
-    (heard, queries)
+    (items, queries)
 }
 
 fn begins_at(query: &str, version: &str) -> bool {
@@ -109,61 +109,61 @@ fn begins_at(query: &str, version: &str) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_comes_in_pages_is_told_as_one() {
-    let (heard, queries) = hear(vec![list(&["a"], "7", "more"), list(&["b"], "7", "")]).await;
-    assert_eq!(heard, ["init", "there is a", "there is b", "done"]);
+async fn a_paged_list_is_reported_as_one() {
+    let (items, queries) = run(vec![list(&["a"], "7", "more"), list(&["b"], "7", "")]).await;
+    assert_eq!(items, ["init", "there is a", "there is b", "done"]);
     assert!(!queries[0].contains("continue") && queries[1].contains("continue=more"), "{queries:?}");
     assert!(queries[..2].iter().all(|query| query.contains("labelSelector=ours%3Dtrue")), "{queries:?}");
     assert!(begins_at(&queries[2], "7"), "{queries:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_tells_what_changes_and_by_bookmarks_that_nothing_does_and_goes_on_where_it_was() {
+async fn a_watch_reports_changes_and_bookmarks_and_resumes_where_it_was() {
     let changes = vec![
         (0, event("ADDED", pod("a", "8"))),
         (1, event("MODIFIED", pod("a", "9"))),
         (1, event("DELETED", pod("a", "10"))),
         (2, bookmark("11")),
     ];
-    let (heard, queries) = hear(vec![list(&[], "7", ""), Answer::Watch(changes, 1)]).await;
-    assert_eq!(heard, ["init", "done", "a changed", "a changed", "a is gone", "no change", "no change"]);
+    let (items, queries) = run(vec![list(&[], "7", ""), Answer::Watch(changes, 1)]).await;
+    assert_eq!(items, ["init", "done", "a changed", "a changed", "a is gone", "no change", "no change"]);
     assert!(begins_at(&queries[2], "11"), "{queries:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_lasted_as_long_as_it_was_asked_to_was_heard_and_one_that_was_cut_off_was_not() {
+async fn a_watch_that_ran_its_full_time_is_a_sign_of_life_and_one_that_was_cut_off_is_not() {
     let lists = || list(&[], "7", "");
-    assert_eq!(hear(vec![lists(), Answer::Watch(vec![], 5)]).await.0, ["init", "done", "no change"]);
-    assert_eq!(hear(vec![lists(), Answer::Watch(vec![], 2)]).await.0, ["init", "done"]);
+    assert_eq!(run(vec![lists(), Answer::Watch(vec![], 5)]).await.0, ["init", "done", "no change"]);
+    assert_eq!(run(vec![lists(), Answer::Watch(vec![], 2)]).await.0, ["init", "done"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_api_server_refuses_is_no_sign_of_life_and_is_asked_for_again_from_the_same_version() {
+async fn an_error_is_no_sign_of_life_and_the_watch_resumes_at_the_same_version() {
     for code in [401, 403, 429, 500, 503] {
-        let (heard, queries) = hear(vec![Answer::Refused(code), list(&[], "7", ""), Answer::Refused(code)]).await;
-        assert_eq!(heard, ["error", "init", "done", "error"], "{code}");
+        let (items, queries) = run(vec![Answer::Refused(code), list(&[], "7", ""), Answer::Refused(code)]).await;
+        assert_eq!(items, ["error", "init", "done", "error"], "{code}");
         assert!(begins_at(&queries[3], "7"), "{code}: {queries:?}");
         let status = json!({ "kind": "Status", "status": "Failure", "message": "refused", "code": code });
         let midway = Answer::Watch(vec![(0, event("ERROR", status))], 5);
-        let (heard, queries) = hear(vec![list(&[], "7", ""), midway]).await;
-        assert_eq!(heard, ["init", "done", "error"], "{code}");
+        let (items, queries) = run(vec![list(&[], "7", ""), midway]).await;
+        assert_eq!(items, ["init", "done", "error"], "{code}");
         assert!(begins_at(&queries[2], "7"), "{code}: {queries:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_is_too_old_makes_everything_be_read_anew() {
+async fn an_expired_version_starts_a_new_list() {
     let gone = json!({ "kind": "Status", "status": "Failure", "message": "too old", "reason": "Expired", "code": 410 });
     for answer in [Answer::Refused(410), Answer::Watch(vec![(0, event("ERROR", gone))], 5)] {
-        let (heard, queries) = hear(vec![list(&["a"], "7", ""), answer, list(&["b"], "99", "")]).await;
-        assert_eq!(heard, ["init", "there is a", "done", "error", "init", "there is b", "done"]);
+        let (items, queries) = run(vec![list(&["a"], "7", ""), answer, list(&["b"], "99", "")]).await;
+        assert_eq!(items, ["init", "there is a", "done", "error", "init", "there is b", "done"]);
         assert!(!queries[2].contains("watch") && begins_at(&queries[3], "99"), "{queries:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_hangs_is_given_up_without_having_been_heard() {
-    let (heard, queries) = hear(vec![list(&[], "7", ""), Answer::Watch(vec![], 1000)]).await;
-    assert_eq!(heard, ["init", "done"]);
+async fn a_hanging_watch_is_given_up_and_is_no_sign_of_life() {
+    let (items, queries) = run(vec![list(&[], "7", ""), Answer::Watch(vec![], 1000)]).await;
+    assert_eq!(items, ["init", "done"]);
     assert!(queries.len() > 2 && begins_at(&queries[2], "7"), "{queries:?}");
 }
