@@ -9,7 +9,7 @@ pub struct SessionName(String);
 impl SessionName {
     pub const PATTERN: &str = "^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$";
     pub const MAX_CHARS: usize = 52;
-    pub const ALLOWED: &str = "lower-case letters, digits and inner hyphens, at most 52 characters: the names of the pod and its host are made from it";
+    pub const ALLOWED: &str = "lowercase letters, digits and inner hyphens, at most 52 characters: the pod and host names are derived from it";
 
     /// Checks a `generateName`, behind which the API server puts five letters and digits.
     ///

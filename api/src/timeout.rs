@@ -12,7 +12,7 @@ use crate::invalid::Invalid;
 pub struct Timeout(Duration);
 
 impl Timeout {
-    pub const ALLOWED: &str = "a duration such as 8h, 90m or 1h30m, more than zero";
+    pub const ALLOWED: &str = "a duration greater than zero, such as 8h, 90m or 1h30m";
     /// What a session gets that doesn't say.
     pub const DEFAULT: &str = "8h";
     pub const MAX_CHARS: usize = 64;

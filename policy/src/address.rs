@@ -5,8 +5,8 @@ use vdi_api::{Email, Invalid};
 
 use crate::{domain::is_domain, field};
 
-const ALLOWED: &str = "an e-mail address such as alice@example.com: at most 254 visible characters without spaces, quotes \
-                       or brackets, one @, and a domain";
+const ALLOWED: &str = "an e-mail address such as alice@example.com: at most 254 visible characters, without spaces, quotes \
+                       or brackets, with one @ followed by a domain";
 
 /// # Errors
 /// When it isn't one, or isn't even text.

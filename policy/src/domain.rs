@@ -33,7 +33,7 @@ pub fn is_domain(text: &str) -> bool {
 pub struct DomainPattern(String);
 
 impl DomainPattern {
-    const ALLOWED: &str = "a domain such as example.com, or *.example.com for any domain below it";
+    const ALLOWED: &str = "a domain such as example.com, or *.example.com for any of its subdomains";
 
     /// Case doesn't count (RFC 4343).
     pub fn matches(&self, domain: &str) -> bool {

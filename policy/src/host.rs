@@ -129,7 +129,7 @@ pub fn readable(words: &str) -> String {
 }
 
 fn not_understood(operation: &str) -> String {
-    format!("the host's answer to kubernetes/{operation} can't be understood")
+    format!("unexpected answer from the host to kubernetes/{operation}")
 }
 
 #[cfg(test)]

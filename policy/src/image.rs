@@ -25,7 +25,8 @@ pub struct Image {
 pub struct Repository(String);
 
 impl Image {
-    pub const ALLOWED: &str = "an image such as registry.example.com/desktops/ubuntu:24.04, with @sha256:... if wanted";
+    pub const ALLOWED: &str =
+        "an image such as registry.example.com/desktops/ubuntu:24.04, optionally with @sha256:...";
 
     /// # Errors
     /// When a container runtime could not read it.
@@ -109,7 +110,7 @@ pub struct Registry(String);
 
 impl Registry {
     const ALLOWED: &str =
-        "a registry such as registry.example.com, with the beginning of a path if wanted, as in docker.io/library";
+        "a registry such as registry.example.com, optionally with a path prefix, as in docker.io/library";
 
     pub fn contains(&self, repository: &Repository) -> bool {
         let rest = repository.as_str().strip_prefix(&self.0);

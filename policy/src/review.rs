@@ -24,7 +24,9 @@ pub fn validate(payload: &[u8], host: &dyn Host) -> Verdict {
     let is_object = payload.trim_ascii_start().starts_with(b"{");
     let payload: Payload = match serde_json::from_slice(payload) {
         Ok(payload) if is_object => payload,
-        Ok(_) => return Verdict::refused(Code::BadRequest, "the request can't be read: it is no object".to_owned()),
+        Ok(_) => {
+            return Verdict::refused(Code::BadRequest, "the request can't be read: it is not an object".to_owned());
+        }
         Err(error) => {
             let message = format!("the request can't be read: {}", host::readable(&error.to_string()));
             return Verdict::refused(Code::BadRequest, message);
@@ -37,7 +39,7 @@ pub fn validate(payload: &[u8], host: &dyn Host) -> Verdict {
             verdict
         }
         Err(problems) => {
-            let message = format!("the policy's settings are not valid: {}", list(&problems));
+            let message = format!("the policy's settings are invalid: {}", list(&problems));
             Verdict::refused(Code::InternalServerError, message)
         }
     }

@@ -26,7 +26,7 @@ const RULES: &str = "rules";
 
 /// Those of [`Site`], and `rules`.
 const MEMBERS: &[Member] = &{
-    let about = "What each rule does: reject the request (enforce), warn the client, or nothing (off).";
+    let about = "What each rule does about a violation: reject the request (enforce), warn the client (warn), or nothing (off).";
     let mut members = [Member { name: RULES, about, shape: &Modes::SHAPE }; Site::MEMBERS.len() + 1];
     let mut index = 0;
     while index < Site::MEMBERS.len() {
@@ -48,13 +48,13 @@ impl Setting for Settings {
 }
 
 impl Settings {
-    /// The settings, and what in them is deprecated.
+    /// Reads the settings. Returns warnings about deprecated ones too.
     ///
     /// # Errors
     /// Everything that is wrong, one line each: `settings.gpu.max: found 0; allowed ...`.
     pub fn parse(settings: Option<&Value>) -> Result<(Self, Vec<String>), Vec<String>> {
-        // `null` is what an empty `settings:` is in YAML. Anywhere deeper it may be a limit that a template engine left
-        // out, and is refused. So are settings that are not there at all: a policy server always sends some.
+        // An empty `settings:` is `null` in YAML. Deeper down, `null` may be a limit that a template engine left empty, and
+        // is refused. Missing settings are refused too: a policy server always sends some.
         let empty = json!({});
         let settings = settings.map(|value| if value.is_null() { &empty } else { value });
         let findings = Findings::default();
@@ -155,7 +155,7 @@ mod tests {
     fn a_single_list_of_templates_is_deprecated_and_still_works() {
         let (settings, deprecated) = Settings::parse(Some(&json!({"templates": {"allow": ["ubuntu"]}}))).unwrap();
         assert_eq!(settings.site.templates.0.len(), 1);
-        assert_eq!(deprecated, ["settings.templates: deprecated; write a list: templates: [{allow: [...]}]"]);
+        assert_eq!(deprecated, ["settings.templates: deprecated; use a list: templates: [{allow: [...]}]"]);
     }
 
     #[test]

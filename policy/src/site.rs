@@ -14,13 +14,13 @@ use crate::{
 section! {
     /// What a site allows: the settings that rules read. docs/policy.md lists them with examples.
     pub struct Site {
-        /// Who may have sessions.
+        /// Which users may have sessions.
         pub users = "users": Users,
-        /// How the policy knows who makes a request.
+        /// How the policy identifies the requester.
         pub identity = "identity": Identity,
-        /// Which templates a session may name, by groups of users. None: any.
+        /// Which templates a session may use, by the requester's groups. Empty: any template.
         pub templates = "templates": Templates,
-        /// Whether a session is refused when there is no VDITemplate of that name. Otherwise it waits for one.
+        /// Whether to reject a session whose VDITemplate doesn't exist. Otherwise the session waits for it.
         pub template_must_exist = "templateMustExist": bool,
         /// How many GPUs a session may have.
         pub gpu = "gpu": Range<Gpus>,
@@ -28,28 +28,28 @@ section! {
         pub memory = "memory": Range<Memory>,
         /// How long a session may run.
         pub timeout = "timeout": Range<Timeout>,
-        /// Other limits for some templates or groups of users. The first entry that fits a session and has the range in
-        /// question counts, instead of the range above as a whole.
+        /// Other ranges for some templates or groups. For each range, the first entry that matches the session and sets
+        /// that range replaces the one above as a whole.
         pub overrides = "overrides": Vec<Override>,
-        /// What one user may have at a time, in all namespaces together.
+        /// What one user may have at a time, across all namespaces.
         pub per_user = "perUser": PerUser,
-        /// Which images a VDITemplate may name.
+        /// Which images a VDITemplate may use.
         pub images = "images": Images,
     }
 }
 
 section! {
     pub struct Users {
-        /// The domains of their addresses; `*.example.com` is any domain below example.com. None: any.
+        /// The domains of their e-mail addresses; `*.example.com` matches any subdomain of example.com. Empty: any domain.
         pub allowed_domains = "allowedDomains": Vec<DomainPattern>,
     }
 }
 
 section! {
     pub struct Identity {
-        /// What stands before the e-mail address in the names of the cluster's users, such as `oidc:`.
+        /// The prefix before the e-mail address in the cluster's user names, such as `oidc:`.
         pub username_prefix = "usernamePrefix": Option<String>,
-        /// Users that may act on everybody's sessions, by their full names, beside those whom RBAC grants the verb
+        /// Users who may act on everybody's sessions, by their full user names, in addition to those with the verb
         /// assign-user on vdisessions.
         /// Default: the controller's service account, `system:serviceaccount:vdiwarden-system:vdi-controller`.
         pub exempt_users = "exemptUsers": Option<Vec<String>>,
@@ -58,11 +58,11 @@ section! {
     }
     check |identity: &Identity, _: &Object, at: &At| {
         if identity.username_prefix.as_deref() == Some("") {
-            at.member("usernamePrefix").refuse(&Invalid::text("", "text such as oidc:, or no such setting"));
+            at.member("usernamePrefix").refuse(&Invalid::text("", "a prefix such as oidc:, or no such setting"));
         }
         for group in ["system:authenticated", "system:unauthenticated"] {
             if let Some(index) = identity.exempt_groups.iter().position(|exempt| exempt == group) {
-                let allowed = "groups that not everybody is in; rules.user-identity: off lets everybody do everything";
+                let allowed = "groups that don't include everybody; rules.user-identity: off lets everybody act for everybody";
                 at.member("exemptGroups").item(index).refuse(&Invalid::text(group, allowed));
             }
         }
@@ -70,7 +70,7 @@ section! {
 }
 
 impl Identity {
-    /// Where deploy/rbac puts the controller.
+    /// As in deploy/rbac.
     const CONTROLLER: &str = "system:serviceaccount:vdiwarden-system:vdi-controller";
 
     pub fn is_exempt(&self, requester: &Requester) -> bool {
@@ -82,20 +82,20 @@ impl Identity {
     }
 }
 
-/// The lists of templates.
+/// The setting `templates`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Templates(pub Vec<TemplateList>);
 
 section! {
     pub struct TemplateList {
-        /// Whose members these templates are for. None: everybody.
+        /// The groups that may use these templates. Empty: everybody.
         pub groups = "groups": Vec<String>,
-        /// The templates' names; `*` stands for any characters, `?` for one.
+        /// Template names or globs: `*` matches any characters, `?` matches one.
         pub allow = "allow": Vec<Glob>,
     }
     check |_: &TemplateList, given: &Object, at: &At| {
         if given.get("allow").is_none_or(|allow| allow.as_array().is_some_and(Vec::is_empty)) {
-            at.member("allow").refuse(&Invalid::value("nothing", "at least one name or glob; \"*\" is any template"));
+            at.member("allow").refuse(&Invalid::value("nothing", "at least one name or glob; \"*\" allows any template"));
         }
     }
 }
@@ -105,7 +105,7 @@ impl Setting for Templates {
 
     fn read(value: &Value, at: &At) -> Option<Self> {
         if value.is_object() {
-            at.deprecate("write a list: templates: [{allow: [...]}]");
+            at.deprecate("use a list: templates: [{allow: [...]}]");
             return TemplateList::read(value, at).map(|list| Self(vec![list]));
         }
         Vec::read(value, at).map(Self)
@@ -114,9 +114,9 @@ impl Setting for Templates {
 
 section! {
     pub struct Override {
-        /// The names of the templates that it is for, as names or globs. None: all.
+        /// The templates that it applies to, as names or globs. Empty: all.
         pub templates = "templates": Vec<Glob>,
-        /// The groups whose members it is for. None: everybody.
+        /// The groups that it applies to. Empty: everybody.
         pub groups = "groups": Vec<String>,
         /// How many GPUs a session may have.
         pub gpu = "gpu": Option<Range<Gpus>>,
@@ -134,22 +134,22 @@ section! {
 
 section! {
     pub struct PerUser {
-        /// How many sessions, suspended ones included.
+        /// The most sessions, including suspended ones.
         pub sessions = "sessions": Option<Count>,
-        /// How many GPUs, in all sessions together that aren't suspended.
+        /// The most GPUs, in all of the user's sessions that aren't suspended.
         pub gpus = "gpus": Option<Count>,
     }
 }
 
 section! {
     pub struct Images {
-        /// Where they may come from: registries, with the beginning of a path if wanted, such as
-        /// `registry.example.com/desktops`. None: anywhere.
+        /// The registries that they may come from, optionally with a path prefix, such as
+        /// `registry.example.com/desktops`. Empty: anywhere.
         pub registries = "registries": Vec<Registry>,
     }
 }
 
-/// The ranges that count for a session. `None` where that depends on who asks, and nobody does.
+/// The ranges that apply to a session. `None` where that depends on the requester, and there is none.
 pub struct Ranges<'a> {
     pub gpu: Option<&'a Range<Gpus>>,
     pub memory: Option<&'a Range<Memory>>,
@@ -157,10 +157,11 @@ pub struct Ranges<'a> {
 }
 
 impl Site {
-    /// What the requester's groups may have; `None` is any template. In an audit, what anybody may have.
+    /// The templates that the requester's groups may use; `None` means any. Without a requester, as in an audit, all that
+    /// anybody may use.
     pub fn templates_for(&self, requester: Option<&Requester>) -> Option<Vec<&Glob>> {
         let lists = || self.templates.0.iter();
-        let mine = lists().filter(|list| concerns(&list.groups, requester).unwrap_or(true));
+        let mine = lists().filter(|list| applies(&list.groups, requester).unwrap_or(true));
         lists().next().map(|_| mine.flat_map(|list| &list.allow).collect())
     }
 
@@ -183,7 +184,7 @@ impl Site {
             let Some(range) = range_of(it) else { continue };
             let is_for_template = it.templates.is_empty()
                 || template.is_some_and(|name| it.templates.iter().any(|glob| glob.matches(name)));
-            match concerns(&it.groups, requester) {
+            match applies(&it.groups, requester) {
                 _ if !is_for_template => {}
                 Some(true) => return Some(range),
                 Some(false) => {}
@@ -194,8 +195,8 @@ impl Site {
     }
 }
 
-/// Whether something for these groups is for the requester; `None` when that can't be said, since nobody asks.
-fn concerns(groups: &[String], requester: Option<&Requester>) -> Option<bool> {
+/// Whether something for these groups applies to the requester; `None` when that is unknown, because there is none.
+fn applies(groups: &[String], requester: Option<&Requester>) -> Option<bool> {
     if groups.is_empty() {
         return Some(true);
     }

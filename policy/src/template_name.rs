@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub const TEMPLATE_NAME: &str =
-    "a VDITemplate's name: lower-case letters, digits, inner hyphens and dots, at most 253 characters";
+    "a VDITemplate name: lowercase letters, digits, inner hyphens and dots, at most 253 characters";
 
 /// An [RFC 1123 subdomain], which is what the API server lets a VDITemplate be called.
 ///
@@ -30,7 +30,7 @@ pub struct Glob(String);
 
 impl Glob {
     const ALLOWED: &str =
-        "a VDITemplate's name or a glob: lower-case letters, digits, hyphens, dots, * for any characters and ? for one";
+        "a VDITemplate name or glob: lowercase letters, digits, hyphens, dots, * for any characters and ? for one";
 
     /// Takes time proportional to both lengths at most, whatever the pattern.
     pub fn matches(&self, name: &str) -> bool {

@@ -45,7 +45,7 @@ impl Webhook {
     /// When the settings aren't valid, or the server can't be started.
     pub async fn start(host: Arc<PolicyHost>, settings: Value, capabilities: Arc<dyn Capabilities>) -> Result<Self> {
         let answer = host.validate_settings(&settings)?;
-        ensure!(answer.valid, "the policy's settings are not valid: {}", answer.message.unwrap_or_default());
+        ensure!(answer.valid, "the policy's settings are invalid: {}", answer.message.unwrap_or_default());
         let rules = host.metadata()["rules"].clone();
 
         let identity = rcgen::generate_simple_self_signed([Ipv4Addr::LOCALHOST.to_string()])?;

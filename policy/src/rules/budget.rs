@@ -19,8 +19,8 @@ pub fn sessions(field: &Field, context: &Context) -> Result<(), Invalid> {
     }
     let names = live.iter().map(|session| session.name.as_str());
     Err(Invalid::value(
-        format!("{} sessions with this one, beside {}", live.len() + 1, listed(names)),
-        format!("{allowed} for one user"),
+        format!("{} sessions including this one (others: {})", live.len() + 1, listed(names)),
+        format!("{allowed} per user"),
     ))
 }
 
@@ -39,12 +39,13 @@ pub fn gpus(field: &Field, context: &Context) -> Result<(), Invalid> {
     if total <= u64::from(allowed) {
         return Ok(());
     }
-    let users =
-        others.iter().filter(|session| session.gpus > 0).map(|session| format!("{} ({})", session.name, session.gpus));
-    let users: Vec<_> = users.collect();
-    let beside =
-        if users.is_empty() { String::new() } else { format!(", beside {}", listed(users.iter().map(String::as_str))) };
-    Err(Invalid::value(format!("{total} GPUs with this session{beside}"), format!("{allowed} for one user")))
+    let holders = others.iter().filter(|session| session.gpus > 0);
+    let holders: Vec<_> = holders.map(|session| format!("{} {}", session.name, session.gpus)).collect();
+    let others = match &holders[..] {
+        [] => String::new(),
+        holders => format!(" (others: {})", listed(holders.iter().map(String::as_str))),
+    };
+    Err(Invalid::value(format!("{total} GPUs including this session{others}"), format!("{allowed} per user")))
 }
 
 /// Another session of the user.
@@ -64,9 +65,8 @@ fn others(context: &Context, what: &str, allowed: u32) -> Result<Option<Vec<Othe
     };
     let Some(user) = email(context.object) else { return Ok(None) };
     let this = name_of(context.object, context.request.namespace);
-    let all = host::sessions(context.host).map_err(|why| {
-        Invalid::value(format!("{what} that can't be counted ({why})"), format!("{allowed} for one user"))
-    })?;
+    let all = host::sessions(context.host)
+        .map_err(|why| Invalid::value(format!("an unknown number of {what} ({why})"), format!("{allowed} per user")))?;
     let of_user = all
         .iter()
         .filter_map(Value::as_object)

@@ -24,7 +24,7 @@ pub fn image_digest(field: &Field, _: &Context) -> Result<(), Invalid> {
         // What is no image is for the other rule.
         Err(_) => Ok(()),
         Ok(image) if image.has_digest => Ok(()),
-        Ok(_) => Err(refused(field.value, "an image with its digest behind it, @sha256:...")),
+        Ok(_) => Err(refused(field.value, "an image pinned by its digest, as in ubuntu@sha256:...")),
     }
 }
 
@@ -48,17 +48,17 @@ pub fn privileges(field: &Field, context: &Context) -> Result<(), Invalid> {
             wrong.map_or(Ok(()), |toleration| Err(Invalid::value(toleration_text(toleration), TOLERATION)))
         }
         "spec.runAsUser" => {
-            let user = value.as_u64().ok_or_else(|| refused(Some(value), "the number of a user"))?;
+            let user = value.as_u64().ok_or_else(|| refused(Some(value), "a numeric user ID"))?;
             let profile = field::at(context.object, "spec.securityProfile").and_then(Value::as_str);
             match user {
                 0 if profile != Some("baseline") => {
-                    Err(refused(Some(value), "a user other than root, or baseline as securityProfile"))
+                    Err(refused(Some(value), "a user other than root, or the securityProfile baseline"))
                 }
                 _ => Ok(()),
             }
         }
         "spec.podLabels" => {
-            no_key(value, "labels of pods", is_ours, "labels other than app.kubernetes.io/... and vdi.kasm.io/...")
+            no_key(value, "pod labels", is_ours, "labels other than app.kubernetes.io/... and vdi.kasm.io/...")
         }
         "spec.home.mountPath" => field::parse(Some(value), MOUNT_PATH, |path| is_place_for_a_home(path).then_some(())),
         "spec.network.egress" => {
@@ -66,7 +66,7 @@ pub fn privileges(field: &Field, context: &Context) -> Result<(), Invalid> {
             let cidrs = list.iter().map(|reachable| reachable.get("cidr"));
             cidrs.into_iter().try_for_each(|cidr| field::parse(cidr, NETWORK, |text| is_network(text).then_some(())))
         }
-        _ => no_key(value, "labels of nodes", is_control_plane, "labels of worker nodes"),
+        _ => no_key(value, "node labels", is_control_plane, "labels of worker nodes"),
     }
 }
 
@@ -81,8 +81,7 @@ fn is_ours(key: &str) -> bool {
     key.starts_with("app.kubernetes.io/") || key.starts_with("vdi.kasm.io/")
 }
 
-const MOUNT_PATH: &str =
-    "a plain absolute path below /home, /root, /config, /data, /mnt, /opt, /srv or /var/lib, or one of the first four";
+const MOUNT_PATH: &str = "a plain absolute path below /home, /root, /config, /data, /mnt, /opt, /srv or /var/lib, or one of the first four itself";
 
 /// A volume over `/etc` or `/usr` would let one session write what the next one runs.
 fn is_place_for_a_home(path: &str) -> bool {
@@ -94,8 +93,7 @@ fn is_place_for_a_home(path: &str) -> bool {
         && (itself.contains(&path) || above.iter().any(|above| path.starts_with(above)))
 }
 
-const NETWORK: &str =
-    "a network such as 10.20.0.0/16, neither link-local nor one with a cloud's metadata service in it";
+const NETWORK: &str = "a network such as 10.20.0.0/16, not link-local, and without a cloud metadata service";
 
 fn is_network(text: &str) -> bool {
     let is_link_local = |network: &Cidr| {
@@ -107,7 +105,7 @@ fn is_network(text: &str) -> bool {
 
 const EXTENDED_RESOURCE: &str =
     "an extended resource such as nvidia.com/gpu: a domain other than kubernetes.io, a slash and a name";
-const TOLERATION: &str = "tolerations of a taint by its key, other than the control plane's and Kubernetes' own";
+const TOLERATION: &str = "tolerations with a key, except the keys of the control plane and of Kubernetes' own taints";
 
 /// [Extended resources] are outside the domain that Kubernetes keeps for itself.
 ///
@@ -143,7 +141,7 @@ fn is_control_plane(key: &str) -> bool {
 
 fn toleration_text(toleration: &Value) -> String {
     match toleration.get("key").and_then(Value::as_str) {
-        None | Some("") => "one without a key, which tolerates every taint".to_owned(),
+        None | Some("") => "a toleration without a key, which tolerates every taint".to_owned(),
         Some(key) => Invalid::text(key, "").found,
     }
 }
@@ -158,7 +156,7 @@ pub fn shared_memory(field: &Field, context: &Context) -> Result<(), Invalid> {
     if shared < memory {
         return Ok(());
     }
-    let allowed = format!("less than {default}, the memory of a session that doesn't say: /dev/shm counts against it");
+    let allowed = format!("less than {default}, the default memory of a session: /dev/shm counts against it");
     Err(refused(Some(value), &allowed))
 }
 
@@ -166,7 +164,7 @@ pub fn endpoint(field: &Field, _: &Context) -> Result<(), Invalid> {
     match field.path {
         "spec.port" => match field.value.and_then(Value::as_u64) {
             Some(1..=65_535) => Ok(()),
-            _ => Err(refused(field.value, "a port, 1 to 65535")),
+            _ => Err(refused(field.value, "a port from 1 to 65535")),
         },
         _ => {
             let Some(value) = field.value else { return Ok(()) };

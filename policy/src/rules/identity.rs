@@ -44,17 +44,14 @@ pub fn owner_or_delegate(field: &Field, context: &Context) -> Result<(), Invalid
         return Ok(());
     }
     let who = match &email {
-        Some(email) => format!("{:?}, who makes this request", email.as_str()),
-        None => {
-            format!("nobody: {}, who makes this request, is no e-mail address", Invalid::text(requester.name, "").found)
-        }
+        Some(email) => format!("{:?}, the requester", email.as_str()),
+        None => format!("nobody: the requester, {}, is not an e-mail address", Invalid::text(requester.name, "").found),
     };
-    let verb = "the verb assign-user on vdisessions";
-    let otherwise = match asked {
-        Err(why) => format!("whether RBAC grants {verb}, which acting for others takes, can't be found out: {why}"),
-        _ => format!("acting for others takes {verb}"),
-    };
-    Err(refused(other, &format!("{who}; {otherwise}")))
+    let mut allowed = format!("{who}; acting for others requires the verb assign-user on vdisessions");
+    if let Err(why) = asked {
+        allowed += &format!(", and whether RBAC grants it could not be determined: {why}");
+    }
+    Err(refused(other, &allowed))
 }
 
 /// Whether a session has more time or less afterwards, and is otherwise what it was.

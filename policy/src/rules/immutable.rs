@@ -9,7 +9,7 @@ pub fn unchanged(field: &Field, _: &Context) -> Result<(), Invalid> {
         None => Ok(()),
         Some(old) => {
             let was = refused(old, "").found;
-            Err(refused(field.value, &format!("{was}, which can't be changed once the session is made")))
+            Err(refused(field.value, &format!("{was}, which can't change after the session is created")))
         }
     }
 }

@@ -25,11 +25,13 @@ pub fn none(field: &Field, context: &Context) -> Result<(), Invalid> {
     let right = "the verb update on vdisessions/finalizers";
     let allowed = match may(context.host, requester, Right::Keep, context.request.namespace) {
         Ok(true) => return Ok(()),
-        Ok(false) => format!("{FOREGROUND}; others may keep a GPU from coming back, and take {right}"),
-        Err(why) => format!("{FOREGROUND}; whether RBAC grants {right}, which others take, can't be found out: {why}"),
+        Ok(false) => format!("{FOREGROUND}; others can keep a GPU allocated, and require {right}"),
+        Err(why) => {
+            format!("{FOREGROUND}; others require {right}, and whether RBAC grants it could not be determined: {why}")
+        }
     };
     if matches!(context.request.operation, Operation::Delete { .. }) {
-        found.push_str(", which a delete adds that leaves the pod behind");
+        found.push_str(", added by a delete that leaves the pod behind");
     }
     Err(Invalid::value(found, allowed))
 }

@@ -15,27 +15,27 @@ use crate::{mode::Mode, request::Kind, verdict::Code};
 pub const RULES: &[Rule] = &[
     Rule {
         id: "session-name", kind: Session, fields: &["metadata.name"], mode: Enforce, code: Unprocessable, when: Changed,
-        about: "The name leaves room for the names of the pod and its host, which are made from it.",
+        about: "The name is short enough for the pod and host names that are derived from it.",
         check: session::name,
     },
     Rule {
         id: "user-format", kind: Session, fields: &["spec.user"], mode: Enforce, code: Unprocessable, when: Changed,
-        about: "The user is an e-mail address with one plain domain, nothing invisible in it, and a domain that the site allows.",
+        about: "The user is a plain e-mail address, without invisible characters, in a domain that the site allows.",
         check: session::user_format,
     },
     Rule {
         id: "user-identity", kind: Session, fields: &["spec.user"], mode: Enforce, code: Forbidden, when: Always,
-        about: "Who makes, changes or deletes a session is its user, or may `assign-user` on vdisessions.",
+        about: "Only a session's user, or someone with the verb `assign-user` on vdisessions, may create, change or delete it.",
         check: identity::owner_or_delegate,
     },
     Rule {
         id: "no-orphans", kind: Session, fields: &["metadata.finalizers"], mode: Enforce, code: Forbidden, when: Always,
-        about: "Nothing keeps a session that is deleted, or leaves its pod behind, and with it the GPU.",
+        about: "No finalizer keeps a deleted session, and no delete leaves its pod behind: either would keep the GPU allocated.",
         check: orphans::none,
     },
     Rule {
         id: "template-allowed", kind: Session, fields: &["spec.template"], mode: Enforce, code: Unprocessable, when: Changed,
-        about: "The template is one that the site allows to the requester's groups, and exists if the site wants that.",
+        about: "The site allows the template to the requester's groups, and it exists if the site requires that.",
         check: template::allowed,
     },
     Rule {
@@ -56,17 +56,17 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "immutable-fields", kind: Session, mode: Enforce, code: Unprocessable, when: Changed,
         fields: &["spec.user", "spec.template", "spec.resources.gpu", "spec.resources.memory"],
-        about: "User, template and resources stay what they were when the session was made.",
+        about: "User, template and resources don't change after the session is created.",
         check: immutable::unchanged,
     },
     Rule {
         id: "sessions-per-user", kind: Session, fields: &["spec.user"], mode: Enforce, code: Forbidden, when: Changed,
-        about: "The user has no more sessions than the site allows, in all namespaces together.",
+        about: "The user has no more sessions than the site allows, counted across all namespaces.",
         check: budget::sessions,
     },
     Rule {
         id: "gpus-per-user", kind: Session, fields: &["spec.resources.gpu", "spec.suspend"], mode: Enforce, code: Forbidden, when: Changed,
-        about: "The user's sessions have no more GPUs than the site allows, in all namespaces together.",
+        about: "The user's sessions have no more GPUs than the site allows, counted across all namespaces.",
         check: budget::gpus,
     },
     Rule {
@@ -76,7 +76,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         id: "image-digest", kind: Template, fields: &["spec.image"], mode: Warn, code: Unprocessable, when: Changed,
-        about: "The image is pinned by a digest, so that nobody can put another one in its place.",
+        about: "The image is pinned by its digest, so that nobody can replace it.",
         check: desktop::image_digest,
     },
     Rule {
@@ -85,19 +85,19 @@ pub const RULES: &[Rule] = &[
             "spec.securityProfile", "spec.runAsUser", "spec.gpu.resourceName", "spec.gpu.tolerations", "spec.gpu.nodeSelector",
             "spec.podLabels", "spec.home.mountPath", "spec.network.egress",
         ],
-        about: "The desktop gets no privileges, GPUs and nothing else as extended resource, no place on control-plane nodes, no labels of \
-            others, no home over the system's files, and no way to a cloud's metadata service.",
+        about: "The desktop gets no privileges, no extended resources but GPUs, no place on control-plane nodes, no labels that the \
+            product reserves, no home over system files, and no access to a cloud metadata service.",
         check: desktop::privileges,
     },
     Rule {
         id: "template-memory", kind: Template, fields: &["spec.sharedMemory"], mode: Enforce, code: Unprocessable, when: Changed,
-        about: "The shared memory fits into the memory that a session of the template has unless it says otherwise.",
+        about: "The shared memory is less than the default memory of the template's sessions.",
         check: desktop::shared_memory,
     },
     Rule {
         id: "template-endpoint", kind: Template, mode: Enforce, code: Unprocessable, when: Changed,
         fields: &["spec.port", "spec.path", "spec.probe.path", "spec.gpu.rendererPath"],
-        about: "The port is one, and what is asked for there are plain absolute paths.",
+        about: "The port is valid, and the paths on it are plain and absolute.",
         check: desktop::endpoint,
     },
 ];

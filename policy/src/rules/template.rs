@@ -13,12 +13,12 @@ pub fn allowed(field: &Field, context: &Context) -> Result<(), Invalid> {
         && !globs.iter().any(|glob| glob.matches(&name))
     {
         let globs: Vec<_> = globs.iter().map(ToString::to_string).collect();
-        let allowed = if globs.is_empty() { "none to the requester's groups".to_owned() } else { globs.join(", ") };
+        let allowed = if globs.is_empty() { "none for the requester's groups".to_owned() } else { globs.join(", ") };
         return Err(Invalid::text(&name, allowed));
     }
     if context.site.template_must_exist {
         find_template(context.host, &name)
-            .map_err(|why| Invalid::text(&name, format!("the name of a VDITemplate that exists ({why})")))?;
+            .map_err(|why| Invalid::text(&name, format!("the name of an existing VDITemplate ({why})")))?;
     }
     Ok(())
 }

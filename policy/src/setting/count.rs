@@ -4,7 +4,7 @@ use vdi_api::Invalid;
 use super::{read::scalars, shape::Shape};
 use crate::field::{FromJson, parse, refused};
 
-/// A whole number of things, at least one.
+/// A positive number of things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count(pub u32);
 

@@ -10,12 +10,12 @@ use super::{
 };
 use crate::field::refused;
 
-/// What a site allows: from `min` to `max`, both included; and what a session gets that doesn't say. All are optional.
+/// What a site allows: from `min` to `max` inclusive, and what a session gets by default. All are optional.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Range<T> {
     pub min: Option<T>,
     pub max: Option<T>,
-    /// As it was written: that is how it is put into the session.
+    /// As written in the settings, because it is copied into the session.
     pub default: Option<Value>,
 }
 
@@ -35,7 +35,7 @@ impl<T: Copy + Ord + Display> Range<T> {
 
     fn allowed(&self) -> String {
         match (self.min, self.max) {
-            (Some(min), Some(max)) if min == max => format!("{min} and nothing else"),
+            (Some(min), Some(max)) if min == max => format!("exactly {min}"),
             (Some(min), Some(max)) => format!("{min} to {max}"),
             (Some(min), None) => format!("at least {min}"),
             (None, Some(max)) => format!("at most {max}"),
@@ -46,11 +46,11 @@ impl<T: Copy + Ord + Display> Range<T> {
 
 impl<T: Setting + Copy + Ord + Display> Setting for Range<T> {
     const SHAPE: Shape = Shape::Section(&[
-        Member { name: "min", about: "The least that is allowed.", shape: &T::SHAPE },
-        Member { name: "max", about: "The most that is allowed.", shape: &T::SHAPE },
+        Member { name: "min", about: "The minimum, inclusive.", shape: &T::SHAPE },
+        Member { name: "max", about: "The maximum, inclusive.", shape: &T::SHAPE },
         Member {
             name: "default",
-            about: "What a session gets that doesn't say, where the CRD has no default of its own.",
+            about: "The value for a session that sets none, provided that the CRD's own default has been removed.",
             shape: &T::SHAPE,
         },
     ]);

@@ -104,7 +104,7 @@ fn the_gateway_can_change_the_time_of_a_session_and_nothing_else_of_it() -> Resu
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             };
-            ensure!(refused.contains("acting for others takes the verb assign-user"), "{patch}: {refused}");
+            ensure!(refused.contains("acting for others requires the verb assign-user"), "{patch}: {refused}");
         }
         Ok(())
     })

@@ -32,12 +32,12 @@ fn replace(file: &str, name: &str, content: &str) -> Result<String> {
 fn rules() -> Result<String> {
     let mut text = String::new();
     for (kind, title) in [(Kind::Session, "VDISessions"), (Kind::Template, "VDITemplates")] {
-        text.push_str(&format!("### For {title}\n\n| rule | by default | code | what it holds |\n|---|---|---|---|\n"));
+        text.push_str(&format!("### For {title}\n\n| rule | default | code | what it requires |\n|---|---|---|---|\n"));
         let rules = || RULES.iter().filter(|rule| rule.kind == kind);
         for Rule { id, about, mode, code, .. } in rules() {
             text.push_str(&format!("| `{id}` | {} | {} | {about} |\n", mode.name(), *code as u16));
         }
-        text.push_str("\nWhat they say, for example:\n\n```\n");
+        text.push_str("\nExample messages:\n\n```\n");
         for rule in rules() {
             text.push_str(&message(rule)?);
             text.push('\n');
@@ -63,12 +63,12 @@ fn settings() -> Result<String> {
     for member in members.iter().filter(|member| member.name != "rules") {
         rows.extend(describe(member.shape, member.name, member.about));
     }
-    let mut text = String::from("| setting | what it is | what it does |\n|---|---|---|\n");
+    let mut text = String::from("| setting | value | meaning |\n|---|---|---|\n");
     for row in &rows {
         text.push_str(&format!("| `{}` | {} | {} |\n", row.path, row.kind, row.about.trim()));
     }
-    text.push_str("| `rules.<rule>` | enforce, warn or off | What that rule does. |\n");
-    text.push_str("\nWhat `validate_settings` says to a wrong value, one setting at a time:\n\n```\n");
+    text.push_str("| `rules.<rule>` | enforce, warn or off | What that rule does about a violation. |\n");
+    text.push_str("\nThe answer of `validate_settings` to a wrong value, for each setting:\n\n```\n");
     for row in rows.iter().filter(|row| row.is_leaf) {
         let answer = Settings::parse(Some(&wrong(row)));
         let problems = answer.err().context("a wrong value is taken")?;
