@@ -1,4 +1,4 @@
-/// What counts as somebody's doing.
+/// Which messages from a desktop's page count as input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "crd", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 #[cfg_attr(feature = "crd", serde(rename_all = "lowercase"))]

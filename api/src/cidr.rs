@@ -2,8 +2,8 @@ use std::{net::IpAddr, str::FromStr};
 
 use crate::invalid::Invalid;
 
-/// A network: an address and how many bits of it count ([RFC 4632](https://www.rfc-editor.org/rfc/rfc4632)), such as
-/// `10.20.0.0/16`. The other bits may be anything. IPv4 in IPv6's clothes (`::ffff:10.20.0.0/112`) is IPv4.
+/// A network: an address and a prefix length ([RFC 4632](https://www.rfc-editor.org/rfc/rfc4632)), such as `10.20.0.0/16`. The
+/// other bits are ignored. IPv4-mapped IPv6 (`::ffff:10.20.0.0/112`) is IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
     address: IpAddr,
@@ -17,7 +17,7 @@ impl Cidr {
         self.overlaps(&Self { address, length: bits(address).1 })
     }
 
-    /// Whether an address is in both, so that one of them is in the other.
+    /// Whether the networks have a common address, so that one contains the other.
     pub fn overlaps(&self, other: &Self) -> bool {
         let ((mine, width), (theirs, their_width)) = (bits(self.address), bits(other.address));
         let length = self.length.min(other.length);
@@ -30,7 +30,7 @@ impl Cidr {
     }
 }
 
-/// An address as a number, and how many bits that has.
+/// An address as a number, and its number of bits.
 fn bits(address: IpAddr) -> (u128, u32) {
     match address {
         IpAddr::V4(address) => (address.to_bits().into(), 32),

@@ -2,9 +2,9 @@ use std::{fmt, str::FromStr};
 
 use crate::invalid::Invalid;
 
-/// An amount of processor time: thousandths of a core, at least 1, less than 10,000 cores.
+/// An amount of CPU time: thousandths of a core, at least 1, less than 10,000 cores.
 ///
-/// Read as Kubernetes reads a [quantity], in the two forms that are used for processors: `500m` and `1.5`.
+/// Parsed as Kubernetes parses a [quantity], in the two forms that are used for CPUs: `500m` and `1.5`.
 ///
 /// [quantity]: https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#meaning-of-cpu
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

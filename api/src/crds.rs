@@ -1,4 +1,4 @@
-//! The CRDs, as deploy/crds ships them.
+//! The CRDs in deploy/crds.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps,
@@ -10,17 +10,17 @@ use crate::{session::VDISession, template::VDITemplate};
 
 /// The CRD of `VDISession`.
 pub fn vdisession() -> CustomResourceDefinition {
-    // A new session is Pending from its first moment without a write.
+    // The default makes a new session Pending at once, without a write.
     with_default_status(VDISession::crd())
 }
 
 /// The CRD of `VDITemplate`.
 pub fn vditemplate() -> CustomResourceDefinition {
-    // A new template has no sessions from its first moment without a write.
+    // The default gives a new template a count of 0 at once, without a write.
     with_default_status(VDITemplate::crd())
 }
 
-/// What the status holds by default comes from the defaults of its fields.
+/// The default of the status, which the defaults of its fields then fill.
 fn with_default_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     if let Some(status) = property(&mut crd, "status") {
         status.default = Some(JSON(json!({})));

@@ -1,5 +1,5 @@
-//! The labels and annotations of what a session consists of: the controller writes them, and the gateway, the network policies
-//! and the admission policies read them.
+//! The labels and annotations of a session's objects. The controller writes them; the gateway, the network policies and the
+//! admission policies read them.
 
 /// Label of everything that the controller creates; its value is `vdiwarden`.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use crate::invalid::Invalid;
 
-/// The e-mail address that a session belongs to.
+/// The e-mail address of a session's user.
 ///
 /// Exactly what [`Email::PATTERN`] matches, up to [`Email::MAX_CHARS`] characters. The pattern is RE2, as the API server
 /// reads it: `\s` is ASCII white space without the vertical tab.
@@ -19,8 +19,8 @@ impl Email {
         &self.0
     }
 
-    /// Whether mail to both would reach the same person. The domain's letters may differ in case (RFC 4343); the local
-    /// part is compared as it is, since it is the domain's to say whether `Alice` is `alice` (RFC 5321, section 2.4).
+    /// Whether both addresses belong to the same person. The domain is compared without regard to case (RFC 4343), the local
+    /// part exactly, because only the domain decides whether `Alice` is `alice` (RFC 5321, section 2.4).
     pub fn is_same_person(&self, other: &Self) -> bool {
         match (self.0.rsplit_once('@'), other.0.rsplit_once('@')) {
             (Some((local, domain)), Some((other_local, other_domain))) => {
@@ -38,7 +38,7 @@ impl Email {
         }
     }
 
-    /// What stands before the first `@` that the pattern can split at.
+    /// The part before the first `@` at which the pattern can split.
     pub fn local_part(&self) -> &str {
         split(&self.0).map_or("", |(local, _)| local)
     }
@@ -83,7 +83,7 @@ crate::schema::json_schema_of!(Email, { "type": "string", "pattern": Email::PATT
 mod tests {
     use super::*;
 
-    /// The pattern as the `regex` crate spells RE2's meaning of it.
+    /// The pattern in the syntax of the `regex` crate.
     fn reference() -> regex::Regex {
         regex::Regex::new(r"^[^\t\n\x0c\r ]+@[^\t\n\x0c\r ]+\.[^\t\n\x0c\r ]+$").unwrap()
     }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use crate::invalid::Invalid;
 
-/// How many GPUs a desktop gets: a whole number, at least one.
+/// A desktop's number of GPUs: a whole number, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Gpus(u32);
 
@@ -19,7 +19,7 @@ impl TryFrom<i64> for Gpus {
     type Error = Invalid;
 
     fn try_from(count: i64) -> Result<Self, Invalid> {
-        // The schema's int32 is the upper bound, so that the policy refuses what the API server would.
+        // At most an int32, as in the schema, so that the policy and the API server agree.
         match i32::try_from(count) {
             Ok(n) if n >= 1 => Ok(Self(n.unsigned_abs())),
             _ => Err(Invalid::value(count, Self::ALLOWED)),

@@ -2,15 +2,15 @@ use std::fmt;
 
 use crate::email::Email;
 
-/// One label of a host name (RFC 1123): lower-case letters, digits and inner hyphens, 1 to 63 characters.
+/// One label of a host name (RFC 1123): lowercase letters, digits and inner hyphens, 1 to 63 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostLabel(String);
 
 impl HostLabel {
     const MAX: usize = 63;
 
-    /// The local part of an address made a label: what isn't a letter or digit becomes a hyphen, runs of hyphens become
-    /// one. An address that has no such character at all becomes `user`.
+    /// The local part of an address as a label: runs of characters other than letters and digits become one hyphen. A local
+    /// part without letters and digits becomes `user`.
     pub fn of_user(user: &Email) -> Self {
         let mut label = String::new();
         for c in user.local_part().chars() {
@@ -23,7 +23,7 @@ impl HostLabel {
         Self::trimmed(&label, Self::MAX).unwrap_or_else(|| Self("user".to_owned()))
     }
 
-    /// This label with `-suffix` behind it, cut so that it stays a label. `suffix` must itself be letters and digits.
+    /// This label with `-suffix` appended, shortened to remain a label. `suffix` must consist of letters and digits.
     pub fn with_suffix(&self, suffix: &str) -> Self {
         let head = Self::trimmed(&self.0, Self::MAX - 1 - suffix.len());
         Self(format!("{}-{suffix}", head.as_ref().unwrap_or(self)))

@@ -2,7 +2,7 @@ use std::fmt;
 
 /// Why a value was refused: what was found, and what is allowed instead.
 ///
-/// Every part of the product shows it in the same words: `found "8 hours"; allowed a duration such as 8h ...`.
+/// Every part of the product shows it in the same form: `found "8 hours"; allowed a duration ...`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("found {found}; allowed {allowed}")]
 pub struct Invalid {
@@ -11,7 +11,7 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// `found` is text from a request: it is quoted, its control characters are escaped, and its length is bounded.
+    /// For text from a request: quotes it, escapes control characters, and limits the length.
     pub fn text(found: &str, allowed: impl Into<String>) -> Self {
         const SHOWN: usize = 80;
         let mut quoted = format!("{:?}", found.chars().take(SHOWN).collect::<String>());
@@ -21,7 +21,7 @@ impl Invalid {
         Self { found: quoted, allowed: allowed.into() }
     }
 
-    /// `found` prints as itself: a number, or words such as `nothing`.
+    /// For anything else, printed as it is: a number, or a phrase such as `nothing`.
     pub fn value(found: impl fmt::Display, allowed: impl Into<String>) -> Self {
         Self { found: found.to_string(), allowed: allowed.into() }
     }

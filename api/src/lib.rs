@@ -1,11 +1,11 @@
-//! What a `VDISession` and a `VDITemplate` are.
+//! The custom resources `VDISession` and `VDITemplate`.
 //!
-//! A rule about a value (what an e-mail address is, what `8h` means) is written once, in a type that can't hold anything
-//! else: [`Cidr`], [`Cpu`], [`Email`], [`Gpus`], [`Memory`], [`SessionName`], [`Timeout`]. The CRD schema, the admission policy and the controller all take
-//! it from there.
+//! Every rule about a value (what an e-mail address is, what `8h` means) is written once, in a type that can't hold anything
+//! else: [`Cidr`], [`Cpu`], [`Email`], [`Gpus`], [`Memory`], [`SessionName`], [`Timeout`]. The CRD schema, the admission
+//! policy, the controller and the gateway all use these types.
 //!
-//! Without features the crate is serde only, which keeps the policy's wasm module small. The feature `crd` adds the
-//! Kubernetes objects and their CRDs.
+//! Without features the crate depends on neither kube nor k8s-openapi, which keeps the policy's wasm module small. The
+//! feature `crd` adds the Kubernetes objects and their CRDs.
 
 mod activity;
 mod cidr;
@@ -53,5 +53,5 @@ pub use template::{
 
 /// The API group of every kind in this crate.
 pub const GROUP: &str = "vdi.kasm.io";
-/// The only version there is so far.
+/// The API version of every kind in this crate.
 pub const VERSION: &str = "v1alpha1";

@@ -4,7 +4,7 @@ use crate::invalid::Invalid;
 
 /// An amount of memory, in whole bytes: at least 1, less than 1Ei (no machine has an exbibyte).
 ///
-/// Read as Kubernetes reads a [quantity], without floating point: `4Gi`, `4096Mi`, `4294967296` and `4.0Gi` are the same.
+/// Parsed as Kubernetes parses a [quantity], without floating point: `4Gi`, `4096Mi`, `4294967296` and `4.0Gi` are the same.
 /// A fraction of a byte is rounded up, as Kubernetes does; `400m`, which is less than one byte, is refused.
 ///
 /// [quantity]: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
@@ -13,7 +13,7 @@ pub struct Memory(u64);
 
 impl Memory {
     pub const ALLOWED: &str = "a Kubernetes quantity such as 4Gi, from 1 byte to less than 1Ei";
-    /// What a session gets that doesn't say.
+    /// The default of a session.
     pub const DEFAULT: &str = "4Gi";
     pub const MAX_CHARS: usize = 64;
     const LIMIT: u64 = 1 << 60;
@@ -33,7 +33,7 @@ impl FromStr for Memory {
 }
 
 impl fmt::Display for Memory {
-    /// In the largest binary unit that says it exactly: `4Gi`, `1536Mi`, `1000000`.
+    /// In the largest binary unit that is exact: `4Gi`, `1536Mi`, `1000000`.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         const UNITS: [&str; 6] = ["", "Ki", "Mi", "Gi", "Ti", "Pi"];
         let power = (self.0.trailing_zeros() as usize / 10).min(UNITS.len() - 1);
@@ -66,11 +66,11 @@ fn parse(text: &str) -> Option<u64> {
     let (rest, bytes) = digits.split_at((behind_the_point.max(0) as usize).min(digits.len()));
     let bytes = bytes.iter().rev().try_fold(0u64, |sum, digit| sum.checked_mul(10)?.checked_add(*digit))?;
     let rounded_up = bytes.checked_add(rest.iter().any(|digit| *digit > 0).into())?;
-    // Rounding up must not turn `400m` into a byte: less than one byte is a mistake in the unit.
+    // Rounding up must not turn `400m` into a byte: less than one byte is a typo in the unit.
     (bytes > 0 && rounded_up < Memory::LIMIT).then_some(rounded_up)
 }
 
-/// Multiplies decimal digits, the last one first. There may be more of them than any integer type holds.
+/// Multiplies decimal digits, least significant first. There may be more of them than any integer type holds.
 fn product(digits: impl Iterator<Item = u8>, factor: u64) -> Vec<u64> {
     let mut carry = 0;
     let mut product: Vec<_> = digits
@@ -86,7 +86,7 @@ fn product(digits: impl Iterator<Item = u8>, factor: u64) -> Vec<u64> {
     product
 }
 
-/// What a suffix multiplies by: this, times ten to the power of that.
+/// The factor of a suffix: the first value, times ten to the power of the second.
 fn scale(suffix: &str) -> Option<(u64, i32)> {
     if let Some(unit) = suffix.strip_suffix('i') {
         let power = ["K", "M", "G", "T", "P", "E"].iter().position(|power| *power == unit)?;
@@ -105,7 +105,7 @@ fn scale(suffix: &str) -> Option<(u64, i32)> {
         "E" => 18,
         _ => suffix.strip_prefix(['e', 'E'])?.parse().ok()?,
     };
-    // With no more digits than there may be, what is beyond is too much, or less than a byte.
+    // Given the limit on digits, any exponent outside this range is too much, or less than a byte.
     (exponent.unsigned_abs() < 100).then_some((1, exponent))
 }
 

@@ -1,8 +1,8 @@
-//! Where clouds tell a machine, and whoever else asks on it, what it is, and hand out its credentials.
+//! The metadata services of clouds, which describe a machine and hand out its credentials to everything that runs on it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses of metadata services, and of what else answers for the cloud itself on a machine of it.
+/// The addresses of metadata services, and of other endpoints of the cloud itself on its machines.
 pub const METADATA_ADDRESSES: [IpAddr; 14] = [
     // AWS EC2, Google Cloud, Azure, Oracle, OpenStack, DigitalOcean and others.
     // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html

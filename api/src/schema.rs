@@ -1,6 +1,6 @@
 //! The CRD schema of a newtype.
 
-/// Gives a type this JSON schema, written out wherever the type is used.
+/// Gives a type this JSON schema, inlined wherever the type is used.
 macro_rules! json_schema_of {
     ($type:ident, $schema:tt) => {
         impl schemars::JsonSchema for $type {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{email::Email, memory::Memory, session_name::SessionName, timeout::Timeout};
 
-// The fields hold what the API server stored. They are parsed (Email, Gpus, Memory, Timeout) before use: one object that
-// an older schema let through must not keep the others from being read.
+// The fields hold strings as stored. They are parsed (Email, Gpus, Memory, Timeout) only before use, so that one object that
+// an older schema accepted doesn't prevent the others from being read.
 /// A Linux desktop on a GPU, for one user.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -25,7 +25,7 @@ use crate::{email::Email, memory::Memory, session_name::SessionName, timeout::Ti
     printcolumn(name = "User", type_ = "string", json_path = ".spec.user"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
-    // A column of type `date` shows how long ago it was, and `<invalid>` for the future.
+    // Not of type `date`, which shows the age, and `<invalid>` for the future.
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
@@ -44,7 +44,7 @@ pub struct VDISessionSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
     pub user: String,
 
-    /// The name of the VDITemplate that says what desktop this is.
+    /// The name of the VDITemplate that describes the desktop.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
     pub template: String,
@@ -53,27 +53,27 @@ pub struct VDISessionSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
     pub resources: SessionResources,
 
-    /// How long the desktop may run, counted from when it first runs. Raising it extends a running session.
+    /// How long the desktop may run, counted from its first start. Raising it extends a running session.
     #[serde(default = "default_timeout")]
     #[schemars(with = "Timeout")]
     pub timeout: String,
 
-    /// Gives the GPU back and keeps the session.
+    /// Releases the GPU and keeps the session and its home.
     #[serde(default)]
     pub suspend: bool,
 }
 
-/// What the desktop gets.
+/// The resources of the desktop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionResources {
-    /// How many GPUs.
+    /// The number of GPUs.
     #[serde(default = "default_gpu")]
-    // The API server doesn't hold an int32 to its size unless it is told to.
+    // The API server doesn't enforce the range of an int32 by itself.
     #[schemars(range(min = 1, max = i32::MAX))]
     pub gpu: i32,
 
-    /// How much memory: what is requested is also the limit.
+    /// The amount of memory, both request and limit.
     #[serde(default = "default_memory")]
     #[schemars(with = "Memory")]
     pub memory: String,
@@ -97,64 +97,63 @@ fn default_timeout() -> String {
     Timeout::DEFAULT.to_owned()
 }
 
-/// Written by the controller alone.
+/// Written only by the controller.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VDISessionStatus {
-    /// Where the session is in its life.
+    /// The phase of the session's life cycle.
     #[serde(default)]
     pub phase: Phase,
 
-    /// Where its owner opens the desktop.
+    /// The URL where the user opens the desktop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 
-    /// When the desktop first ran.
+    /// When the desktop first became ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
 
-    /// The next moment at which time alone ends what is going on: a start that takes too long, a desktop's timeout, a
-    /// failed session's retention.
+    /// The next deadline: of a start that takes too long, of the desktop's timeout, or of a failed session's retention.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
 
-    /// Which of the times that can end it `expiresAt` is.
+    /// Which deadline `expiresAt` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry: Option<Expiry>,
 
-    /// `Ready` says in its reason and message what the session waits for or why it ended.
+    /// The reason and message of `Ready` explain what the session waits for, or why it ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// The `metadata.generation` that this status speaks of.
+    /// The `metadata.generation` that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// The pod that is the desktop, in the session's namespace.
+    /// The desktop's pod, in the session's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
 
-    /// Which version of its template the pod was made from: the template's `metadata.generation`.
+    /// The `metadata.generation` of the template that the pod was created from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_generation: Option<i64>,
 
-    /// Set while it waits for a GPU.
+    /// Set while the session waits for a GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueStatus>,
 
-    /// How many of its pods were put away for what they did, such as using too much disk.
+    /// How many of its pods were evicted for their own behavior, such as using too much disk space.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_pods: i64,
 }
 
-/// A session's place among those that wait for the same kind of GPU.
+/// A session's place in the queue for one kind of GPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueStatus {
-    /// How many sessions come before it. Long queues are told in steps: it may be a few less by now.
+    /// How many sessions are ahead. In long queues this number is updated in steps, so it may be a little too high.
     pub ahead: i64,
-    /// Since when it waits.
+    /// When the session started to wait.
     pub since: Time,
 }
 
@@ -162,17 +161,17 @@ fn is_zero(count: &i64) -> bool {
     *count == 0
 }
 
-/// Which time it is that ends what is going on.
+/// The kind of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Expiry {
     // No doc comments on the variants, as for `Phase`.
-    // spec.timeout after the desktop first ran.
+    // spec.timeout, counted from the desktop's first start.
     Timeout,
-    // The template's maxTimeout, which is less.
+    // The template's maxTimeout, which is shorter.
     MaxTimeout,
     // The template's idleTimeout after the last input.
     Idle,
-    // A start that takes too long.
+    // The template's startDeadline.
     StartDeadline,
     // The removal of a failed session.
     FailedRetention,
@@ -184,7 +183,7 @@ impl VDISessionStatus {
     }
 }
 
-/// Where a session is in its life.
+/// The phase of a session's life cycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
     // No doc comments on the variants: they would turn the schema's enum into a `oneOf`, which is not structural.

@@ -2,7 +2,7 @@ use std::str::FromStr;
 
 use crate::invalid::Invalid;
 
-/// What a session may be called: one label of a host name (RFC 1123), short enough for the names that are made from it.
+/// A session's name: one label of a host name (RFC 1123), short enough for the names that are derived from it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionName(String);
 
@@ -11,10 +11,10 @@ impl SessionName {
     pub const MAX_CHARS: usize = 52;
     pub const ALLOWED: &str = "lowercase letters, digits and inner hyphens, at most 52 characters: the pod and host names are derived from it";
 
-    /// Checks a `generateName`, behind which the API server puts five letters and digits.
+    /// Checks a `generateName`, to which the API server appends five letters and digits.
     ///
     /// # Errors
-    /// When no name that is made from it would be one.
+    /// When the generated name would not be a session name.
     pub fn check_prefix(prefix: &str) -> Result<(), Invalid> {
         format!("{prefix}x0000").parse::<Self>().map(drop).map_err(|_| Invalid::text(prefix, Self::ALLOWED))
     }

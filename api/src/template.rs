@@ -22,8 +22,8 @@ pub use gpu::GpuPlacement;
 pub use home::{Home, HomeAccess, HomeScope};
 pub use network::{NetworkAccess, Reachable};
 
-// As in a VDISession, the fields hold what the API server stored.
-/// What a desktop is. Written by administrators, named by sessions. A change counts for sessions that start after it.
+// As in a VDISession, the fields hold strings as stored.
+/// Describes a desktop. Administrators write it, and sessions refer to it. Changes apply to sessions that start later.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "vdi.kasm.io",
@@ -33,7 +33,7 @@ pub use network::{NetworkAccess, Reachable};
     shortname = "vdit",
     derive = "PartialEq",
     status = "VDITemplateStatus",
-    doc = "What a desktop is. Written by administrators, named by sessions.",
+    doc = "Describes a desktop. Administrators write it, and sessions refer to it.",
     printcolumn(name = "Display Name", type_ = "string", json_path = ".spec.displayName"),
     printcolumn(name = "GPU", type_ = "string", json_path = ".spec.gpu.resourceName"),
     printcolumn(name = "Sessions", type_ = "integer", json_path = ".status.sessions"),
@@ -47,26 +47,26 @@ pub use network::{NetworkAccess, Reachable};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct VDITemplateSpec {
-    /// What people call it.
+    /// The name that people see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
     pub display_name: Option<String>,
 
-    /// What it is good for, in a sentence or two.
+    /// What the desktop is for, in a sentence or two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2000))]
     pub description: Option<String>,
 
-    /// A picture of it: an https or data URL.
+    /// A picture of the desktop: an https or data URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^(https://|data:image/)"), length(max = 65536))]
     pub icon: Option<String>,
 
-    /// Not to be offered to people. Sessions may still name it.
+    /// Hides the template from people who choose one. Sessions can still refer to it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
 
-    /// Set when there is something better: new sessions say so.
+    /// Set when there is a better template; new sessions report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deprecated: Option<Deprecation>,
 
@@ -74,48 +74,48 @@ pub struct VDITemplateSpec {
     #[schemars(length(min = 1, max = 1024))]
     pub image: String,
 
-    /// Kubernetes' own default, by the image's tag, when not given.
+    /// Defaults to Kubernetes' own choice, by the image's tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<PullPolicy>,
 
-    /// The names of Secrets, in the sessions' namespaces, with which the image is pulled.
+    /// The names of image pull Secrets, in the sessions' namespaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Vec<String>,
 
-    /// The one port on which the desktop is served to browsers.
+    /// The one port on which the image serves the desktop to browsers.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
 
-    /// What is spoken on that port. With `https` the certificate may be one that the image signed itself.
+    /// The protocol on that port. With `https` the certificate may be self-signed.
     #[serde(default)]
     pub protocol: Protocol,
 
-    /// Where a browser starts.
+    /// The path that opens the desktop.
     #[serde(default = "desktop::default_path")]
     #[schemars(regex(pattern = "^/"), length(max = 1024))]
     pub path: String,
 
-    /// For an image that asks for a name and a password, by HTTP's basic authentication. Every session gets a password of its
-    /// own, which the gateway gives for those whom it lets in.
+    /// For an image that requires HTTP basic authentication. Every session gets its own password, which the gateway sends for the
+    /// users that it admits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuth>,
 
-    /// How to tell that the desktop is up.
+    /// How to find out that the desktop is ready.
     #[serde(default)]
     pub probe: Probe,
 
-    /// What the image is told through its environment. `{user}`, `{session}` and `{namespace}` stand for the session's.
+    /// Environment variables of the container. `{user}`, `{session}` and `{namespace}` are replaced with those of the session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub env: Vec<EnvVar>,
 
-    /// Processor time. Memory is the session's to say.
+    /// CPU time. The session sets the memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<CpuAmounts>,
 
-    /// How much of the node's disk a desktop takes, so that none fills it for the others.
+    /// Space on the node's disk, limited so that no desktop fills it.
     #[serde(default)]
     pub ephemeral_storage: EphemeralStorage,
 
@@ -124,82 +124,82 @@ pub struct VDITemplateSpec {
     #[schemars(with = "Memory")]
     pub shared_memory: String,
 
-    /// The user's own files, which outlive the session. Without, nothing does.
+    /// A volume for the user's files, which outlive the session. Without it, nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<Home>,
 
-    /// Which GPUs, and on which nodes.
+    /// The kind of GPU, and the nodes.
     #[serde(default)]
     pub gpu: GpuPlacement,
 
-    /// The PriorityClass: among sessions that wait for a GPU, those of a higher priority come first.
+    /// The PriorityClass of the pods. Among sessions that wait for a GPU, higher priorities come first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
 
-    /// More labels for the pods, such as Kueue's `kueue.x-k8s.io/queue-name`.
+    /// Further labels of the pods, such as Kueue's `kueue.x-k8s.io/queue-name`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_labels: BTreeMap<String, String>,
 
-    /// Which pod security standard the desktop keeps to.
+    /// The pod security standard that the desktop meets.
     #[serde(default)]
     pub security_profile: SecurityProfile,
 
-    /// With `false` the desktop has a [user namespace](https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/) of
-    /// its own, so that root in it is nobody on its node. Runtime, kernel and the home's file system have to support that.
+    /// With `false` the desktop gets its own [user namespace](https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/),
+    /// so that root in it is an unprivileged user on the node. Runtime, kernel and the home's file system must support that.
     #[serde(default = "yes")]
     pub host_users: bool,
 
-    /// The user that the image runs as, when it is not the image's own.
+    /// The user ID that the container runs as, if not the image's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = i32::MAX))]
     pub run_as_user: Option<i64>,
 
-    /// The group that the home's files belong to, so that the desktop can write them.
+    /// The group ID that owns the home's files, so that the desktop can write them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = i32::MAX))]
     pub fs_group: Option<i64>,
 
-    /// What desktops reach besides the Internet and DNS.
+    /// What desktops may reach besides the Internet and DNS.
     #[serde(default, skip_serializing_if = "NetworkAccess::is_empty")]
     pub network: NetworkAccess,
 
-    /// How long a desktop may go without input before its session ends. Never, when not given.
+    /// How long a desktop may go without input before its session ends. Unset: forever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Timeout>")]
     pub idle_timeout: Option<String>,
 
-    /// What of that which a desktop's page sends counts as input: what a person does with `rfb` (VNC) or `selkies`, `any` message,
-    /// or `none`, so that only who says so is still there. `auto` knows the first two by what they say; of other protocols it
-    /// counts binary messages of six bytes and more.
+    /// Which messages from the desktop's page count as input: keyboard and pointer events of `rfb` (VNC) or `selkies`, `any`
+    /// message, or `none`, where only the user's own confirmation counts. `auto` recognizes the first two; for other protocols it
+    /// counts binary messages of six bytes or more.
     #[serde(default)]
     pub activity: Activity,
 
-    /// The longest that a desktop may run, whatever its session's `timeout` says and is raised to.
+    /// The longest that a desktop may run, even if its session's `timeout` is longer or is raised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Timeout>")]
     pub max_timeout: Option<String>,
 
-    /// How long a desktop may take from getting a node to being up, before the session fails.
+    /// How long a desktop may take from being scheduled to being ready, before the session fails.
     #[serde(default = "default_start_deadline")]
     #[schemars(with = "Timeout")]
     pub start_deadline: String,
 
-    /// Whether the last lines that a desktop wrote to its log before it crashed are told in its session's status. Whoever may read
-    /// sessions of the namespace reads them there, and what an image logs may be its user's own.
+    /// Whether the session's status shows the last log lines of a desktop that crashed. Everybody who can read sessions in the
+    /// namespace can read them there, and an image may log private data of the user.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub log_in_status: bool,
 
-    /// How long a failed session stays, so that its user sees why, before it is removed.
+    /// How long a failed session is kept, so that its user can see why, before it is removed.
     #[serde(default = "default_failed_retention")]
     #[schemars(with = "Timeout")]
     pub failed_retention: String,
 }
 
-/// Written by the controller alone.
+/// Written only by the controller.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VDITemplateStatus {
-    /// How many sessions name it.
+    /// How many sessions refer to the template.
     #[serde(default)]
     pub sessions: i64,
 }

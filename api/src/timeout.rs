@@ -4,8 +4,8 @@ use crate::invalid::Invalid;
 
 /// How long something may last: more than zero, at most about 292 years.
 ///
-/// Go's grammar, as everywhere in Kubernetes: `8h`, `90m`, `1h30m`, `1.5h` (see Go's [time.ParseDuration]). Read without
-/// floating point; what is finer than a nanosecond is cut off.
+/// In Go's syntax, as everywhere in Kubernetes: `8h`, `90m`, `1h30m`, `1.5h` (see Go's [time.ParseDuration]). Parsed without
+/// floating point; fractions of a nanosecond are truncated.
 ///
 /// [time.ParseDuration]: https://pkg.go.dev/time#ParseDuration
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,10 +13,10 @@ pub struct Timeout(Duration);
 
 impl Timeout {
     pub const ALLOWED: &str = "a duration greater than zero, such as 8h, 90m or 1h30m";
-    /// What a session gets that doesn't say.
+    /// The default of a session.
     pub const DEFAULT: &str = "8h";
     pub const MAX_CHARS: usize = 64;
-    /// What [`Timeout::from_str`] reads, except for the bounds.
+    /// What [`Timeout::from_str`] accepts, except for the bounds.
     #[cfg(feature = "crd")]
     const PATTERN: &str = r"^[+]?(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+$";
 
@@ -24,7 +24,7 @@ impl Timeout {
         self.0
     }
 
-    /// `None` where that is more than it can be.
+    /// `None` when the result is out of range.
     pub fn longer_by(self, more: Duration) -> Option<Self> {
         self.0.checked_add(more).filter(|sum| i64::try_from(sum.as_nanos()).is_ok()).map(Self)
     }
@@ -43,7 +43,7 @@ impl FromStr for Timeout {
     }
 }
 
-/// `None` also when the sum is more than Go's `Duration`, an `int64`, can hold.
+/// `None` also when the sum exceeds Go's `Duration`, an `int64`.
 fn nanoseconds(text: &str) -> Option<u64> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
@@ -80,7 +80,7 @@ fn unit(name: &str) -> Option<u128> {
 }
 
 fn amount(number: &str, unit: u128) -> Option<u128> {
-    /// More digits than any unit has nanoseconds. What stands behind them is cut off too.
+    /// More digits than any unit has nanoseconds. Further digits are truncated.
     const FRACTION_DIGITS: usize = 18;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.len() + fraction.len() == 0 || fraction.contains('.') {
@@ -108,7 +108,7 @@ impl fmt::Display for Timeout {
 }
 
 #[cfg(feature = "crd")]
-// The pattern is in the rule, not beside it: `duration()` fails on what it can't read, and so would the rule.
+// The pattern is part of the rule: `duration()` would fail on text that doesn't match, and the whole rule with it.
 crate::schema::json_schema_of!(Timeout, {
     "type": "string",
     "maxLength": Timeout::MAX_CHARS,

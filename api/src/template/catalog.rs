@@ -1,11 +1,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Why a template should not be used any more.
+/// Why a template should no longer be used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deprecation {
-    /// What people are told.
+    /// The message that people see.
     #[schemars(length(min = 1, max = 500))]
     pub message: String,
 

@@ -1,13 +1,13 @@
-//! What the desktop's one container is.
+//! The desktop's container.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{cpu::Cpu, memory::Memory, timeout::Timeout};
 
-// No doc comments on the variants of an enum: they would turn its schema into a `oneOf`, which is not structural.
+// No doc comments on enum variants: they would turn the schema into a `oneOf`, which is not structural.
 
-/// What a desktop speaks.
+/// The protocol that a desktop serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -29,7 +29,7 @@ impl Protocol {
     }
 }
 
-/// When the image is pulled, as in a pod.
+/// When to pull the image, as in a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PullPolicy {
     Always,
@@ -47,29 +47,29 @@ pub enum SecurityProfile {
     Baseline,
 }
 
-/// What an image asks for, by [RFC 7617](https://www.rfc-editor.org/rfc/rfc7617), and how it is told what to ask for.
+/// The credentials that an image requires, by [RFC 7617](https://www.rfc-editor.org/rfc/rfc7617), and how it gets them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BasicAuth {
-    /// The name that it asks for.
+    /// The user name that the image requires.
     #[schemars(regex(pattern = "^[A-Za-z0-9._-]+$"), length(min = 1, max = 64))]
     pub user: String,
 
-    /// The environment variable by which the image is told that name, where it doesn't know it.
+    /// The environment variable that passes the user name to the image, if the image needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub user_env: Option<String>,
 
-    /// The environment variable by which the image is told the password.
+    /// The environment variable that passes the password to the image.
     #[schemars(length(min = 1, max = 253))]
     pub password_env: String,
 }
 
-/// How to tell that a desktop is up.
+/// How to find out that a desktop is ready.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Probe {
-    /// `http`: a GET of `path` is answered with success. `tcp`: the port is open; for images that ask for a password.
+    /// `http`: a GET of `path` succeeds. `tcp`: the port is open; for images that require a password.
     #[serde(default)]
     pub kind: ProbeKind,
 
@@ -77,18 +77,17 @@ pub struct Probe {
     #[schemars(regex(pattern = "^/"), length(max = 1024))]
     pub path: String,
 
-    /// Seconds between two probes.
+    /// Seconds between probes.
     #[serde(default = "default_period")]
     #[schemars(range(min = 1, max = 300))]
     pub period_seconds: i32,
 
-    /// So many failures in a row, and the desktop counts as not responding.
+    /// After this many failures in a row the desktop counts as not responding.
     #[serde(default = "default_failure_threshold")]
     #[schemars(range(min = 1, max = 100))]
     pub failure_threshold: i32,
 
-    /// How long a desktop that does not respond is left alone before it is started again, with the loss of what was open
-    /// in it. Never, when not given.
+    /// After this time, a desktop that does not respond is restarted; what was open in it is lost. Unset: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Timeout>")]
     pub restart_after: Option<String>,
@@ -135,31 +134,31 @@ pub struct EnvVar {
     pub value: String,
 }
 
-/// Processor time, as in a container.
+/// CPU time, as in a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CpuAmounts {
-    /// What the desktop is sure to get. The limit, when not given.
+    /// What the desktop is guaranteed. Defaults to the limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Cpu>")]
     pub request: Option<String>,
 
-    /// What it never gets more than.
+    /// The most that the desktop gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Cpu>")]
     pub limit: Option<String>,
 }
 
-/// Space on the node's own disk, as in a container: for what a desktop writes outside of its home, its log among it.
+/// Space on the node's own disk, as in a container: for everything that a desktop writes outside of its home, including its log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EphemeralStorage {
-    /// What its node has to have for it.
+    /// The amount that the scheduler reserves on the node.
     #[serde(default = "default_storage_request")]
     #[schemars(with = "Memory")]
     pub request: String,
 
-    /// A desktop that uses more is ended, and its session gets a new one.
+    /// A desktop that uses more is evicted, and its session gets a new one.
     #[serde(default = "default_storage_limit")]
     #[schemars(with = "Memory")]
     pub limit: String,
@@ -175,7 +174,7 @@ fn default_storage_request() -> String {
     "1Gi".to_owned()
 }
 
-// As large as a home: where there is none, this is where the user's files are.
+// As large as a home, because without a home the user's files are here.
 fn default_storage_limit() -> String {
     "10Gi".to_owned()
 }

@@ -7,26 +7,26 @@ use crate::memory::Memory;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Home {
-    /// Where the image expects it.
+    /// Where the image expects the home.
     #[schemars(regex(pattern = "^/"), length(min = 2, max = 1024))]
     pub mount_path: String,
 
-    /// How large it is made. A change counts for homes that are made after it.
+    /// The size of the volume. Changes apply to homes that are created later.
     #[serde(default = "default_size")]
     #[schemars(with = "Memory")]
     pub size: String,
 
-    /// The cluster's default, when not given.
+    /// Defaults to the cluster's default StorageClass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
 
-    /// Whether two desktops can use one home at a time: only with `ReadWriteMany`.
+    /// Two desktops can use one home at the same time only with `ReadWriteMany`.
     #[serde(default)]
     pub access_mode: HomeAccess,
 
-    /// Whose it is. `User`: one a user and namespace, the same for all templates. `Template`: one a user, namespace and
-    /// template. Both are never deleted by this software. `Session`: the session's own, deleted with it.
+    /// `User`: one home for each user and namespace, shared by all templates. `Template`: one for each user, namespace and
+    /// template. Neither is ever deleted by vdiwarden. `Session`: the session's own, deleted with it.
     #[serde(default)]
     pub scope: HomeScope,
 }

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What desktops reach besides what all of them do: DNS, and the world without private and link-local addresses.
+/// What desktops may reach in addition to DNS and the Internet without private and link-local addresses.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkAccess {
@@ -20,11 +20,11 @@ impl NetworkAccess {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reachable {
-    /// Such as `10.20.0.0/16`.
+    /// The network, such as `10.20.0.0/16`.
     #[schemars(regex(pattern = "^[0-9a-fA-F.:]+/[0-9]{1,3}$"), length(max = 49))]
     pub cidr: String,
 
-    /// On these TCP ports; on all ports and protocols, when none is given.
+    /// The TCP ports. Empty: all ports and protocols.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub ports: Vec<u16>,
