@@ -164,12 +164,12 @@ async fn input_is_detected_on_its_way_to_the_desktop() {
     let version = [&[0x82, 0x8c, 0, 0, 0, 0][..], b"RFB 003.008\n"].concat();
     let update = [0x82, 0x8a, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 4, 0, 3, 0];
     let key = [0x82, 0x88, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0x61];
-    for (frame, is_heard) in [(&version[..], false), (&update, false), (&key, true)] {
+    for (frame, is_input) in [(&version[..], false), (&update, false), (&key, true)] {
         stream.write_all(frame).await.unwrap();
         let mut echo = vec![0; 2 * frame.len()];
         timeout(Duration::from_secs(10), stream.read_exact(&mut echo)).await.unwrap().unwrap();
-        let heard = activity.since_last_input(Instant::now());
-        assert_eq!(heard.contains_key(&session().uid), is_heard, "{frame:?}");
+        let inputs = activity.since_last_input(Instant::now());
+        assert_eq!(inputs.contains_key(&session().uid), is_input, "{frame:?}");
     }
 }
 

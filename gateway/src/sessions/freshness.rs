@@ -49,7 +49,7 @@ impl Freshness {
     pub fn age(&self, now: Instant) -> Duration {
         let State { sessions, pods, .. } = *self.lock();
         let oldest = [sessions, pods].into_iter().flatten().min();
-        let silence = oldest.map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
+        let silence = oldest.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         if silence <= SILENCE { Duration::ZERO } else { silence }
     }
 

@@ -1,8 +1,7 @@
 //! Sessions and desktops, parsed from the objects that the controller keeps.
 
-use serde_json::{Value, json};
-
 use jiff::SignedDuration;
+use serde_json::{Value, json};
 use vdi_api::{Activity, Phase, VDISession};
 use vdi_service::{LoginKeys, Reach};
 

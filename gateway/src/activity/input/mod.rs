@@ -132,14 +132,14 @@ mod tests {
     #[test]
     fn a_template_can_set_the_protocol_and_what_counts() {
         let (key, spoken_key, ping) = (binary(&KEY), text("kd,65"), text("ping"));
-        for (activity, heard) in [
+        for (activity, expected) in [
             (Activity::Rfb, [true, false, false]),
             (Activity::Selkies, [false, true, false]),
             (Activity::Any, [true, true, true]),
             (Activity::None, [false, false, false]),
         ] {
-            let hears = |bytes: &Vec<u8>| InputDetector::of(activity).detect(bytes);
-            assert_eq!([&key, &spoken_key, &ping].map(hears), heard, "{activity:?}");
+            let is_input = |bytes: &Vec<u8>| InputDetector::of(activity).detect(bytes);
+            assert_eq!([&key, &spoken_key, &ping].map(is_input), expected, "{activity:?}");
         }
     }
 }
