@@ -1,4 +1,4 @@
-//! TLS with a desktop: it signs its own certificate, and what makes an answer its own is the address.
+//! TLS with a desktop, which has a self-signed certificate: its address identifies it, not its certificate.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// Believes whoever answers.
+/// A client configuration that accepts any certificate.
 pub fn client() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
@@ -17,7 +17,7 @@ pub fn client() -> Result<ClientConfig, rustls::Error> {
     Ok(config.with_no_client_auth())
 }
 
-/// Holds the peer to the key of its certificate, whoever signed that.
+/// Verifies that the peer has the key of its certificate, whoever issued it.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! What could not be parsed, of each kind that is listed or watched. It is set aside, and the rest goes on.
+//! Objects that could not be parsed, by kind. They are set aside, and lists and watches go on with the rest.
 
 use std::{
     collections::BTreeMap,
@@ -16,35 +16,35 @@ use serde::de::DeserializeOwned;
 
 use crate::lenient::{Lenient, Unreadable};
 
-/// Namespace (empty where the kind has none) and name.
+/// Namespace (empty for cluster-scoped kinds) and name.
 pub type Key = (String, String);
 
-/// The objects that are set aside, by kind. Shared by all that read any.
+/// The objects that could not be parsed, by kind. Shared by all lists and watches.
 #[derive(Debug, Default)]
 pub struct Aside(Mutex<BTreeMap<String, Kind>>);
 
 #[derive(Debug, Default)]
 struct Kind {
     objects: BTreeMap<Key, Unreadable>,
-    /// While everything is being read again: what of it could not be parsed so far.
+    /// During an initial list: the objects that could not be parsed so far.
     reading: Option<BTreeMap<Key, Unreadable>>,
 }
 
-/// What a watch has told.
+/// What a watch reported.
 #[derive(Debug)]
 pub enum Told<K> {
     Event(Event<K>),
-    /// The object of this key can't be read as it is now, or was like that and is gone: what was known of it is so no more.
+    /// The object with this key can't be parsed any more, or couldn't be and is deleted: its last known state is out of date.
     Unknown(Key),
 }
 
 impl Aside {
-    /// A kind of which objects are going to be read. There from the start, its count is seen to be zero.
+    /// Announces a kind, so that its count is published as 0 before anything is read.
     pub fn expect<K: Resource<DynamicType = ()>>(&self) {
         self.lock().entry(kind::<K>()).or_default();
     }
 
-    /// Sorts out what can't be parsed. What a watch tells has to come through here, all of it.
+    /// Sorts out objects that can't be parsed. Every event of a watch must pass through here.
     pub fn sort<K: Resource<DynamicType = ()>>(&self, event: Event<Lenient<K>>) -> Option<Told<K>> {
         let mut kinds = self.lock();
         let kind = kinds.entry(kind::<K>()).or_default();
@@ -81,7 +81,7 @@ impl Aside {
         Some(Told::Event(event))
     }
 
-    /// The one object of a kind that is watched alone, where it can be parsed.
+    /// The only object of its kind that is watched, if it can be parsed.
     pub fn only<K: Resource<DynamicType = ()>>(&self, object: Lenient<K>) -> Option<K> {
         match self.sort(Event::Apply(object))? {
             Told::Event(Event::Apply(object)) => Some(object),
@@ -89,30 +89,33 @@ impl Aside {
         }
     }
 
-    /// Lists what can be parsed.
+    /// Lists the objects that can be parsed.
+    ///
+    /// # Errors
+    /// When the API server refuses the request or can't be reached.
     pub async fn list<K>(&self, api: &Api<Lenient<K>>, params: &ListParams) -> Result<Vec<K>, kube::Error>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         self.expect::<K>();
         let mut readable = Vec::new();
-        #[expect(clippy::disallowed_methods, reason = "this is what stands in for it")]
+        #[expect(clippy::disallowed_methods, reason = "this is its replacement")]
         for object in api.list(params).await? {
             match object {
                 Lenient::Parsed(object) => readable.push(object),
-                Lenient::Unreadable(object) => tell::<K>(&object),
+                Lenient::Unreadable(object) => warn::<K>(&object),
             }
         }
         Ok(readable)
     }
 
-    /// What is set aside under this name.
+    /// The object with this name, if it could not be parsed.
     pub fn get<K: Resource<DynamicType = ()>>(&self, namespace: &str, name: &str) -> Option<Unreadable> {
         let kinds = self.lock();
         kinds.get(&kind::<K>())?.objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
     }
 
-    /// All of a kind.
+    /// All objects of a kind that could not be parsed.
     pub fn all<K: Resource<DynamicType = ()>>(&self) -> Vec<Unreadable> {
         self.lock().get(&kind::<K>()).map(|kind| kind.objects.values().cloned().collect()).unwrap_or_default()
     }
@@ -122,13 +125,13 @@ impl Aside {
     }
 }
 
-/// How many there are, for a page of metrics.
+/// The metric `objects_set_aside`: how many objects could not be parsed, by kind.
 #[derive(Debug)]
 pub struct SetAside(pub Arc<Aside>);
 
 impl Collector for SetAside {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let help = "Objects that could not be parsed and are left out of account, by kind";
+        let help = "Objects that could not be parsed and are ignored, by kind";
         let mut metric = encoder.encode_descriptor("objects_set_aside", help, None, MetricType::Gauge)?;
         for (kind, Kind { objects, .. }) in &*self.0.lock() {
             let count = i64::try_from(objects.len()).unwrap_or(i64::MAX);
@@ -141,16 +144,16 @@ impl Collector for SetAside {
 impl Kind {
     fn set_aside<K: Resource<DynamicType = ()>>(&mut self, object: Unreadable) -> Key {
         let key = object.key();
-        // Every change of it comes here, and is told once for all of its troubles.
+        // Every change of the object arrives here; the same error is logged only once.
         if self.objects.get(&key).is_none_or(|before| before.error != object.error) {
-            tell::<K>(&object);
+            warn::<K>(&object);
         }
         self.objects.insert(key.clone(), object);
         key
     }
 }
 
-/// The same event, of what is made of its object.
+/// Maps the object of an event.
 pub fn map_event<K, L>(event: Event<K>, map: impl FnOnce(K) -> L) -> Event<L> {
     match event {
         Event::Apply(object) => Event::Apply(map(object)),
@@ -161,9 +164,9 @@ pub fn map_event<K, L>(event: Event<K>, map: impl FnOnce(K) -> L) -> Event<L> {
     }
 }
 
-fn tell<K: Resource<DynamicType = ()>>(object: &Unreadable) {
+fn warn<K: Resource<DynamicType = ()>>(object: &Unreadable) {
     let (name, namespace, error) = (object.name(), object.namespace(), &object.error);
-    tracing::warn!(kind = %K::kind(&()), namespace, name, error, "an object can't be read, and is set aside");
+    tracing::warn!(kind = %K::kind(&()), namespace, name, error, "ignoring an object that can't be parsed");
 }
 
 fn kind<K: Resource<DynamicType = ()>>() -> String {

@@ -1,5 +1,5 @@
-//! An object as the API server sends it. One that can't be parsed keeps no other from being read: a list is parsed as a whole,
-//! and a user may write times that no type here can hold, a newer version of this product words that this one doesn't know.
+//! Objects as the API server sends them, parsed one by one. A typed list fails as a whole when one object can't be parsed, and
+//! that happens: users can write timestamps that no type here can hold, and newer versions of this product add enum values.
 
 mod custom;
 mod metadata;
@@ -13,29 +13,29 @@ use serde_json::value::RawValue;
 
 pub use self::{custom::Custom, metadata::metadata};
 
-/// `K`, or what is left of an object that no `K` can be made of.
+/// A `K`, or the identity of an object that can't be parsed as one.
 #[derive(Clone, Debug)]
 pub enum Lenient<K> {
     Parsed(K),
     Unreadable(Box<Unreadable>),
 }
 
-/// Which object it is, and why that is all that is known.
+/// An object that could not be parsed: which one it is, and why.
 #[derive(Clone, Debug)]
 pub struct Unreadable {
-    /// Name, namespace, uid and version, and nothing else.
+    /// Only name, namespace, uid and resource version.
     metadata: ObjectMeta,
-    /// What is wrong, in a few words.
+    /// The parser's error, shortened.
     pub error: String,
-    /// What it has in `status.conditions`, as it was sent.
+    /// Its `status.conditions`, unparsed.
     pub conditions: Vec<serde_json::Value>,
 }
 
 impl Unreadable {
     fn of(text: &str, error: String) -> Result<Self, serde_json::Error> {
         let Identified { metadata } = serde_json::from_str(text)?;
-        // They may be what is wrong.
-        let conditions = serde_json::from_str(text).map(|Told { status }| status.conditions).unwrap_or_default();
+        // The conditions themselves may be malformed.
+        let conditions = serde_json::from_str(text).map(|Reported { status }| status.conditions).unwrap_or_default();
         Ok(Self { metadata: metadata.into(), error, conditions })
     }
 
@@ -43,7 +43,7 @@ impl Unreadable {
         self.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// Empty for an object of the whole cluster.
+    /// Empty for a cluster-scoped object.
     pub fn namespace(&self) -> &str {
         self.metadata.namespace.as_deref().unwrap_or_default()
     }
@@ -63,7 +63,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// The API server makes these itself, so they can be relied upon.
+/// The API server validates or generates these, so they always parse.
 #[derive(Deserialize)]
 struct Identified {
     metadata: Identity,
@@ -85,19 +85,19 @@ impl From<Identity> for ObjectMeta {
 }
 
 #[derive(Deserialize)]
-struct Told {
-    status: ToldStatus,
+struct Reported {
+    status: ReportedStatus,
 }
 
 #[derive(Deserialize)]
-struct ToldStatus {
+struct ReportedStatus {
     #[serde(default)]
     conditions: Vec<serde_json::Value>,
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Lenient<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Where it lies, not copied.
+        // Borrowed, not copied.
         let text = <&RawValue>::deserialize(deserializer)?.get();
         serde_json::from_str(text).map(Self::Parsed).or_else(|error| {
             let unreadable = Unreadable::of(text, words(&error)).map_err(D::Error::custom)?;
@@ -106,11 +106,11 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Lenient<K> {
     }
 }
 
-/// An error may repeat what it found, which can be as long as an object and hold anything.
+/// Shortens an error: it may quote what it found, which can be as long as an object and contain anything.
 fn words(error: &serde_json::Error) -> String {
     const MOST: usize = 200;
     let whole = error.to_string();
-    // Where in the text, which nobody sees.
+    // Without the position in a text that nobody sees.
     let words = whole.rsplit_once(" at line ").map_or(&*whole, |(words, _)| words);
     let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     words.chars().take(MOST).map(printable).collect()
@@ -151,7 +151,7 @@ impl<K: Resource> Resource for Lenient<K> {
     }
 }
 
-/// What [`kube::Resource`] and [`kube::runtime::reflector::Lookup`] both ask of a kind, in the `impl` of either: that of the whole.
+/// The items that [`kube::Resource`] and [`kube::runtime::reflector::Lookup`] have in common, delegated to `$whole`.
 #[macro_export]
 macro_rules! same_kind {
     ($whole:ty) => {
@@ -175,7 +175,7 @@ macro_rules! same_kind {
     };
 }
 
-/// Makes a type that holds a part of a resource the same resource as the whole of it: the type needs a field `metadata`.
+/// Implements [`kube::Resource`] for a type with a part of a resource's fields. The type needs a field `metadata`.
 #[macro_export]
 macro_rules! same_resource {
     ($part:ty, $whole:ty) => {

@@ -1,6 +1,5 @@
-//! What the native programs have in common: where settings come from, how log lines are written, how to stop, when to try
-//! again, what the process uses, whom TLS believes within the cluster, where pods may be, what opens a desktop that asks for a
-//! password, and how objects are read of which one may be such as nobody can read.
+//! What the native programs share: settings, logging, stop signals, backoff, process metrics, TLS to desktops, the limits on
+//! pod addresses, the passwords of desktops, and the parsing of objects of which some may be malformed.
 
 #![deny(clippy::disallowed_methods)]
 

@@ -1,18 +1,18 @@
-//! Log lines, on stderr.
+//! Logging, to stderr.
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
 
-/// What can be set about them.
+/// The settings of the log.
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
-    /// How log lines are written
+    /// The format of log lines
     #[arg(long, env = "VDI_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
     pub log_format: LogFormat,
 
-    /// Which log lines are written, in tracing's filter syntax
+    /// Which log lines to write, in tracing's filter syntax
     #[arg(long, env = "VDI_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
 }
@@ -24,7 +24,10 @@ pub enum LogFormat {
 }
 
 impl LogSettings {
-    /// Writes the lines.
+    /// Installs the process-wide logger.
+    ///
+    /// # Errors
+    /// When `--log` is not a filter.
     pub fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> anyhow::Result<impl Layer<S> + use<S>> {
         let filter = EnvFilter::try_new(&self.log).context("--log is not a log filter")?;
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

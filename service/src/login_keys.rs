@@ -1,12 +1,12 @@
-//! The passwords of desktops that ask for one. Each follows from a key and from its session, so that the controller, which tells
-//! the desktop, and the gateway, which gives it for its visitors, agree without either of them reading a Secret.
+//! The passwords of desktops that require one. A password is derived from a key and the session, so that the controller, which
+//! passes it to the desktop, and the gateway, which sends it on behalf of users, agree without reading each other's Secrets.
 
 use std::{path::Path, str::FromStr};
 
 use anyhow::{Context, Result, ensure};
 use ring::hmac;
 
-/// Newest first. Passwords are made with the newest; with the others, desktops may still be running.
+/// Newest first. New passwords use the newest key; desktops with passwords of older keys may still run.
 #[derive(Clone, Debug, Default)]
 pub struct LoginKeys(Vec<LoginKey>);
 
@@ -16,18 +16,21 @@ pub struct LoginKey {
     key: hmac::Key,
 }
 
-/// Of a key, in characters. As many hexadecimal digits are 128 bits.
+/// The minimum length of a key in characters. 32 hexadecimal digits are 128 bits.
 const SHORTEST: usize = 32;
 
 impl LoginKeys {
-    /// Those of a file, one a line; none where no file is set.
+    /// Reads the keys from a file, one a line. Without a file there are none.
+    ///
+    /// # Errors
+    /// When the file can't be read, contains no key, or contains one that is too short.
     pub fn read(file: Option<&Path>) -> Result<Self> {
         let Some(file) = file else { return Ok(Self::default()) };
         let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         text.parse().with_context(|| format!("reading {}", file.display()))
     }
 
-    /// `None` where there are no keys at all.
+    /// `None` if there are no keys.
     pub fn newest(&self) -> Option<&LoginKey> {
         self.0.first()
     }
@@ -42,11 +45,11 @@ impl FromStr for LoginKeys {
 
     fn from_str(text: &str) -> Result<Self> {
         let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        ensure!(!lines.is_empty(), "there is no key in it; make one with `openssl rand -hex 32`");
+        ensure!(!lines.is_empty(), "the file contains no key; create one with `openssl rand -hex 32`");
         let short = lines.iter().position(|line| line.len() < SHORTEST);
         if let Some(number) = short {
             anyhow::bail!(
-                "key {} has fewer than {SHORTEST} characters; make one with `openssl rand -hex 32`",
+                "key {} has fewer than {SHORTEST} characters; create one with `openssl rand -hex 32`",
                 number + 1
             );
         }
@@ -60,12 +63,12 @@ impl LoginKey {
         Self { name: hex::encode(&hmac::sign(&key, b"name").as_ref()[..4]), key }
     }
 
-    /// Eight hexadecimal digits that say which key it is and nothing else about it.
+    /// Eight hexadecimal digits that identify the key and reveal nothing else about it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A session's, by its uid: 128 bits in hexadecimal digits, which no image stumbles over.
+    /// The password of a session: 128 bits as hexadecimal digits, which every image accepts.
     pub fn password(&self, session_uid: &str) -> String {
         hex::encode(&hmac::sign(&self.key, format!("password\n{session_uid}").as_bytes()).as_ref()[..16])
     }

@@ -1,10 +1,11 @@
-//! How long is waited before an interrupted watch is begun again.
+//! The backoff before an interrupted watch restarts.
 
 use std::time::Duration;
 
 use kube::runtime::utils::Backoff;
 
-/// Short, as what isn't seen isn't looked after, and never none, as an API server that is coming back is asked by everybody.
+/// Exponential. Short, because sessions are neglected in the meantime; never zero, because all clients return to an API server at
+/// once after it was down.
 pub struct Pause {
     longest: Duration,
     next: Duration,
@@ -13,7 +14,7 @@ pub struct Pause {
 const SHORTEST: Duration = Duration::from_millis(500);
 
 impl Pause {
-    /// Half a second at first, and then twice as long each time.
+    /// Starts at half a second and doubles up to `longest`.
     pub fn up_to(longest: Duration) -> Self {
         Self { longest, next: SHORTEST }
     }

@@ -1,4 +1,4 @@
-//! What this process uses, under the names that Prometheus' own client libraries have for it.
+//! CPU time and memory of this process, under the names that Prometheus' own client libraries use.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub struct Process;
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        // Nothing to tell where there is no Linux below.
+        // Only Linux has /proc.
         if let Some(seconds) = std::fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(cpu_seconds) {
             let help = "User and system CPU time";
             let metric = encoder.encode_descriptor("process_cpu", help, Some(&Unit::Seconds), MetricType::Counter)?;
@@ -30,9 +30,9 @@ impl Collector for Process {
     }
 }
 
-/// The fields 14 and 15 of proc_pid_stat(5), in clock ticks, of which there are a hundred a second on every Linux.
+/// The fields 14 and 15 of proc_pid_stat(5), in clock ticks, which are hundredths of a second on every Linux.
 fn cpu_seconds(stat: &str) -> Option<f64> {
-    // The second field, the program's name in brackets, may hold anything.
+    // The second field, the program's name in parentheses, may contain anything.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     Some((ticks(14)? + ticks(15)?) as f64 / 100.0)

@@ -1,15 +1,16 @@
-//! Where programs may connect to when a pod's status says where the pod is: whoever can write that could lead them anywhere.
+//! The addresses that programs may connect to when they follow a pod's status: without a limit, everybody who can write a pod's
+//! status could direct them anywhere.
 
 use std::net::IpAddr;
 
 use clap::Args;
 use ipnet::IpNet;
 
-/// The addresses that pods may have. A request is never sent anywhere else.
+/// The addresses that pods may have. Requests are never sent anywhere else.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Reach {
-    /// The networks that pods have their addresses in; requests are sent nowhere else. Without, anywhere but to loopback and
-    /// link-local addresses
+    /// The networks of pod addresses; requests are sent nowhere else. Without it, anywhere except to loopback and link-local
+    /// addresses
     #[arg(long, env = "VDI_POD_CIDR", value_name = "CIDR", value_delimiter = ',')]
     pub pod_cidr: Vec<IpNet>,
 }
@@ -17,7 +18,7 @@ pub struct Reach {
 impl Reach {
     /// Whether a pod may have this address.
     pub fn includes(&self, ip: IpAddr) -> bool {
-        // An IPv4 address in an IPv6 one is judged by what it is.
+        // An IPv4-mapped IPv6 address is checked as the IPv4 address.
         let ip = ip.to_canonical();
         match &self.pod_cidr[..] {
             [] => !is_special(ip),
@@ -26,7 +27,7 @@ impl Reach {
     }
 }
 
-/// The program's own machine, a link's neighbours, such as a cloud's metadata service, or nobody.
+/// Loopback, link-local (such as a cloud's metadata service), unspecified or multicast.
 fn is_special(ip: IpAddr) -> bool {
     let is_link_local = match ip {
         IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),

@@ -1,4 +1,5 @@
-//! Settings by flag, environment variable and file.
+//! Settings by flag, environment variable and file. Values from the environment and the file are turned into flags, so that one
+//! parser reads them all, and settings that depend on each other can come from different sources.
 
 mod every_way;
 mod sources;

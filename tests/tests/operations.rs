@@ -55,7 +55,7 @@ fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default
     let output = run(&[], &environment)?;
     let message = String::from_utf8(output.stderr)?;
     ensure!(output.status.code() == Some(2), "{}", output.status);
-    ensure!(message.contains(r#"config.yaml: there is no setting "lease-nam"; is it "lease-name"?"#), "{message}");
+    ensure!(message.contains(r#"config.yaml: unknown setting "lease-nam"; did you mean "lease-name"?"#), "{message}");
     Ok(())
 }
 

@@ -55,19 +55,19 @@ fn every_setting_is_set_by_flag_environment_or_file_together_with_any_other() {
 #[test]
 fn what_is_wrong_in_the_file_is_named_with_the_file_and_the_key() {
     for (file, message) in [
-        ("concurency: 7", r#"config.yaml: there is no setting "concurency"; is it "concurrency"?"#),
-        ("config: other.yaml", r#"config.yaml: there is no setting "config""#),
-        ("zzz: 1", r#"config.yaml: there is no setting "zzz"; see --help"#),
+        ("concurency: 7", r#"config.yaml: unknown setting "concurency"; did you mean "concurrency"?"#),
+        ("config: other.yaml", r#"config.yaml: unknown setting "config""#),
+        ("zzz: 1", r#"config.yaml: unknown setting "zzz"; see --help"#),
         ("concurrency: 0", "config.yaml: concurrency: invalid value '0' for '--concurrency <NUMBER>'"),
         ("concurrency: many", "config.yaml: concurrency: invalid value 'many'"),
         ("url-template: ftp://x", "config.yaml: url-template: invalid value 'ftp://x'"),
-        ("domain: [a, b]", r#"config.yaml: domain: one value is expected, not ["a","b"]"#),
+        ("domain: [a, b]", r#"config.yaml: domain: expected one value, found ["a","b"]"#),
         (
             "activity-url: {a: b}",
-            r#"config.yaml: activity-url: a value or a list of values is expected, not {"a":"b"}"#,
+            r#"config.yaml: activity-url: expected a value or a list of values, found {"a":"b"}"#,
         ),
         ("activity-url: [x]", "config.yaml: activity-url: invalid value 'x'"),
-        ("domain:", "config.yaml: domain: one value is expected, not null"),
+        ("domain:", "config.yaml: domain: expected one value, found null"),
         ("- domain", "config.yaml: "),
         ("domain: a\ndomain: b", "config.yaml: "),
     ] {

@@ -1,4 +1,4 @@
-//! Custom resources, which have a spec and a status.
+//! Custom resources, with a spec and a status.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use kube::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-/// A `K` as the API server sends it, of whose metadata only what is read is parsed.
+/// A custom resource `K` with only the metadata that this product reads.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(bound = "K::Spec: DeserializeOwned, K::Status: DeserializeOwned")]
 pub struct Custom<K: HasSpec + HasStatus> {

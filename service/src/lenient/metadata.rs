@@ -1,12 +1,12 @@
-//! Of an object's metadata, what anybody here reads.
+//! The part of an object's metadata that this product reads.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer};
 
-/// Above all without the managed fields: they are as long as the rest of an object, and whoever may write the object may write
-/// into them what they like.
+/// Above all without the managed fields: they are as long as the rest of an object, and everybody who may write the object can
+/// put anything into them.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
@@ -23,7 +23,7 @@ struct Metadata {
     finalizers: Option<Vec<String>>,
 }
 
-/// For a field `metadata`, by `#[serde(deserialize_with)]`.
+/// For `#[serde(deserialize_with)]` on a field `metadata`.
 pub fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     let read = Metadata::deserialize(deserializer)?;
     Ok(ObjectMeta {

@@ -1,4 +1,4 @@
-//! For the tests of each program: that all of its settings can be set in every way.
+//! A check for the tests of each program: every setting works from every source.
 
 use std::{
     collections::BTreeMap,
@@ -12,15 +12,17 @@ use clap::Parser;
 
 use super::sources::{names, parse};
 
-/// Three values of a setting, each different from the next: what its flag says, what the environment, what the file.
+/// A setting and three different values of it: for the flag, the environment and the file.
 pub type Sample<'a> = (&'a str, [&'a str; 3]);
 
-/// In how many combinations of flag, environment and file a setting can be set.
+/// The combinations of flag, environment and file that set a setting.
 const COMBINATIONS: usize = 7;
 
-/// Sets all settings that `S` has, each by flag, by environment, in the file at `config`, and by several of them, alone and
-/// together with the others; and compares that with what comes of the same values given by flags. Fails where it differs, and
-/// where a setting has no sample.
+/// Sets every setting of `S` by flag, by environment, in the file at `config`, and by several of them, alone and together with
+/// the others, and compares the result with that of the same values set by flags.
+///
+/// # Errors
+/// When results differ, or a setting has no sample.
 pub fn check_every_way<S: Parser + Debug>(samples: &[Sample], config: &Path) -> Result<(), String> {
     let command = S::command();
     for (name, _) in names(&command) {
@@ -66,7 +68,7 @@ pub fn check_every_way<S: Parser + Debug>(samples: &[Sample], config: &Path) -> 
 
     for sample in samples {
         for ways in 1..=COMBINATIONS {
-            // Alone, some are refused: then they have to be in every way.
+            // Some are refused alone, and must then be refused from every source.
             compare(&[(sample, ways)])?;
         }
         let others = |value: usize| {
@@ -76,10 +78,10 @@ pub fn check_every_way<S: Parser + Debug>(samples: &[Sample], config: &Path) -> 
             by_flag(&samples.iter().map(of).collect::<Vec<_>>())
         };
         if others(0)? == others(1)? || others(1)? == others(2)? {
-            return Err(format!("nobody could tell the samples of --{} apart", sample.0));
+            return Err(format!("the samples of --{} make no difference", sample.0));
         }
     }
-    // As the number of combinations is prime, nearly any two settings meet in each pair of combinations.
+    // Because the number of combinations is prime, nearly any two settings meet in each pair of combinations.
     for (step, offset) in (0..COMBINATIONS).flat_map(|step| (0..COMBINATIONS).map(move |offset| (step, offset))) {
         let ways = |place: usize| (place * step + offset) % COMBINATIONS + 1;
         let set: Vec<_> = samples.iter().enumerate().map(|(place, sample)| (sample, ways(place))).collect();
@@ -90,7 +92,7 @@ pub fn check_every_way<S: Parser + Debug>(samples: &[Sample], config: &Path) -> 
     Ok(())
 }
 
-/// A number or a truth value as such, and any other text in quotes.
+/// Numbers and booleans bare, any other text quoted.
 fn yaml(text: &str) -> String {
     let is_bare = text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok();
     if is_bare { text.to_owned() } else { format!("{text:?}") }

@@ -7,20 +7,23 @@ use std::{
 use clap::{ArgAction, ArgMatches, Command, Parser, builder::Resettable, error::ErrorKind, parser::ValueSource};
 use serde_json::Value;
 
-/// The namespace of the pod that this runs in, or the one that the product is usually installed in.
+/// The namespace of the pod that this process runs in, or else the product's usual one.
 pub fn own_namespace() -> String {
     const OF_THE_POD: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
     let of_the_pod = std::fs::read_to_string(OF_THE_POD).map(|name| name.trim().to_owned());
     of_the_pod.unwrap_or_else(|_| "vdiwarden-system".to_owned())
 }
 
-/// Those of this process. What is wrong with them ends it, and is said, as clap does it.
+/// Reads the settings of this process. On an error, prints it and exits, as clap does.
 pub fn load<S: Parser>() -> S {
     parse(std::env::args_os().collect(), |variable| std::env::var_os(variable)).unwrap_or_else(|error| error.exit())
 }
 
-/// Reads them from everywhere: a flag wins over the environment, and that over the file. The flag `--config` has to be one of
-/// them, and names the file.
+/// Reads the settings from all sources. Flags override the environment, which overrides the file. The flag `--config`, which `S`
+/// must have, names the file.
+///
+/// # Errors
+/// When a setting is unknown, malformed or missing.
 pub fn parse<S: Parser>(
     arguments: Vec<OsString>,
     environment: impl Fn(&OsStr) -> Option<OsString>,
@@ -34,13 +37,13 @@ pub fn parse<S: Parser>(
     S::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
-/// What a setting is somewhere else, written as a flag.
+/// A setting from another source, written as a flag.
 struct Flag {
     id: String,
     text: OsString,
 }
 
-/// The arguments, and before them those flags that they don't have themselves.
+/// The arguments, preceded by those flags of `below` that they don't set themselves.
 fn above(command: &Command, mut arguments: Vec<OsString>, below: Vec<Flag>) -> Result<Vec<OsString>, clap::Error> {
     let given = given(command, &arguments)?;
     let is_given = |flag: &Flag| given.value_source(&flag.id) == Some(ValueSource::CommandLine);
@@ -50,7 +53,7 @@ fn above(command: &Command, mut arguments: Vec<OsString>, below: Vec<Flag>) -> R
     Ok(arguments)
 }
 
-/// As far as they can be read: what is wrong with them is said once all of them are there.
+/// Parses as far as possible; errors are reported once all sources are combined.
 fn given(command: &Command, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
     command.clone().ignore_errors(true).try_get_matches_from(arguments)
 }
@@ -64,7 +67,7 @@ fn of_environment(command: &Command, environment: impl Fn(&OsStr) -> Option<OsSt
     command.get_arguments().filter_map(flag).collect()
 }
 
-/// All of the file's values are checked, also those that something else wins over.
+/// Checks all values in the file, including those that are overridden.
 fn of_file(command: &Command, path: &Path) -> Result<Vec<Flag>, clap::Error> {
     let wrong =
         |problem: String| command.clone().error(ErrorKind::InvalidValue, format!("{}: {problem}", path.display()));
@@ -84,7 +87,7 @@ fn of_file(command: &Command, path: &Path) -> Result<Vec<Flag>, clap::Error> {
     Ok(flags)
 }
 
-/// As Markdown, one row a setting.
+/// A Markdown table with one row for each setting.
 pub fn table(command: &Command) -> String {
     let mut table = "| flag | environment | default | |\n|---|---|---|---|\n".to_owned();
     for argument in command.get_arguments() {
@@ -108,7 +111,7 @@ fn setting(command: &Command, key: &str) -> Option<String> {
     names(command).find(|(name, _)| *name == key).map(|(_, id)| id.to_owned())
 }
 
-/// A value as it would be written behind a flag; several where the flag may be given several times.
+/// A value as the text of a flag, or several where the flag can be repeated.
 fn texts(command: &Command, id: &str, value: &Value) -> Result<Vec<String>, String> {
     let many = command
         .get_arguments()
@@ -120,8 +123,8 @@ fn texts(command: &Command, id: &str, value: &Value) -> Result<Vec<String>, Stri
             let texts = values.iter().map(|value| texts(command, id, value));
             Ok(texts.collect::<Result<Vec<_>, _>>()?.concat())
         }
-        _ if many => Err(format!("a value or a list of values is expected, not {value}")),
-        _ => Err(format!("one value is expected, not {value}")),
+        _ if many => Err(format!("expected a value or a list of values, found {value}")),
+        _ => Err(format!("expected one value, found {value}")),
     }
 }
 
@@ -129,12 +132,12 @@ fn unknown(command: &Command, key: &str) -> String {
     let likeness = |name: &str| strsim::jaro_winkler(name, key);
     let nearest = names(command).map(|(name, _)| name).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     match nearest.filter(|name| likeness(name) > 0.7) {
-        Some(name) => format!("there is no setting {key:?}; is it {name:?}?"),
-        None => format!("there is no setting {key:?}; see --help"),
+        Some(name) => format!("unknown setting {key:?}; did you mean {name:?}?"),
+        None => format!("unknown setting {key:?}; see --help"),
     }
 }
 
-/// Whether a flag is good by itself, without those that it may need.
+/// Checks a flag by itself, without the flags that it requires.
 fn check(command: &Command, flag: &str) -> Result<(), String> {
     let alone = command.clone().mut_args(|argument| argument.env(Resettable::Reset).requires(Resettable::Reset));
     let Err(error) = alone.try_get_matches_from(["", flag]) else { return Ok(()) };
