@@ -42,6 +42,7 @@ pub async fn everything() -> Result<()> {
         program.ensure().await?;
     }
     oidc_provider().await?;
+    actionlint().await?;
     match why_no_real_node() {
         Some(why) => {
             eprintln!(
@@ -117,6 +118,31 @@ pub async fn selkies() -> Result<PathBuf> {
         command::run(pip.arg("--requirement").arg(definition.join("requirements.txt")))
     })
     .await
+}
+
+/// The linter of GitHub's workflows.
+pub async fn actionlint() -> Result<PathBuf> {
+    let definition = workspace().join("tests/actionlint");
+    let folder = install("actionlint", "actionlint from its Go module", definition, |definition, folder| {
+        let mut go = Command::new("go");
+        go.args(["build", "-trimpath", "-o"]).arg(folder).arg("github.com/rhysd/actionlint/cmd/actionlint");
+        command::run(go.env("CGO_ENABLED", "0").current_dir(definition))
+    });
+    Ok(folder.await?.join("actionlint"))
+}
+
+/// A cargo subcommand such as `cargo-deny`, installed in the cache. A debug build is ready three times as soon, and fast enough.
+pub async fn cargo_tool(name: &'static str, version: &'static str) -> Result<PathBuf> {
+    let root = vdi_cluster::cache_directory()?.join(name).join(version);
+    let program = root.join("bin").join(name);
+    if !program.exists() {
+        let install = process::blocking(move || {
+            let arguments = ["install", name, "--quiet", "--locked", "--debug", "--version", version, "--root"];
+            command::run(command::cargo_in(workspace()).args(arguments).arg(root))
+        });
+        progress::step(&format!("Installing {name} (first time only, about a minute)"), install).await?;
+    }
+    Ok(program)
 }
 
 /// A folder in the cache that is filled once for a definition.

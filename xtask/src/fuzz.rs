@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use vdi_cluster::progress;
-use vdi_release::{command, target, workspace};
+use vdi_release::{target, workspace};
+use vdi_tests::setup;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -34,7 +35,7 @@ pub async fn run(options: &Options) -> Result<()> {
     if let Some(unknown) = options.targets.iter().find(|name| !all.contains(name)) {
         bail!("there is no target {unknown}, but there are {}", all.join(", "));
     }
-    let cargo_fuzz = installed().await?;
+    let cargo_fuzz = setup::cargo_tool("cargo-fuzz", VERSION).await?;
     progress::step("Building the fuzz targets", async { command::run(&mut cargo_fuzz_command(&cargo_fuzz, "build")) })
         .await?;
     let chosen = if options.targets.is_empty() { &all } else { &options.targets };
@@ -50,20 +51,6 @@ fn targets() -> Result<Vec<String>> {
     let mut names: Vec<_> = files.filter_map(|file| name(file.ok()?.path())).collect();
     names.sort();
     Ok(names)
-}
-
-/// cargo-fuzz, in our cache, where it is in nobody's way.
-async fn installed() -> Result<PathBuf> {
-    let root = vdi_cluster::cache_directory()?.join("cargo-fuzz").join(VERSION);
-    let program = root.join("bin/cargo-fuzz");
-    if !program.exists() {
-        let arguments = ["install", "cargo-fuzz", "--locked", "--version", VERSION, "--root"];
-        progress::step("Installing cargo-fuzz (first time only, about a minute)", async {
-            command::run(command::cargo_in(workspace()).args(arguments).arg(&root))
-        })
-        .await?;
-    }
-    Ok(program)
 }
 
 /// Without a sanitizer. Those need nightly, and look for what safe Rust doesn't do; the instrumentation that guides the

@@ -2,8 +2,10 @@
 
 mod binaries;
 
+use std::process::Command;
+
 use vdi_cluster::progress;
-use vdi_release::command;
+use vdi_release::{command, workspace};
 use vdi_tests::{rbac, setup};
 
 use crate::fuzz;
@@ -27,6 +29,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     if options.fast {
         return cargo("Testing what needs no cluster", FAST).await;
     }
+    dependencies().await?;
     setup::everything().await?;
     rbac::forget_requests()?;
     progress::step("Testing", binaries::run()).await?;
@@ -34,6 +37,14 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     progress::step("Comparing the rights of controller and gateway with what they did", async { rbac::check() })
         .await?;
     progress::step("Fuzzing for a moment", fuzz::run(&fuzz::Options::for_a_moment())).await
+}
+
+/// Where dependencies come from, and under which licences. Advisories need a network, and are looked for elsewhere.
+async fn dependencies() -> anyhow::Result<()> {
+    let program = setup::cargo_tool("cargo-deny", "0.20.2").await?;
+    let mut check = Command::new(program);
+    check.current_dir(workspace()).args(["--log-level", "error", "check", "bans", "licenses", "sources"]);
+    progress::step("Checking dependencies", async { command::run(&mut check) }).await
 }
 
 async fn cargo(title: &str, arguments: &[&str]) -> anyhow::Result<()> {
