@@ -88,6 +88,6 @@ function checkDesktop() {
 }
 
 /** Called instead while the desktop is not expected to answer. */
-function excuseDesktop() {
+function pauseChecks() {
   holder.seen.since = performance.now();
 }

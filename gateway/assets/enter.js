@@ -1,4 +1,4 @@
-// The code is in the fragment, which browsers never send. First of all it is removed from the address bar; it is stored nowhere.
+// The code is in the fragment, which browsers never send. It is removed from the address bar first, and stored nowhere.
 const code = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);
 

@@ -44,16 +44,16 @@ const LAST_MINUTES = 15 * 60;
 let replica = null;
 let isRunning = false;
 // When the gateway last sent an event, which it does every fifteen seconds.
-let heard = performance.now();
-const SILENCE = 20 * 1000;
+let lastEvent = performance.now();
+const EVENT_TIMEOUT = 20 * 1000;
 let interrupted = null;
 
 const events = follow("/.vdi/events", {
   session(data) {
     const view = JSON.parse(data);
     clearTimeout(interrupted);
-    if (performance.now() - heard > SILENCE) holder.tries = 0;
-    heard = performance.now();
+    if (performance.now() - lastEvent > EVENT_TIMEOUT) holder.tries = 0;
+    lastEvent = performance.now();
     if (!view.stays) {
       return location.reload();
     }
@@ -84,4 +84,4 @@ events.addEventListener("error", () => {
   interrupted = setTimeout(() => show("The connection was lost. Reconnecting …"), 4000);
 });
 
-setInterval(() => (isRunning && performance.now() - heard < SILENCE ? checkDesktop() : excuseDesktop()), 1000);
+setInterval(() => (isRunning && performance.now() - lastEvent < EVENT_TIMEOUT ? checkDesktop() : pauseChecks()), 1000);

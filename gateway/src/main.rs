@@ -64,8 +64,7 @@ async fn run(settings: Settings) -> Result<()> {
         KeyRotator::new(client.clone(), &namespace, &settings.keys_secret, schedule, aside.clone());
     let metrics = Arc::new(Metrics::new(directory.clone(), aside.clone()));
     let (stopping, stopped) = watch::channel(false);
-    let codes = settings.codes_namespace.clone().unwrap_or_else(|| format!("{namespace}-codes"));
-    let replay_guard = ReplayGuard::new(client.clone(), &codes, aside.clone());
+    let replay_guard = ReplayGuard::new(client.clone(), &settings.codes_namespace(), aside.clone());
     let gateway = Arc::new(Gateway {
         public: settings.public_url.clone(),
         directory,

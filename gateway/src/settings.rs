@@ -145,6 +145,10 @@ impl Settings {
     pub fn namespace(&self) -> String {
         self.namespace.clone().unwrap_or_else(settings::own_namespace)
     }
+
+    pub fn codes_namespace(&self) -> String {
+        self.codes_namespace.clone().unwrap_or_else(|| format!("{}-codes", self.namespace()))
+    }
 }
 
 #[cfg(test)]

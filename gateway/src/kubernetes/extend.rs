@@ -23,7 +23,7 @@ const fn minutes(count: u64) -> Duration {
 /// Why a session gets no more time.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtendError {
-    #[error("this desktop can't be extended")]
+    #[error("more time is available only shortly before the end, and only up to the template's maxTimeout")]
     NotOffered,
     /// In the words of whoever refused, usually the admission policy.
     #[error("{0}")]
