@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use vdi_cluster::progress;
-use vdi_release::{target, workspace};
+use vdi_release::{command, target, workspace};
 use vdi_tests::setup;
 
 #[derive(clap::Args)]
