@@ -1,4 +1,4 @@
-//! Where the programs come from: `KUBEBUILDER_ASSETS`, else a per-user cache, else built once from pinned Go modules.
+//! The programs of a cluster: from `KUBEBUILDER_ASSETS`, else from a per-user cache, else built once from pinned Go modules.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,7 +11,7 @@ use crate::error::{Error, IoContext};
 use crate::guard::log_tail;
 use crate::progress;
 
-/// A program that a cluster is made of.
+/// A program of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     Etcd,
@@ -24,7 +24,7 @@ pub enum Program {
     Kwok,
 }
 
-/// A directory with a go.mod. The programs don't share one because their dependencies contradict each other.
+/// A directory with a go.mod. The programs don't share one because their dependencies conflict.
 struct Module {
     name: &'static str,
     directory: &'static str,
@@ -121,7 +121,7 @@ impl Program {
         }
     }
 
-    /// What a person should expect, on two cores.
+    /// How long a build takes on two cores.
     fn build_time(self) -> &'static str {
         match self {
             Self::KubeApiserver => "about 4 minutes",
@@ -157,7 +157,7 @@ impl Program {
         flags
     }
 
-    /// The name of the directory for what is built from the same sources with the same flags.
+    /// The name of the cache directory for builds from these sources with these flags.
     fn key(self) -> String {
         let module = self.module();
         let mut hasher = DefaultHasher::new();
@@ -175,7 +175,7 @@ impl Program {
             .arg(self.package())
             .current_dir(self.module().directory)
             .env("CGO_ENABLED", "0")
-            // Neither the user's flags nor a workspace around this repository have a say in what is built.
+            // The build is independent of the user's flags and of a workspace around this repository.
             .env("GOFLAGS", "")
             .env("GOWORK", "off")
             .stdin(Stdio::null())
@@ -193,12 +193,12 @@ impl Program {
         if !status.success() {
             return Err(Error::Build { program: self.name(), tail: log_tail(&log), log });
         }
-        // Renamed only when whole, so that a build that was interrupted is never taken for a program.
+        // Renamed only when complete, so that an interrupted build is never taken for a program.
         std::fs::rename(&unfinished, directory.join(self.name())).context("renaming", &unfinished)
     }
 }
 
-/// Where what takes long to make is kept for the next time, for all checkouts of this user.
+/// The cache for everything that is slow to build or download, shared by all checkouts of this user.
 pub fn cache_directory() -> Result<PathBuf, Error> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache"))).ok_or(Error::NoCacheDirectory)?;

@@ -6,15 +6,15 @@ use rcgen::{
 
 use crate::error::Error;
 
-/// Signs for the servers of one cluster, and for those that prove who they are with a certificate. It lives as long as
-/// the cluster and is kept in memory.
+/// Issues the certificates of one cluster's servers, and of clients that authenticate with one. It lives as long as the cluster
+/// and is kept in memory.
 pub(crate) struct Authority {
     /// PEM.
     pub certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A certificate with its key, both as PEM.
+/// A certificate and its key, both as PEM.
 pub(crate) struct Identity {
     pub certificate: String,
     pub key: String,
@@ -35,7 +35,7 @@ impl Authority {
         create().map_err(|source| Error::Certificate { subject: subject.into(), source })
     }
 
-    /// For a server that is reached by any of these names or IP addresses.
+    /// For a server with these names or IP addresses.
     pub fn server(&self, names: &[&str]) -> Result<Identity, Error> {
         let names: Vec<_> = names.iter().map(|name| name.to_string()).collect();
         let subject = names.join(", ");
@@ -47,7 +47,7 @@ impl Authority {
             .map_err(|source| Error::Certificate { subject, source })
     }
 
-    /// For a client that Kubernetes takes for this user and group.
+    /// For a client that Kubernetes authenticates as this user and group.
     /// https://kubernetes.io/docs/reference/access-authn-authz/authentication/#x509-client-certificates
     pub fn client(&self, user: &str, group: &str) -> Result<Identity, Error> {
         let mut params = CertificateParams::default();

@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use crate::error::{Error, IoContext};
 
-/// Its standard output, or an error that has all of its output.
+/// Returns its standard output, or an error with all of its output.
 pub(crate) async fn run(mut command: Command) -> Result<String, Error> {
     let program = command.as_std().get_program().to_owned();
     let output = command.output().await.context("running", Path::new(&program))?;

@@ -35,7 +35,7 @@ const START_SECONDS: u64 = 60;
 /// A running control plane without nodes. Dropping it stops the servers and deletes everything but the logs; this also
 /// happens when the process that owns it is killed.
 pub struct ControlPlane {
-    // They stop in this order: nobody loses the one that it talks to.
+    // They stop in this order, so that none loses the server that it uses.
     _storage: Storage,
     scheduler: Server,
     controller_manager: Server,
@@ -53,11 +53,11 @@ impl ControlPlane {
     /// Starts a control plane that keeps its state in `directory` and knows `users` and [`User::admin`], and waits
     /// until pods can be created. The programs are built first where they are missing (see [`Program::ensure`]).
     ///
-    /// `directory` belongs to one running cluster at a time; it's created when missing. Logs are in `logs/`, and stay.
+    /// `directory` belongs to one running cluster at a time, and is created if missing. Logs are in `logs/`, and stay.
     ///
     /// # Errors
-    /// When a program can't be built, when `directory` is taken or when a server doesn't start; the message says where
-    /// its log is.
+    /// When a program can't be built, when `directory` is in use, or when a server doesn't start; the message names the
+    /// log.
     pub async fn start(directory: impl AsRef<Path>, users: &[User]) -> Result<Self, Error> {
         let programs = Programs {
             etcd: Program::Etcd.ensure().await?,
@@ -69,7 +69,7 @@ impl ControlPlane {
         let directory = std::path::absolute(&directory).context("resolving", directory.as_ref())?;
         let files = Files { directory };
         progress::step("Starting the control plane", async {
-            // Nobody can reserve a port for a server to come, so it can be taken in between. That is rare.
+            // A port can't be reserved for a server that is yet to start, so it can be taken in between. That is rare.
             let mut attempts = 3;
             loop {
                 attempts -= 1;
@@ -133,19 +133,19 @@ impl ControlPlane {
         &self.url
     }
 
-    /// Its servers: etcd, kube-apiserver, kube-controller-manager and kube-scheduler. A server that is made to crash
+    /// Its servers: etcd, kube-apiserver, kube-controller-manager and kube-scheduler. A server that is crashed on purpose
     /// comes back with its data, on its port.
     pub fn servers(&self) -> [&Server; 4] {
         [&self.etcd, &self.apiserver, &self.controller_manager, &self.scheduler]
     }
 
-    /// The certificate that the API server's is verified with, a PEM file.
+    /// The path of the cluster's CA certificate, as PEM.
     pub fn certificate_authority(&self) -> PathBuf {
         self.files.authority()
     }
 
-    /// Writes a certificate of the cluster's authority for a server of these names, with its key, and returns their paths.
-    /// They are deleted together with the cluster.
+    /// Issues a certificate for a server with these names, and returns the paths of the certificate and its key. They are
+    /// deleted together with the cluster.
     pub fn certificate(&self, server: &str, names: &[&str]) -> Result<(PathBuf, PathBuf), Error> {
         let identity = self.authority.server(names)?;
         let path = |extension| self.files.data().join(server).with_added_extension(extension);
@@ -160,7 +160,7 @@ impl ControlPlane {
         self.files.audit_log()
     }
 
-    /// Where each server's log is, as `<server>.log`.
+    /// The directory with each server's log, `<server>.log`.
     pub fn logs(&self) -> PathBuf {
         self.files.logs()
     }
@@ -170,8 +170,8 @@ impl ControlPlane {
         self.credentials.token(user)
     }
 
-    /// Writes a kubeconfig for this user, which nobody else on this machine can read, and returns its path. It's
-    /// deleted together with the cluster.
+    /// Writes a kubeconfig for this user, readable only by the owner of this process, and returns its path. It is deleted
+    /// together with the cluster.
     pub fn kubeconfig(&self, user: &User) -> Result<PathBuf, Error> {
         write_kubeconfig(&self.files, &self.url, &self.credentials, user)
     }
@@ -186,12 +186,12 @@ impl ControlPlane {
         self.admin.clone()
     }
 
-    /// Where the kubectl of this cluster's version is.
+    /// The path of a kubectl of this cluster's version.
     pub fn kubectl_path(&self) -> &Path {
         &self.kubectl
     }
 
-    /// A `kubectl` that is about to run as this user.
+    /// A `kubectl` command that runs as this user.
     pub fn kubectl<A: AsRef<OsStr>>(
         &self,
         user: &User,
@@ -212,7 +212,7 @@ impl ControlPlane {
     }
 }
 
-/// Leaves out the tokens and keys.
+/// Without the tokens and keys.
 impl fmt::Debug for ControlPlane {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         formatter.debug_struct("ControlPlane").field("url", &self.url).finish_non_exhaustive()
@@ -232,16 +232,16 @@ async fn connect(kubeconfig: &Path) -> Result<Client, Error> {
     Client::try_from(config).context("preparing a client")
 }
 
-/// A port that nothing listens at, for something that is about to. Nobody can reserve one, but it's none of those that the kernel
-/// gives to outgoing connections, and in this process nobody gets it again.
+/// A free port for a server that is yet to start. Ports can't be reserved, but this one is outside the range that the kernel uses
+/// for outgoing connections, and is never returned twice in this process.
 pub fn free_port() -> Result<u16, Error> {
-    // Browsers refuse some of those below 11000.
+    // Browsers block some ports below 11000.
     const FIRST: u16 = 20_000;
     const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     let range = std::fs::read_to_string(RANGE).context("reading", Path::new(RANGE))?;
     let end = range.split_whitespace().next().and_then(|end| end.parse().ok()).unwrap_or(FIRST).max(FIRST + 1);
-    // Each process begins somewhere else.
+    // Each process starts at a different port.
     let start = (std::process::id() % 256) as u16 * 47;
     (0..end - FIRST)
         .map(|_| FIRST + start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % (end - FIRST))
@@ -250,10 +250,10 @@ pub fn free_port() -> Result<u16, Error> {
                 |address| matches!(TcpListener::bind((address, *port)), Err(error) if error.kind() == AddrInUse);
             !["127.0.0.1", "::1"].into_iter().any(is_taken)
         })
-        .ok_or(Error::Unsupported("no port between 20000 and those of outgoing connections is free"))
+        .ok_or(Error::Unsupported("no port between 20000 and the range for outgoing connections is free"))
 }
 
-/// Takes the lock on a cluster's directory, which an earlier cluster keeps until its data are deleted.
+/// Takes the lock on a cluster's directory, which an earlier cluster holds until its data is deleted.
 async fn lock(directory: &Path) -> Result<File, Error> {
     let path = directory.join("lock");
     let file = File::create(&path).context("creating", &path)?;

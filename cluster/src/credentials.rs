@@ -1,4 +1,4 @@
-//! What users prove who they are with: a bearer token each.
+//! The bearer tokens of users.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use crate::users::User;
 pub(crate) struct Credentials(Vec<(User, String)>);
 
 impl Credentials {
-    /// Gives a random token of 128 bits to each user.
+    /// Creates a random token of 128 bits for each user.
     pub fn new<'a>(users: impl IntoIterator<Item = &'a User>) -> Result<Self, Error> {
         let source = Path::new("/dev/urandom");
         let mut random = File::open(source).context("opening", source)?;

@@ -1,4 +1,4 @@
-//! What can go wrong, told to the person who has to act on it.
+//! Errors, with messages that tell the reader what to do.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 #[derive(thiserror::Error)]
 pub enum Error {
     #[error(
-        "{program} has to be built once, and `go` is not in PATH: install Go (https://go.dev/dl/), or set \
+        "{program} must be built once, and `go` is not in PATH: install Go (https://go.dev/dl/), or set \
          KUBEBUILDER_ASSETS to a directory that has {program}"
     )]
     GoMissing { program: &'static str },
@@ -56,7 +56,7 @@ pub enum Error {
     Unsupported(&'static str),
 }
 
-/// Says the same as `Display`, because tests see errors through `unwrap`.
+/// The same as `Display`, because tests show errors through `unwrap`.
 impl fmt::Debug for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         fmt::Display::fmt(self, formatter)
@@ -64,14 +64,14 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
-    /// Whether a server found that somebody had taken its port since it was chosen.
+    /// Whether a server found its port taken.
     pub(crate) fn is_address_in_use(&self) -> bool {
         matches!(self, Self::ServerExited { log, .. }
             if std::fs::read_to_string(log).is_ok_and(|log| log.contains("address already in use")))
     }
 }
 
-/// Says what was being done to which file when an I/O error came.
+/// Adds the action and the file to an I/O error.
 pub(crate) trait IoContext<T> {
     fn context(self, action: &'static str, path: &Path) -> Result<T, Error>;
 }
@@ -82,7 +82,7 @@ impl<T> IoContext<T> for std::io::Result<T> {
     }
 }
 
-/// Says what was being asked of the API server when an error came.
+/// Adds the action to an error of the API server.
 pub(crate) trait KubeContext<T> {
     fn context(self, action: impl Into<String>) -> Result<T, Error>;
 }

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, IoContext};
 
-/// Where everything is in a cluster's directory.
+/// The layout of a cluster's directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     pub directory: PathBuf,
 }
 
 impl Files {
-    /// Kept when the cluster is gone.
+    /// Kept after the cluster is gone.
     pub fn logs(&self) -> PathBuf {
         self.directory.join("logs")
     }
@@ -24,12 +24,12 @@ impl Files {
         self.logs().join("audit.log")
     }
 
-    /// Deleted when the cluster is gone.
+    /// Deleted with the cluster.
     pub fn data(&self) -> PathBuf {
         self.directory.join("data")
     }
 
-    /// What pods keep in volumes.
+    /// The contents of volumes.
     pub fn volumes(&self) -> PathBuf {
         self.data().join("volumes")
     }
@@ -39,12 +39,12 @@ impl Files {
     }
 
     pub fn kubeconfig(&self, user: &str) -> PathBuf {
-        // A colon would end the path in the list that KUBECONFIG is.
+        // KUBECONFIG is a list of paths separated by colons.
         self.data().join(user.replace([':', '/'], "-")).with_added_extension("kubeconfig")
     }
 }
 
-/// Writes a file that only its owner can read. Who reads it meanwhile has the old one or the new one, and never half of it.
+/// Writes a file that only its owner can read. Concurrent readers see the old content or the new one, never a part of it.
 pub(crate) fn write_private(path: &Path, contents: &str) -> Result<(), Error> {
     static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
@@ -55,7 +55,7 @@ pub(crate) fn write_private(path: &Path, contents: &str) -> Result<(), Error> {
     written.and_then(|()| std::fs::rename(&unfinished, path)).context("writing", path)
 }
 
-/// Creates a directory, and those above it, that only their owner can enter.
+/// Creates a directory, and missing parents, that only their owner can enter.
 pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).context("creating", path)
 }

@@ -1,7 +1,7 @@
 //! A server process that can't outlive its owner.
 //!
 //! `Drop` is not enough: it doesn't run when the owner is killed. So each server is the child of a small shell script
-//! (guard.sh), which waits for the end of a pipe that the kernel closes for us however we die.
+//! (guard.sh), which waits for the end of a pipe that the kernel closes however this process dies.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,29 +14,29 @@ use crate::error::{Error, IoContext};
 
 const GUARD: &str = include_str!("guard.sh");
 
-/// How most servers are asked to stop.
+/// The command that stops most servers.
 const TERMINATE: &str = r#"kill -TERM "$server""#;
 
-/// What to run and what to remove afterwards.
+/// What to run, and what to clean up afterwards.
 pub struct Launch<'a> {
     /// Its log is `<name>.log`.
     pub name: &'static str,
     pub program: &'a Path,
     pub arguments: Vec<OsString>,
-    /// Set for the server and for the clean-up script.
+    /// Environment variables of the server and of the clean-up script.
     pub environment: Vec<(&'static str, OsString)>,
-    /// A POSIX shell command that asks the server, whose process ID is `$server`, to stop.
+    /// A POSIX shell command that stops the server, whose process ID is `$server`.
     pub stop: &'static str,
-    /// A POSIX shell script that runs when the server is gone, also when the owner is gone too; empty for none.
+    /// A POSIX shell script that runs once the server is gone, even if the owner is gone too; empty for none.
     pub cleanup: &'static str,
-    /// Whether it is started again when it gives up after a while, as control planes' supervisors do.
+    /// Whether the server is restarted when it exits by itself after a while, as a control plane's supervisor does.
     pub supervised: bool,
-    /// A lock that has to be held until the clean-up is over.
+    /// A lock to hold until the clean-up is done.
     pub lock: Option<&'a File>,
 }
 
 impl<'a> Launch<'a> {
-    /// A program without arguments that stops on SIGTERM and leaves nothing behind.
+    /// A program without arguments that stops on SIGTERM and needs no clean-up.
     pub fn new(name: &'static str, program: &'a Path) -> Self {
         Self {
             name,
@@ -62,7 +62,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server with its output going to `<logs>/<name>.log`, which replaces what an earlier run left there.
+    /// Starts the server, with its output in `<logs>/<name>.log`, which replaces the log of an earlier run.
     pub fn start(logs: &Path, launch: Launch) -> Result<Self, Error> {
         let log = logs.join(launch.name).with_extension("log");
         let output = File::create(&log).context("creating", &log)?;
@@ -82,7 +82,7 @@ impl Server {
             .stdin(Stdio::piped())
             .stdout(lock)
             .stderr(output)
-            // A Ctrl-C in the terminal is for the owner, who then takes the servers down in order.
+            // Ctrl-C in the terminal must only reach the owner, which then stops the servers in order.
             .process_group(0)
             .spawn()
             .context("running", Path::new("sh"))?;
@@ -90,7 +90,7 @@ impl Server {
         Ok(Self { name: launch.name, log, guard, lifeline })
     }
 
-    /// An error when the server has exited.
+    /// Returns an error if the server has exited.
     pub fn check(&mut self) -> Result<(), Error> {
         match self.guard.try_wait().context("waiting for", Path::new(self.name))? {
             None => Ok(()),
@@ -100,13 +100,13 @@ impl Server {
         }
     }
 
-    /// Stops the server and says how it exited.
+    /// Stops the server and returns its exit status.
     pub fn stop(mut self) -> Result<ExitStatus, Error> {
         drop(self.lifeline.take());
         self.guard.wait().context("waiting for", Path::new(self.name))
     }
 
-    /// What it was started as.
+    /// The name of the launch.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -116,25 +116,25 @@ impl Server {
         let guard = self.guard.id();
         let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
         let children = std::fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).ok()?;
-        // The guard's other child is a shell, like the guard.
+        // The guard's other child is a shell, like the guard itself.
         children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid| program(*pid) != program(guard))
     }
 
-    /// Ends the server by SIGKILL, and has it started again, just as it was, after so many seconds.
+    /// Kills the server with SIGKILL, and restarts it unchanged after this many seconds.
     pub fn crash(&self, seconds: u32) -> Result<(), Error> {
         let mut lifeline = self.lifeline.as_ref();
         let ask = |lifeline: &mut &ChildStdin| writeln!(lifeline, "crash {seconds}");
         lifeline.as_mut().map_or(Ok(()), ask).context("restarting", Path::new(self.name))
     }
 
-    /// Ends the server by SIGKILL, as a crash would.
+    /// Kills the server with SIGKILL, as a crash would.
     pub fn kill(mut self) -> Result<(), Error> {
         let ask = |lifeline: &mut ChildStdin| lifeline.write_all(b"kill\n");
         self.lifeline.as_mut().map_or(Ok(()), ask).context("killing", Path::new(self.name))?;
         self.stop().map(drop)
     }
 
-    /// The error for a server that runs but is of no use.
+    /// The error for a server that runs, but never became ready.
     pub(crate) fn not_ready(&self, seconds: u64, last: String) -> Error {
         Error::ServerNotReady { name: self.name, seconds, last, log: self.log.clone(), tail: log_tail(&self.log) }
     }
@@ -143,12 +143,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.lifeline.take());
-        // Nobody could be told about a failure here, and the guard ends by itself.
+        // A failure can't be reported here, and the guard ends by itself.
         let _ = self.guard.wait();
     }
 }
 
-/// The last lines of a log file, indented, for an error message; empty when it can't be read.
+/// The last lines of a log file, indented, for an error message; empty if it can't be read.
 pub(crate) fn log_tail(path: &Path) -> String {
     let text = std::fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    /// A supervised shell that notes each of its starts, and then does this. Where it notes them comes back too.
+    /// A supervised shell that records each start in the returned file, and then runs `script`.
     fn start(folder: &Path, script: &str) -> (Server, std::path::PathBuf) {
         let starts = folder.join("starts");
         let arguments = ["-c", r#"echo >>"$0"; eval "$1""#].map(OsString::from).into_iter();

@@ -1,17 +1,17 @@
-# Runs one server and outlives the process that asked for it just long enough to take the server down.
+# Runs one server, and outlives the process that started it just long enough to stop the server.
 #
 #   GUARD=$this_script sh -c 'eval "$GUARD"' guard PROGRAM [ARGUMENT...]
 #
 # Standard input is a pipe whose only writer is the owner: end of file means that the owner dropped the server,
-# panicked or was killed. A line that says `kill` ends the server by SIGKILL, and one that says `crash SECONDS` also
-# starts it again after that time. Standard output is not for writing:
-# whoever inherits it holds the lock on the cluster's directory. STOP is a command that asks the server to stop.
-# CLEANUP is a script that runs once the server is gone, for whatever reason. A server that is SUPERVISED=yes and gives up by
-# itself is started again, unless it does so within 10 seconds of its start: then it can't run at all.
+# panicked or was killed. The line `kill` ends the server with SIGKILL, and `crash SECONDS` also restarts it after that
+# time. Standard output is not for writing: every process that inherits it holds the lock on the cluster's directory. STOP
+# is a command that stops the server. CLEANUP is a script that runs once the server is gone, for whatever reason. With
+# SUPERVISED=yes, a server that exits by itself is restarted, unless that happens within 10 seconds of its start, when it
+# can't run at all.
 
 exec 3<&0
 
-# Ends the server 5 seconds after it was asked to at the latest.
+# Kills the server if it has not stopped within 5 seconds.
 stop_server() {
     eval "$STOP"
     tenths=50
@@ -22,12 +22,12 @@ stop_server() {
     kill -KILL "$server"
 }
 
-# Tell the shell that waits below, before the server is gone.
+# Notify the waiting shell below before the server is gone.
 trap 'again=yes' USR1
-trap 'told_to_end=yes' USR2
+trap 'killed=yes' USR2
 
 again=yes
-told_to_end=no
+killed=no
 while [ "$again" = yes ]; do
     again=no
     started=$(date +%s)
@@ -43,12 +43,12 @@ while [ "$again" = yes ]; do
     } &
     watcher=$!
 
-    # A signal ends the first wait, and not the server.
+    # A signal interrupts the first wait, but not the server.
     wait "$server"
     status=$?
     if [ "$again" = yes ]; then
         wait "$server"
-    elif [ "$told_to_end" = yes ]; then
+    elif [ "$killed" = yes ]; then
         wait "$server"
         status=$?
         kill -KILL "$watcher" 2>/dev/null

@@ -11,9 +11,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Its default storage class, `standard`, makes volumes on this machine, for pods on simulated and real nodes alike.
+//! Its default storage class, `standard`, creates volumes on this machine, for pods on simulated and real nodes alike.
 //!
-//! Everything is gone when its owner is dropped, or has died in whatever way; only the logs stay.
+//! Everything is removed when its owner is dropped, or dies in any way; only the logs stay.
 
 mod binaries;
 mod certificates;
@@ -42,7 +42,7 @@ pub use real::{RealNode, RealNodeOptions};
 pub use simulated::SimulatedNodes;
 pub use users::User;
 
-/// Whether this process may make namespaces, mounts and bridges.
+/// Whether this process may create namespaces, mounts and bridges.
 pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)

@@ -8,11 +8,11 @@ use tokio::process::Command;
 use crate::error::{Error, IoContext};
 use crate::progress;
 
-/// Installs those of the packages that are missing.
+/// Installs the packages that are missing.
 ///
 /// # Errors
-/// When some are missing and this is not a Debian system or not run by root, and when apt-get fails. No package that is
-/// there is ever removed to make room for another.
+/// When packages are missing and this is not a Debian system or not run by root, or when apt-get fails. An installed package is
+/// never removed in favor of another.
 pub async fn ensure(packages: &[&str]) -> Result<(), Error> {
     let mut missing = Vec::new();
     for package in packages {

@@ -1,4 +1,4 @@
-//! What the servers prove who they are with, and what they check others by.
+//! The keys and certificates of the servers.
 
 use rcgen::KeyPair;
 

@@ -27,7 +27,7 @@ impl Programs {
             flag("advertise-client-urls", &url),
             // There are no peers, but etcd insists on listening for them.
             flag("listen-peer-urls", "http://127.0.0.1:0"),
-            // The data needn't survive a power failure.
+            // The data need not survive a power failure.
             "--unsafe-no-fsync".into(),
             flag("log-level", "warn"),
         ];
@@ -59,7 +59,7 @@ impl Programs {
             flag("endpoint-reconciler-type", "none"),
             flag("service-cluster-ip-range", "10.96.0.0/16"),
             flag("service-account-issuer", "https://kubernetes.default.svc"),
-            // The second, so that users can show their tokens to the gateway, which asks whether they are for it.
+            // The second is for tokens that users show to the gateway, which has them reviewed for that audience.
             flag("api-audiences", "https://kubernetes.default.svc,vdi-gateway"),
             flag("service-account-signing-key-file", data.join("service-accounts.key")),
             flag("service-account-key-file", data.join("service-accounts.pub")),
@@ -69,10 +69,10 @@ impl Programs {
             flag("kubelet-preferred-address-types", "InternalIP"),
             flag("audit-policy-file", data.join("audit-policy.yaml")),
             flag("audit-log-path", files.audit_log()),
-            // In mebibytes. At the default of 100 it would go on in another file.
+            // In mebibytes. At the default of 100 the log would be rotated.
             flag("audit-log-maxsize", "100000"),
         ];
-        // Left by an earlier cluster, whose requests are none of ours.
+        // Removes the log of an earlier cluster.
         let _ = std::fs::remove_file(files.audit_log());
         start(files, "kube-apiserver", &self.apiserver, arguments)
     }
@@ -93,14 +93,14 @@ impl Programs {
     }
 }
 
-/// What the controller manager and the scheduler have in common.
+/// The flags that the controller manager and the scheduler share.
 fn client_flags(kubeconfig: &Path) -> Vec<OsString> {
     vec![
         flag("kubeconfig", kubeconfig),
         flag("leader-elect", "false"),
-        // Nobody asks for their health or metrics, so they need no port.
+        // Nothing reads their health or metrics, so they need no port.
         flag("secure-port", "0"),
-        // The defaults of 20 to 50 requests a second are what a test with hundreds of pods would measure.
+        // The default limits of 20 to 50 requests a second would dominate tests with hundreds of pods.
         flag("kube-api-qps", "1000"),
         flag("kube-api-burst", "2000"),
     ]

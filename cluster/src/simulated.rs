@@ -37,7 +37,7 @@ pub struct SimulatedNodes {
 }
 
 impl SimulatedNodes {
-    /// What a node selector finds simulated nodes by; its value is `true`.
+    /// The label for node selectors; its value is `true`.
     pub const LABEL: &str = "vdi.kasm.io/simulated";
 
     /// Adds `count` nodes with `gpus_per_node` of the extended resource `nvidia.com/gpu` each, and waits until pods
@@ -70,7 +70,7 @@ impl SimulatedNodes {
         Ok(name)
     }
 
-    /// What plays the nodes.
+    /// The KWOK server.
     pub fn server(&self) -> &Server {
         &self.kwok
     }

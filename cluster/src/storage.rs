@@ -1,4 +1,4 @@
-//! Volumes for pods: directories of this machine, made when they are claimed and deleted with their claims.
+//! Volumes for pods: directories on this machine, created for claims and deleted with them.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -15,17 +15,16 @@ use tokio::task::AbortHandle;
 use crate::error::{Error, IoContext, KubeContext};
 use crate::files::create_private_dir;
 
-/// What the class names as its provisioner: by this the volumes that are ours are known.
+/// The provisioner of the storage class, which identifies the volumes of this provisioner.
 const PROVISIONER: &str = "vdiwarden.local/directory";
 
-/// What the volume controller writes on a claim once it wants a volume for it, on both the claims of a class that
-/// [waits for the first consumer](https://kubernetes.io/docs/concepts/storage/storage-classes/#volume-binding-mode)
-/// and others.
+/// The annotation that the volume controller writes on a claim once it needs a volume, whether or not its class
+/// [waits for the first consumer](https://kubernetes.io/docs/concepts/storage/storage-classes/#volume-binding-mode).
 const WANTED_FROM: &str = "volume.kubernetes.io/storage-provisioner";
-/// What it reads on a volume, to leave its deletion to us.
+/// The annotation by which the volume controller leaves the deletion of a volume to its provisioner.
 const MADE_BY: &str = "pv.kubernetes.io/provisioned-by";
 
-/// Makes volumes until it is dropped. Without claims it only waits.
+/// Provisions volumes until it is dropped. Without claims it only waits.
 pub(crate) struct Storage(AbortHandle);
 
 impl Storage {
@@ -33,7 +32,7 @@ impl Storage {
     pub const CLASS: &str = "standard";
 
     /// Creates the class, and serves it with directories in `directory`. Real nodes see them, unless they are below /mnt,
-    /// /run, /var/lib or /var/log, which a node has of its own (real/node.sh).
+    /// /run, /var/lib or /var/log, which a node replaces with its own (real/node.sh).
     pub async fn start(client: Client, directory: PathBuf) -> Result<Self, Error> {
         create_private_dir(&directory)?;
         let class = json!({
@@ -43,7 +42,7 @@ impl Storage {
             },
             "provisioner": PROVISIONER,
             "reclaimPolicy": "Delete",
-            // As the clouds' own classes, whose disks belong to a zone: a claim stays Pending until a pod wants it.
+            // As in the clouds, whose disks belong to a zone: a claim stays Pending until a pod uses it.
             "volumeBindingMode": "WaitForFirstConsumer",
         });
         let action = || format!("creating the storage class {}", Self::CLASS);
@@ -72,7 +71,7 @@ async fn serve(client: Client, directory: PathBuf) {
     }
 }
 
-/// What a watch that begins anew repeats does no harm here.
+/// Handling an object twice, as after a restarted watch, does no harm.
 fn changes<K>(api: Api<K>) -> impl Stream<Item = K>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
@@ -81,14 +80,14 @@ where
     objects.filter_map(|object| async { object.ok() })
 }
 
-/// There is nobody to return it to.
+/// There is no caller to return errors to.
 fn report(name: &str, result: Result<(), Error>) {
     if let Err(error) = result {
         eprintln!("storage for {name}: {error}");
     }
 }
 
-/// Gives a claim its volume, when it is one of ours that wants one.
+/// Creates the volume of a claim, if this provisioner is responsible and the claim needs one.
 async fn make(claim: &PersistentVolumeClaim, volumes: &Api<PersistentVolume>, directory: &Path) -> Result<(), Error> {
     let is_ours = claim.annotations().get(WANTED_FROM).is_some_and(|provisioner| provisioner == PROVISIONER);
     let Some(spec) = claim.spec.as_ref().filter(|spec| is_ours && spec.volume_name.is_none()) else { return Ok(()) };
@@ -100,7 +99,7 @@ async fn make(claim: &PersistentVolumeClaim, volumes: &Api<PersistentVolume>, di
         "spec": {
             "storageClassName": spec.storage_class_name,
             "accessModes": spec.access_modes,
-            // Nobody measures how much is in it.
+            // The size is not enforced.
             "capacity": spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()),
             "persistentVolumeReclaimPolicy": "Delete",
             "hostPath": {"path": path, "type": "Directory"},
@@ -115,7 +114,7 @@ async fn make(claim: &PersistentVolumeClaim, volumes: &Api<PersistentVolume>, di
     }
 }
 
-/// Deletes a volume of ours and what is in it, once its claim is gone.
+/// Deletes a volume of this provisioner and its contents once its claim is gone.
 async fn reclaim(volume: &PersistentVolume, volumes: &Api<PersistentVolume>, directory: &Path) -> Result<(), Error> {
     let is_ours = volume.annotations().get(MADE_BY).is_some_and(|provisioner| provisioner == PROVISIONER);
     let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -136,8 +135,8 @@ async fn reclaim(volume: &PersistentVolume, volumes: &Api<PersistentVolume>, dir
     }
 }
 
-/// Creates a directory that every user may write: kubelets don't give a hostPath volume to a pod's fsGroup. Nobody but
-/// the cluster's owner gets at it from outside, since the directory that it is in is private.
+/// Creates a directory that every user may write, because kubelets don't apply a pod's fsGroup to hostPath volumes. Outside the
+/// cluster only its owner can reach it, because the parent directory is private.
 async fn create_shared_dir(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
     match tokio::fs::create_dir(path).await {

@@ -1,7 +1,7 @@
-//! Who talks to the API server.
+//! The users of the API server.
 
-/// A user as the API server sees one: a name and groups, which RBAC grants rights to. The API server knows those that
-/// [`ControlPlane::start`](crate::ControlPlane::start) was given, and the administrator.
+/// A user of the API server: a name and groups, to which RBAC grants permissions. The API server knows the users passed to
+/// [`ControlPlane::start`](crate::ControlPlane::start), and the administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub name: String,
@@ -13,24 +13,24 @@ impl User {
         Self { name: name.into(), groups: groups.into_iter().map(Into::into).collect() }
     }
 
-    /// May do everything; every cluster knows this one.
+    /// The administrator, who may do everything. Every cluster has this user.
     pub fn admin() -> Self {
         Self::new("kubernetes-admin", ["system:masters"])
     }
 
-    /// What a pod that runs with this service account is, seen from the API server.
+    /// The user of a service account.
     /// https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
     pub fn service_account(namespace: &str, name: &str) -> Self {
         let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
         Self::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
     }
 
-    /// The users that parts of a cluster are.
+    /// The users of a cluster's own components.
     pub(crate) fn components() -> [Self; 5] {
         [Self::admin(), Self::controller_manager(), Self::scheduler(), Self::kube_router(), Self::kwok()]
     }
 
-    /// The names of this and the next are known to the RBAC rules that the API server starts with.
+    /// The API server's built-in RBAC rules refer to this name and the next.
     pub(crate) fn controller_manager() -> Self {
         Self { name: "system:kube-controller-manager".into(), groups: vec![] }
     }
@@ -39,7 +39,7 @@ impl User {
         Self { name: "system:kube-scheduler".into(), groups: vec![] }
     }
 
-    /// May read what a firewall is made from, and nothing else (see real/firewall.rs).
+    /// May only read what its firewall depends on (see real/firewall.rs).
     pub(crate) fn kube_router() -> Self {
         Self { name: "kube-router".into(), groups: vec![] }
     }

@@ -9,8 +9,8 @@ use crate::guard::Server;
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Probes a server until there is a value, or it or one of the others has exited, or the time is over. A probe that
-/// has no value yet says why.
+/// Probes a server until there is a value, until it or one of the others exits, or until the time is over. A probe without a value
+/// yet returns the reason.
 pub(crate) async fn until_ready<T>(
     server: &mut Server,
     others: &mut [&mut Server],

@@ -1,8 +1,8 @@
-# Makes an image of busybox, as `docker save` would: https://github.com/moby/docker-image-spec/blob/main/spec.md
+# Builds an image of busybox in the format of `docker save`: https://github.com/moby/docker-image-spec/blob/main/spec.md
 #
 #   sh -c "$this_script" busybox IMAGE DIRECTORY
 #
-# It's $DIRECTORY/busybox.tar. Without a command the image does nothing, which is what a pod's sandbox has to do.
+# The result is $DIRECTORY/busybox.tar. Without a command the image only waits, as a pod's sandbox must.
 
 set -eu
 image=$1

@@ -1,6 +1,6 @@
-# Removes what a node leaves on the machine when its processes are gone. See node.sh for the variables.
+# Removes what a node leaves on the machine after its processes are gone. See node.sh for the variables.
 
-# It goes with the pods' network namespace, which may take the kernel a moment.
+# The veth pair disappears with the pods' network namespace, which may take the kernel a moment.
 ip link delete "$NODE"
 
 # A cgroup can be busy for a moment after its last process.

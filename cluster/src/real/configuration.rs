@@ -1,4 +1,4 @@
-//! A node's files. Its own processes see the directory that they are in as /mnt (see node.sh).
+//! A node's files. Its own processes see their directory as /mnt (see node.sh).
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -16,7 +16,7 @@ use crate::users::User;
 /// The busybox image of every real node.
 pub(super) const BUSYBOX: &str = "vdiwarden.invalid/busybox:1";
 
-/// Where the CNI plugins are: Debian's package puts them in the first, everybody else in the second.
+/// The directory of the CNI plugins: the first in Debian's package, the second everywhere else.
 pub(super) fn cni_plugins() -> Option<&'static str> {
     ["/usr/lib/cni", "/opt/cni/bin"].into_iter().find(|directory| Path::new(directory).join("bridge").is_file())
 }
@@ -53,7 +53,7 @@ pub(super) fn write(cluster: &ControlPlane, network: &Network, state: &Path, run
     kubeconfig("kube-router.kubeconfig", json!({"token": cluster.token(&User::kube_router())?}))
 }
 
-/// Puts what works on the pods' network into a directory, under its usual names: the CNI plugins, and the firewall's tools.
+/// Fills a directory with the tools that work on the pods' network, under their usual names: CNI plugins and firewall tools.
 fn tools(directory: &Path, plugins: &str) -> Result<(), Error> {
     const TOOLS: [&str; 8] =
         ["bridge", "host-local", "loopback", "ip6tables", "ipset", "iptables", "iptables-restore", "iptables-save"];

@@ -1,4 +1,4 @@
-//! What the firewall of a node, kube-router, may see of its cluster.
+//! The permissions of a node's firewall, kube-router.
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::Api;
@@ -9,7 +9,7 @@ use crate::control_plane::ControlPlane;
 use crate::error::{Error, KubeContext};
 use crate::users::User;
 
-/// Lets [`User::kube_router`] read what it watches, and nothing else. Each node of a cluster does this.
+/// Lets [`User::kube_router`] read only what it watches. Every node of a cluster does this.
 pub(super) async fn authorize(cluster: &ControlPlane) -> Result<(), Error> {
     let User { name, .. } = User::kube_router();
     let rule = |group: &str, resources: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": ["get", "list", "watch"]});

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the program that it is called as in the network namespace of the node's pods.
+# Runs the program whose name it is called by in the network namespace of the node's pods.
 
 PATH=@PLUGINS@:/usr/sbin:/usr/bin:/sbin:/bin
 exec nsenter --net=/run/netns/pods "${0##*/}" "$@"

@@ -1,4 +1,4 @@
-//! A node that runs containers: containerd and a kubelet on this machine, apart from what else runs here.
+//! A node that runs containers: containerd and a kubelet on this machine, isolated from everything else on it.
 
 mod configuration;
 mod firewall;
@@ -24,22 +24,22 @@ use crate::{packages, progress};
 
 const READY_SECONDS: u64 = 60;
 
-/// What a real node has.
+/// The options of a real node.
 #[derive(Debug, Clone, Default)]
 pub struct RealNodeOptions {
-    /// How many of the extended resource `nvidia.com/gpu` the node says it has. They are only counted: no device is
-    /// given to a container, so this needs no GPU.
+    /// How much of the extended resource `nvidia.com/gpu` the node advertises. It is only counted: containers get no device, so
+    /// no GPU is needed.
     pub gpus: u32,
     /// Image archives, OCI or `docker save`, that are imported before pods can be scheduled. A node pulls nothing, so
     /// pods that use them must not have the pull policy Always.
     pub images: Vec<PathBuf>,
 }
 
-/// A node on which pods really run, in a subnet of their own that this machine reaches. Dropping it kills them and
-/// removes everything that it brought to the machine; this also happens when the process that owns it is killed.
+/// A node where pods really run, in their own subnet, which this machine can reach. Dropping it kills them and removes
+/// everything that it added to the machine; this also happens when the process that owns it is killed.
 ///
-/// There is no kube-proxy and no DNS: pods are reached by their addresses. Network policies are enforced, by kube-router; this
-/// machine's own processes reach every pod, as a node's do.
+/// There is no kube-proxy and no DNS: pods are reached by their addresses. kube-router enforces network policies; the processes
+/// of this machine reach every pod, as a node's own do.
 #[derive(Debug)]
 pub struct RealNode {
     server: Server,
@@ -49,7 +49,7 @@ pub struct RealNode {
 }
 
 impl RealNode {
-    /// An image that every real node has: busybox, for tests.
+    /// The busybox image, which every real node has, for tests.
     pub const BUSYBOX: &str = configuration::BUSYBOX;
 
     /// Adds a node and waits until pods can be scheduled to it. Needs Linux and root; Debian packages that are missing
@@ -150,7 +150,7 @@ impl RealNode {
         Ok(node)
     }
 
-    /// Lets pods onto the node, and waits until they can be scheduled to it.
+    /// Makes the node schedulable, and waits until pods can be scheduled to it.
     async fn open(&mut self, cluster: &ControlPlane) -> Result<(), Error> {
         let nodes: Api<Node> = Api::all(cluster.admin());
         let schedulable = Patch::Merge(json!({"spec": {"unschedulable": null}}));
@@ -164,8 +164,8 @@ impl RealNode {
     }
 }
 
-/// Creates the Node. Before the kubelet looks for it, which would else wait longer with every time that it isn't there;
-/// unschedulable, because the images aren't there yet.
+/// Creates the Node before the kubelet looks for it, which would back off each time that it doesn't exist. It is unschedulable,
+/// because the images aren't imported yet.
 async fn register(cluster: &ControlPlane, network: &Network, gpus: u32) -> Result<(), Error> {
     let name = &network.name;
     let architecture = match std::env::consts::ARCH {
@@ -173,7 +173,7 @@ async fn register(cluster: &ControlPlane, network: &Network, gpus: u32) -> Resul
         "aarch64" => "arm64",
         other => other,
     };
-    // The kubelet adds what the machine has, and keeps this. The firewall, which starts earlier, looks for the address.
+    // The kubelet adds the machine's resources, and keeps these. The firewall, which starts earlier, needs the address.
     let resources = json!({"nvidia.com/gpu": gpus.to_string()});
     let node = json!({
         "metadata": {
@@ -196,14 +196,14 @@ async fn register(cluster: &ControlPlane, network: &Network, gpus: u32) -> Resul
     Api::all(cluster.admin()).create(&PostParams::default(), &node).await.context(action()).map(drop)
 }
 
-/// containerd's client, for the images that the kubelet sees.
+/// containerd's client, in the namespace that the kubelet uses.
 fn ctr(socket: &Path) -> Command {
     let mut ctr = Command::new("ctr");
     ctr.arg("--address").arg(socket).args(["--namespace", "k8s.io"]);
     ctr
 }
 
-/// What is in PATH may come from other packages: Docker's containerd.io stands for two of these.
+/// Looks for programs in PATH, because they may come from other packages: Docker's containerd.io provides two of these.
 async fn ensure_packages() -> Result<(), Error> {
     let mut missing = Vec::new();
     for (program, package) in [

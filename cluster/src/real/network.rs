@@ -8,11 +8,11 @@ use tokio::process::Command;
 use crate::command::run;
 use crate::error::Error;
 
-/// A veth pair that exists, without an address yet. Its name is unique on this machine and stands for the subnet, so that
-/// creating it reserves both.
+/// A veth pair, without an address yet. Its name is unique on this machine and determines the subnet, so creating it reserves
+/// both.
 pub(super) struct Network {
-    /// This machine's end of the pair, such as `vdi-7`. The other one is called `vdi-7-pods` until it is in the namespace; network
-    /// interfaces have at most 15 characters.
+    /// This machine's end of the pair, such as `vdi-7`. The other is named `vdi-7-pods` until it is in the namespace; names of
+    /// network interfaces have at most 15 characters.
     pub name: String,
     number: u8,
 }
@@ -20,7 +20,7 @@ pub(super) struct Network {
 impl Network {
     /// Finds a free subnet of 10.86.0.0/16, 254 addresses.
     pub async fn reserve() -> Result<Self, Error> {
-        // Starts somewhere else in each process, which saves most collisions.
+        // Each process starts at a different number, which avoids most collisions.
         let first = std::process::id() as u8;
         for number in (0..=255).map(|offset: u8| first.wrapping_add(offset)) {
             let network = Self { name: format!("vdi-{number}"), number };
@@ -31,7 +31,7 @@ impl Network {
         Err(Error::Unsupported("no subnet of 10.86.0.0/16 is free on this machine: stop other clusters"))
     }
 
-    /// Whether no route leads into the subnet, other than through a gateway to everything else.
+    /// Whether no route leads into the subnet, except the default route.
     async fn is_free(&self) -> Result<bool, Error> {
         for relation in ["root", "match"] {
             let mut routes = Command::new("ip");
@@ -43,32 +43,32 @@ impl Network {
         Ok(true)
     }
 
-    /// False when there is such a pair.
+    /// False if such a pair exists already.
     async fn create(&self) -> bool {
         let mut add = Command::new("ip");
         add.args(["link", "add", &self.name, "type", "veth", "peer", "name", &format!("{}-pods", self.name)]);
         run(add).await.is_ok()
     }
 
-    /// Gives a pair back that no node will use.
+    /// Releases a pair that no node will use.
     pub async fn release(&self) {
         let mut delete = Command::new("ip");
         delete.args(["link", "delete", &self.name]);
-        // The error that led here says more than this one could.
+        // The error that led here is more useful than this one.
         let _ = run(delete).await;
     }
 
-    /// This machine's address, where pods reach it. Inside the pods' namespace it counts as the node's own.
+    /// This machine's address in the subnet, which is the node's own address inside the pods' namespace.
     pub fn address(&self) -> Ipv4Addr {
         self.host(1)
     }
 
-    /// The bridge's address, where what the firewall refuses is answered from.
+    /// The bridge's address, the source of the firewall's rejections.
     pub fn bridge_address(&self) -> Ipv4Addr {
         self.host(2)
     }
 
-    /// Where pods send what is for other networks. Nobody has this address, unless a pod takes it.
+    /// The pods' default gateway. No interface has this address, unless a pod takes it.
     fn gateway(&self) -> Ipv4Addr {
         self.host(3)
     }
@@ -81,7 +81,7 @@ impl Network {
         Ipv4Addr::new(10, 86, self.number, host)
     }
 
-    /// How pods are attached to the bridge.
+    /// The CNI configuration that attaches pods to the bridge.
     /// https://www.cni.dev/docs/spec/#configuration-format
     pub fn cni(&self) -> Value {
         let gateway = self.gateway();

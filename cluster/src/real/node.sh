@@ -9,13 +9,13 @@
 # ADDRESS   the node's address, where its pods reach the machine
 # BRIDGE    the address of the pods' bridge
 # STATE     a directory with the node's configuration, for everything that it writes
-# RUN       the same for what it keeps in /run
-# LOGS      where the logs of containerd and kube-router go; the kubelet's goes to standard error, as everything else here
+# RUN       the same for its files in /run
+# LOGS      the directory for the logs of containerd and kube-router; the kubelet's and all others go to standard error
 # KUBELET, KUBE_ROUTER   the programs
 
 set -eu
 
-# Before /proc is this namespace's own: the process ID that the guard knows this process by.
+# Before this namespace gets its own /proc: the process ID by which the guard knows this process.
 read -r pid _ </proc/self/stat
 echo "$pid" >"$RUN/pid"
 exec 4>"$LOGS/containerd.log" 5>"$LOGS/kube-router.log"
@@ -36,7 +36,7 @@ else
     done
 fi
 
-# Both programs have paths built in; here these are the node's own. /mnt stands for $STATE, which may be hidden by them.
+# Both programs have built-in paths, which here lead to the node's own directories. They may hide $STATE, so /mnt stands for it.
 touch "$STATE/kubelet" "$STATE/kube-router"
 mount --bind "$KUBELET" "$STATE/kubelet"
 mount --bind "$KUBE_ROUTER" "$STATE/kube-router"
@@ -47,7 +47,7 @@ mount --bind /mnt/var-lib /var/lib
 mount --bind /mnt/var-log /var/log
 mount -t proc proc /proc
 
-# The kubelet sets these for the whole machine. It gets files to write to instead.
+# The kubelet sets these for the whole machine, so it gets plain files to write to instead.
 for key in kernel/keys/root_maxbytes kernel/keys/root_maxkeys kernel/panic kernel/panic_on_oops vm/overcommit_memory \
     vm/panic_on_oom; do
     mkdir -p "/mnt/sysctl/${key%/*}"
@@ -55,8 +55,8 @@ for key in kernel/keys/root_maxbytes kernel/keys/root_maxkeys kernel/panic kerne
     mount --bind "/mnt/sysctl/$key" "/proc/sys/$key"
 done
 
-# The pods' network is a namespace of its own, so that its firewall is neither the machine's nor another node's. The machine
-# is on its bridge with one end of the veth pair.
+# The pods' network is a separate namespace, so that its firewall is neither the machine's nor another node's. One end of the
+# veth pair connects the machine to its bridge.
 ip netns add pods
 ip link set "$NODE-pods" netns pods
 ip -netns pods link set lo up
@@ -64,19 +64,19 @@ ip -netns pods link add pods type bridge
 ip -netns pods link set "$NODE-pods" master pods up
 ip -netns pods address add "$BRIDGE/24" dev pods
 ip -netns pods link set pods up
-# To the firewall, who has an address of the namespace's own is the node itself, whose processes a network policy never keeps
-# out (https://kubernetes.io/docs/concepts/services-networking/network-policies/). The machine is, so its address is there too,
-# and the namespace never answers for it: frames go past, to the machine.
+# The firewall takes every address of the namespace for the node itself, whose processes network policies never block
+# (https://kubernetes.io/docs/concepts/services-networking/network-policies/). The machine is that node, so its address is here
+# too; the namespace never answers ARP for it, so that frames reach the machine.
 ip -netns pods address add "$ADDRESS/32" dev lo
 nsenter --net=/run/netns/pods sh -c '
     echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
     echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
     echo 1 >/proc/sys/net/bridge/bridge-nf-call-ip6tables'
-# Pods have no IPv6 address but the one that every interface gives itself, which no firewall here knows of.
+# Pods have only link-local IPv6 addresses, which no firewall here covers.
 /mnt/bin/ip6tables --policy FORWARD DROP
-# The kernel follows connections while a rule asks for their state, which elsewhere those of kube-proxy always do. Here the first
-# would be the firewall's for the first pod: connections that the pod has by then would be unknown, and what it sends first on one
-# would be refused, again and again.
+# The kernel tracks connections only while some rule uses their state, as the rules of kube-proxy always do elsewhere. Here the
+# first such rule would be the firewall's for the first pod: it would not know the pod's existing connections, and would
+# reject their packets again and again.
 /mnt/bin/iptables --table mangle --append FORWARD --match conntrack --ctstate ESTABLISHED
 
 PATH="/mnt/bin:$PATH" /mnt/kube-router --kubeconfig=/mnt/kube-router.kubeconfig --hostname-override="$NODE" --run-firewall \
@@ -89,7 +89,7 @@ until [ -S /run/containerd/containerd.sock ]; do
     sleep 0.1
 done
 
-# No pod runs before the firewall does.
+# Pods must not run before the firewall does.
 until /mnt/bin/iptables --list-rules KUBE-ROUTER-FORWARD >/dev/null 2>&1; do
     kill -0 "$firewall" 2>/dev/null || { tail -n 5 "$LOGS/kube-router.log" >&2; exit 1; }
     sleep 0.1
