@@ -12,11 +12,10 @@ use kube::{
     core::Request,
     runtime::watcher::watch_object,
 };
-use serde::de::IgnoredAny;
+use serde::{Deserialize, de::IgnoredAny};
 use tokio::{sync::watch, time::interval};
-use vdi_service::{Aside, Lenient};
+use vdi_service::{Aside, Lenient, lenient::metadata, same_resource};
 
-use super::partial::PartialSecret;
 use crate::token::{Key, KeyError, KeyId, KeyRing, Schedule};
 
 /// The longest time between two checks of the schedule. Changes of the Secret are seen at once, by a watch.
@@ -44,6 +43,18 @@ pub struct KeyRotator {
     aside: Arc<Aside>,
     ring: watch::Sender<Option<Arc<KeyRing>>>,
 }
+
+/// The parts of the Secret that are read, and written back.
+#[derive(Clone, Debug, Deserialize)]
+struct PartialSecret {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    data: Option<BTreeMap<String, ByteString>>,
+    #[serde(rename = "type")]
+    type_: Option<String>,
+}
+
+same_resource!(PartialSecret, Secret);
 
 #[derive(Debug, thiserror::Error)]
 enum RotateError {

@@ -3,7 +3,6 @@
 mod authenticator;
 mod extend;
 mod keys;
-mod partial;
 mod replay_guard;
 mod reviews;
 mod watch;

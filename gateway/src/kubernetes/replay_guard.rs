@@ -12,9 +12,9 @@ use kube::{
     api::{DeleteParams, ListParams, ObjectMeta, PostParams},
 };
 use ring::digest::{SHA256, digest};
-use vdi_service::{Aside, Lenient};
+use serde::Deserialize;
+use vdi_service::{Aside, Lenient, lenient::metadata, same_resource};
 
-use super::partial::PartialLease;
 use crate::token::Purpose;
 
 /// On the Leases of used codes.
@@ -29,6 +29,23 @@ pub struct ReplayGuard {
     used: Api<Lenient<PartialLease>>,
     aside: Arc<Aside>,
 }
+
+/// The parts of a Lease that are read.
+#[derive(Clone, Debug, Deserialize)]
+struct PartialLease {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    spec: PartialLeaseSpec,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PartialLeaseSpec {
+    acquire_time: Option<MicroTime>,
+    holder_identity: Option<String>,
+}
+
+same_resource!(PartialLease, Lease);
 
 impl ReplayGuard {
     /// Keeps its Leases in this namespace, which must have no others.

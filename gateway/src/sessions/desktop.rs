@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderValue;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::OwnerReference};
-use kube::ResourceExt;
+use kube::{ResourceExt, api::ObjectMeta};
+use serde::Deserialize;
 use vdi_api::{
     Activity, Protocol, Timeout,
     desktop_pod::{ACTIVITY, IDLE_TIMEOUT, PATH, PORT, PROTOCOL},
 };
-use vdi_service::{LoginKeys, Reach};
+use vdi_service::{LoginKeys, Reach, lenient::metadata, same_resource};
 
 use super::basic_auth::BasicAuth;
 
@@ -26,6 +27,40 @@ pub struct Desktop {
     pub path: String,
 }
 
+/// The parts of a pod that the gateway reads.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PartialPod {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    host_network: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Status {
+    #[serde(rename = "podIP")]
+    pod_ip: Option<String>,
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+}
+
+same_resource!(PartialPod, Pod);
+
 /// What the gateway keeps of a pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DesktopPod {
@@ -41,7 +76,7 @@ pub struct DesktopPod {
 }
 
 impl DesktopPod {
-    pub fn of(pod: &Pod, reach: &Reach) -> Self {
+    pub fn of(pod: &PartialPod, reach: &Reach) -> Self {
         let is_session = |owner: &&OwnerReference| {
             owner.kind == "VDISession" && owner.api_version.split('/').next() == Some(vdi_api::GROUP)
         };
@@ -62,12 +97,11 @@ impl DesktopPod {
     }
 }
 
-fn desktop(pod: &Pod, reach: &Reach) -> Option<Desktop> {
-    let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
-    let mut conditions = status.conditions.iter().flatten();
-    let is_ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
+fn desktop(pod: &PartialPod, reach: &Reach) -> Option<Desktop> {
+    let PartialPod { metadata, spec, status } = pod;
+    let is_ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     // With host networking, the address is the node's, where other programs listen too.
-    if pod.metadata.deletion_timestamp.is_some() || spec.host_network == Some(true) {
+    if metadata.deletion_timestamp.is_some() || spec.host_network == Some(true) {
         return None;
     }
     let ip: IpAddr = status.pod_ip.as_ref()?.parse().ok()?;

@@ -8,7 +8,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use desktop::{Desktop, DesktopPod};
+pub use desktop::{Desktop, DesktopPod, PartialPod};
 pub use directory::{Changes, Directory, OwnerChanges, revoked};
 pub use freshness::{Freshness, Source};
 pub use session::{ReadyCondition, Session};

@@ -11,9 +11,9 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, future::Either};
-use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Resource, ResourceExt,
+    api::ObjectMeta,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -34,11 +34,10 @@ use self::{
     store::{Key, Store},
     stream::WatchItem,
 };
-use super::partial::{self, PartialPod};
 use crate::{
     activity::Activity,
     request::PublicUrl,
-    sessions::{DesktopPod, Directory, Session, Source},
+    sessions::{DesktopPod, Directory, PartialPod, Session, Source},
 };
 
 /// Watches sessions and pods, and keeps the directory up to date.
@@ -100,7 +99,7 @@ impl Watcher {
     fn session_item(&mut self, item: WatchItem<Lenient<Custom<VDISession>>>) {
         let WatchItem::Event(event) = item else { return };
         match self.aside.sort(event) {
-            Some(Told::Event(event)) => self.session_event(map_event(event, partial::session)),
+            Some(Told::Event(event)) => self.session_event(map_event(event, trimmed)),
             Some(Told::Unknown(key)) => {
                 self.sessions.remove(&key);
                 self.update(vec![key]);
@@ -112,7 +111,7 @@ impl Watcher {
     fn pod_item(&mut self, item: WatchItem<Lenient<PartialPod>>) {
         let WatchItem::Event(event) = item else { return };
         match self.aside.sort(event) {
-            Some(Told::Event(event)) => self.pod_event(map_event(event, Pod::from)),
+            Some(Told::Event(event)) => self.pod_event(event),
             Some(Told::Unknown(key)) => {
                 self.pods.remove(&key);
                 self.update(session_of(key).into_iter().collect());
@@ -129,7 +128,7 @@ impl Watcher {
         self.update(touched);
     }
 
-    fn pod_event(&mut self, event: Event<Pod>) {
+    fn pod_event(&mut self, event: Event<PartialPod>) {
         let reach = &self.reach;
         let touched = self.pods.apply(event, |pod| {
             let pod = DesktopPod::of(&pod, reach);
@@ -171,6 +170,11 @@ impl Watcher {
     }
 }
 
+/// Without annotations and labels, which nothing reads.
+fn trimmed(Custom { metadata, spec, status }: Custom<VDISession>) -> VDISession {
+    VDISession { metadata: ObjectMeta { annotations: None, labels: None, ..metadata }, spec, status }
+}
+
 /// The session that a pod belongs to, by the pod's name.
 fn session_of((namespace, pod): Key) -> Option<Key> {
     Some((namespace, pod.strip_prefix(&pod_name(""))?.to_owned()))
@@ -203,7 +207,7 @@ mod tests {
         .unwrap()
     }
 
-    fn pod() -> Pod {
+    fn pod() -> PartialPod {
         serde_json::from_value(json!({
             "metadata": {
                 "namespace": "team",
