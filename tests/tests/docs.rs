@@ -24,7 +24,7 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 #[test]
 fn every_test_that_the_page_about_security_names_is_in_the_file_that_it_names() -> Result<()> {
     let mut files = Vec::new();
-    for room in ["api", "controller", "gateway", "policy", "service", "tests"] {
+    for room in ["api", "controller", "gateway", "planner", "policy", "service", "tests"] {
         rust_files(&workspace().join(room), &mut files)?;
     }
     let function = Regex::new(r"fn ([a-z0-9_]+)\(")?;
@@ -40,7 +40,8 @@ fn every_test_that_the_page_about_security_names_is_in_the_file_that_it_names() 
     ensure!(named.len() > 50, "only {} tests are named", named.len());
     let missing: Vec<_> = named.difference(&functions).collect();
     ensure!(missing.is_empty(), "docs/security.md names tests that are not there: {missing:#?}");
-    let paths = Regex::new(r"`((?:api|controller|gateway|policy|tests|deploy|images|service)/[a-z0-9_./-]+)`")?;
+    let paths =
+        Regex::new(r"`((?:api|controller|deploy|fuzz|gateway|images|planner|policy|service|tests)/[a-z0-9_./-]+)`")?;
     for path in paths.captures_iter(&page) {
         ensure!(workspace().join(&path[1]).exists(), "docs/security.md names {}, which is not there", &path[1]);
     }
