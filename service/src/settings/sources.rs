@@ -87,21 +87,6 @@ fn of_file(command: &Command, path: &Path) -> Result<Vec<Flag>, clap::Error> {
     Ok(flags)
 }
 
-/// A Markdown table with one row for each setting.
-pub fn table(command: &Command) -> String {
-    let mut table = "| flag | environment | default | |\n|---|---|---|---|\n".to_owned();
-    for argument in command.get_arguments() {
-        let (Some(flag), Some(variable), Some(help)) = (argument.get_long(), argument.get_env(), argument.get_help())
-        else {
-            continue;
-        };
-        let default = argument.get_default_values().first();
-        let default = default.map_or_else(String::new, |value| format!("`{}`", value.to_string_lossy()));
-        table += &format!("| `--{flag}` | `{}` | {default} | {help} |\n", variable.to_string_lossy());
-    }
-    table
-}
-
 pub(super) fn names(command: &Command) -> impl Iterator<Item = (&str, &str)> {
     let named = command.get_arguments().filter_map(|argument| Some((argument.get_long()?, argument.get_id().as_str())));
     named.filter(|(name, _)| !matches!(*name, "config" | "help" | "version"))
