@@ -20,10 +20,11 @@ use vdi_api::VDISession;
 
 use self::{attacker::Attacker, bystander::Bystander};
 use crate::{
+    fixture::Fixture,
     gateway::Gateway,
-    objects::{Space, create, template},
-    site::Ground,
+    objects::{create, template},
     stack::{Settings, alice, bob, carol, mallory},
+    test_namespace::TestNamespace,
 };
 
 /// What the policy lets one person have at a time.
@@ -35,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Everything that stands: a cluster with the floor, the policy, a controller and a gateway.
 pub struct Siege {
     gateway: Gateway,
-    ground: Ground,
+    fixture: Fixture,
     /// How many seeds were played here.
     rounds: usize,
 }
@@ -45,21 +46,21 @@ impl Siege {
     pub async fn start(directory: &Path) -> Result<Self> {
         let policy = json!({ "perUser": { "gpus": MOST_GPUS } });
         // Alone: a controller that is killed is to be back at once.
-        let ground =
-            Ground::with_settings(directory, &["--leader-elect=false"], Settings { policy, ..Settings::default() })
+        let fixture =
+            Fixture::with_settings(directory, &["--leader-elect=false"], Settings { policy, ..Settings::default() })
                 .await?;
-        let gateway = ground.gateway("gateway", ground.public_port, &[]).await?;
-        for (name, changes) in attacker::templates(ground.desktop_port) {
-            create(&Api::all(ground.stack.cluster.admin()), &template(name, changes)?).await?;
+        let gateway = fixture.gateway("gateway", fixture.public_port, &[]).await?;
+        for (name, changes) in attacker::templates(fixture.desktop_port) {
+            create(&Api::all(fixture.stack.cluster.admin()), &template(name, changes)?).await?;
         }
-        Ok(Self { gateway, ground, rounds: 0 })
+        Ok(Self { gateway, fixture, rounds: 0 })
     }
 
     /// Plays the attack that follows from the seed. Returns how many attempts the cluster let through.
     pub async fn play(&mut self, seed: u64) -> Result<usize> {
         self.rounds += 1;
         let name = format!("attack-{}", self.rounds);
-        let logs = self.ground.stack.cluster.logs();
+        let logs = self.fixture.stack.cluster.logs();
         let round = self.round(seed, &name).await;
         round.with_context(|| {
             format!("`cargo xtask attack --seed {seed}` tries the same again; logs are in {}", logs.display())
@@ -67,54 +68,60 @@ impl Siege {
     }
 
     async fn round(&mut self, seed: u64, name: &str) -> Result<usize> {
-        let space = Space::new(&self.ground.stack, name).await?;
+        let namespace = TestNamespace::new(&self.fixture.stack, name).await?;
         let users = json!({
             "metadata": { "name": "vdi-users" },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "vdi-user" },
             "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "vdi-users" }],
         });
-        create::<RoleBinding>(&Api::namespaced(space.client.clone(), name), &serde_json::from_value(users)?).await?;
+        create::<RoleBinding>(&Api::namespaced(namespace.client.clone(), name), &serde_json::from_value(users)?)
+            .await?;
         let mut bystanders = Vec::new();
         for user in [alice(), bob()] {
-            bystanders.push(Bystander::start(&self.gateway, &self.ground, &space, user).await?);
+            bystanders.push(Bystander::start(&self.gateway, &self.fixture, &namespace, user).await?);
         }
-        let policies: Api<NetworkPolicy> = Api::namespaced(space.client.clone(), name);
+        let policies: Api<NetworkPolicy> = Api::namespaced(namespace.client.clone(), name);
         let isolation = policies.get("vdi-desktops").await?.spec.context("no policy")?;
 
         let mut rng = Rng::with_seed(seed);
-        let client = self.ground.stack.cluster.client(&mallory()).await?;
-        let mut attacker = Attacker::new(client, &space, Rng::with_seed(rng.u64(..)));
+        let client = self.fixture.stack.cluster.client(&mallory()).await?;
+        let mut attacker = Attacker::new(client, &namespace, Rng::with_seed(rng.u64(..)));
         let mut taken = 0;
         for attempt in 0..ATTEMPTS {
             let (what, result) = attacker.attempt().await;
             taken += usize::from(result.is_ok());
             // A restart reads everything that is there by then, odd as it may be.
             if rng.u8(..) < 4 {
-                self.ground.stack.kill_controller()?;
-                self.ground.stack.start_controller().await?;
+                self.fixture.stack.kill_controller()?;
+                self.fixture.stack.start_controller().await?;
             }
-            let holds = self.holds(&space, &bystanders, &isolation).await;
+            let holds = self.holds(&namespace, &bystanders, &isolation).await;
             holds.with_context(|| format!("after attempt {attempt}, {what}, which was answered by {result:?}"))?;
         }
         // The same of a gateway.
-        self.gateway = self.ground.gateway("gateway", vdi_cluster::free_port()?, &[]).await?;
+        self.gateway = self.fixture.gateway("gateway", vdi_cluster::free_port()?, &[]).await?;
         for bystander in &mut bystanders {
             bystander.reaches(&self.gateway).await?;
         }
         // Somebody who comes now gets a desktop, and gets in.
-        Bystander::start(&self.gateway, &self.ground, &space, carol()).await?;
-        self.settles(&space).await?;
-        self.clear(&space).await?;
+        Bystander::start(&self.gateway, &self.fixture, &namespace, carol()).await?;
+        self.settles(&namespace).await?;
+        self.clear(&namespace).await?;
         Ok(taken)
     }
 
     /// What is to hold at any moment.
-    async fn holds(&self, space: &Space, bystanders: &[Bystander], isolation: &NetworkPolicySpec) -> Result<()> {
-        let policies: Api<NetworkPolicy> = Api::namespaced(space.client.clone(), &space.name);
+    async fn holds(
+        &self,
+        namespace: &TestNamespace,
+        bystanders: &[Bystander],
+        isolation: &NetworkPolicySpec,
+    ) -> Result<()> {
+        let policies: Api<NetworkPolicy> = Api::namespaced(namespace.client.clone(), &namespace.name);
         let policy = policies.get("vdi-desktops").await?;
         ensure!(policy.spec.as_ref() == Some(isolation), "the namespace's policy is {policy:#?}");
         for bystander in bystanders {
-            bystander.is_undisturbed(space).await?;
+            bystander.is_undisturbed(namespace).await?;
             for policy in policies.list(&ListParams::default()).await? {
                 let is_theirs = policy.owner_references().iter().any(|owner| owner.uid == bystander.uid);
                 let selects = policy.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
@@ -123,22 +130,22 @@ impl Siege {
                 ensure!(is_theirs == is_for_them, "{} opens the network of {}", policy.name_any(), bystander.session);
             }
         }
-        let pods = space.pods.list(&ListParams::default()).await?;
+        let pods = namespace.pods.list(&ListParams::default()).await?;
         let gpus: u64 = pods.iter().filter(|pod| attacker::is_theirs(pod)).map(gpus_of).sum();
         ensure!(gpus <= MOST_GPUS, "the attacker holds {gpus} GPUs");
         Ok(())
     }
 
     /// Whatever the attacker did: what is being deleted holds no GPU, and what has no session is gone.
-    async fn settles(&self, space: &Space) -> Result<()> {
+    async fn settles(&self, namespace: &TestNamespace) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let sessions = sessions(space).await?;
+            let sessions = sessions(namespace).await?;
             let lives = |uid: &str| {
                 let session = sessions.iter().find(|session| session["metadata"]["uid"] == uid);
                 session.is_some_and(|session| session["metadata"]["deletionTimestamp"].is_null())
             };
-            let pods = space.pods.list(&ListParams::default()).await?.items;
+            let pods = namespace.pods.list(&ListParams::default()).await?.items;
             let left = pods.iter().filter(|pod| !pod.owner_references().iter().any(|owner| lives(&owner.uid)));
             let left: Vec<String> = left.map(ResourceExt::name_any).collect();
             if left.is_empty() {
@@ -150,13 +157,13 @@ impl Siege {
     }
 
     /// Everything can be removed, and then nothing is left.
-    async fn clear(&self, space: &Space) -> Result<()> {
-        for session in sessions(space).await? {
+    async fn clear(&self, namespace: &TestNamespace) -> Result<()> {
+        for session in sessions(namespace).await? {
             let name = session["metadata"]["name"].as_str().context("no name")?;
             let free = json!({ "metadata": { "finalizers": null } });
             for result in [
-                attacker::patch(&space.client, &space.name, name, &free).await,
-                attacker::delete(&space.client, &space.name, name).await,
+                attacker::patch(&namespace.client, &namespace.name, name, &free).await,
+                attacker::delete(&namespace.client, &namespace.name, name).await,
             ] {
                 // Its name may be free by then.
                 ensure!(matches!(&result, Ok(()) | Err(kube::Error::Api(_))), "{name}: {result:?}");
@@ -164,8 +171,8 @@ impl Siege {
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let pods = space.pods.list_metadata(&ListParams::default()).await?.items.len();
-            let policies: Api<NetworkPolicy> = Api::namespaced(space.client.clone(), &space.name);
+            let pods = namespace.pods.list_metadata(&ListParams::default()).await?.items.len();
+            let policies: Api<NetworkPolicy> = Api::namespaced(namespace.client.clone(), &namespace.name);
             let policies = policies.list_metadata(&ListParams::default()).await?.items.len();
             if (pods, policies) == (0, 1) {
                 return Ok(());
@@ -176,10 +183,10 @@ impl Siege {
     }
 }
 
-/// All sessions of the space. As JSON: a client that reads more than it needs can't read all of these.
-async fn sessions(space: &Space) -> Result<Vec<Value>> {
-    let list = Request::new(VDISession::url_path(&(), Some(&space.name))).list(&ListParams::default())?;
-    let list: Value = space.client.request(list).await?;
+/// All sessions of the namespace. As JSON: a client that reads more than it needs can't read all of these.
+async fn sessions(namespace: &TestNamespace) -> Result<Vec<Value>> {
+    let list = Request::new(VDISession::url_path(&(), Some(&namespace.name))).list(&ListParams::default())?;
+    let list: Value = namespace.client.request(list).await?;
     Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
 

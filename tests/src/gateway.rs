@@ -7,26 +7,17 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use hyper::Method;
-use serde_json::{Value, json};
-use tokio::{
-    net::TcpStream,
-    time::{Duration, Instant, sleep},
-};
+use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use vdi_cluster::{Launch, Server, User};
+use vdi_cluster::{Launch, Server};
 
 use crate::{
     replica::Replica,
     stack::{Stack, gateway, program},
-    visitor::{Answer, Visitor},
 };
 
 /// Desktops in tests and in the demo are one label below. Browsers look names of this kind up nowhere: they are this machine.
 pub const DOMAIN: &str = "vdi.localhost";
-
-/// What others see of the cluster, a gateway sees within moments.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gateway on loopback, with a certificate of the cluster's authority. Dropping it stops it.
 pub struct Gateway {
@@ -113,37 +104,5 @@ impl Gateway {
         let mut config = vdi_service::any_certificate::client()?;
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(TlsConnector::from(Arc::new(config)).connect(host.to_owned().try_into()?, stream).await?)
-    }
-
-    /// Asks for a link to a session, as somebody who may, until the gateway knows of it: its host, and the code.
-    pub async fn link(&self, stack: &Stack, user: &User, namespace: &str, name: &str) -> Result<(String, String)> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.launch(stack, user, namespace, name).await?;
-            if answer.status != 404 || Instant::now() > deadline {
-                return answer.link();
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Asks for a link to a session, as a user of the cluster.
-    pub async fn launch(&self, stack: &Stack, user: &User, namespace: &str, name: &str) -> Result<Answer> {
-        let token = stack.cluster.token(user)?;
-        let body = json!({ "namespace": namespace, "name": name }).to_string();
-        let headers = [("authorization", format!("Bearer {token}"))];
-        Visitor::default().ask(self, DOMAIN, Method::POST, "/launch", &headers, body).await
-    }
-}
-
-impl Answer {
-    /// The link of an answer of /launch: its host, and the code behind its `#`.
-    pub fn link(&self) -> Result<(String, String)> {
-        ensure!(self.status == 200, "{}: {}", self.status, self.body);
-        let answer: Value = serde_json::from_str(&self.body)?;
-        let url = answer["url"].as_str().context("no url")?;
-        let (address, code) = url.split_once('#').context("no code")?;
-        let host = address.strip_prefix("https://").and_then(|rest| rest.split(':').next()).context("no host")?;
-        Ok((host.to_owned(), code.to_owned()))
     }
 }

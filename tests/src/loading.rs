@@ -11,9 +11,9 @@ use crate::{
     browser::Browser,
     gateway::{DOMAIN, Gateway},
     network::Interfaces,
-    objects::Space,
     oidc,
     stack::Stack,
+    test_namespace::TestNamespace,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +37,7 @@ pub struct Reader<'a> {
     pub browser: &'a Browser,
     pub stack: &'a Stack,
     pub gateway: &'a Gateway,
-    pub space: &'a Space,
+    pub namespace: &'a TestNamespace,
     /// Of the session.
     pub name: &'a str,
     pub user: &'a User,
@@ -59,13 +59,13 @@ impl Reader<'_> {
                 self.wait_connected().await
             }
             Page::Waiting => {
-                self.space.change(self.name, json!({ "suspend": true })).await?;
-                self.space.wait(self.name, Phase::Pending, "Suspended").await?;
+                self.namespace.change(self.name, json!({ "suspend": true })).await?;
+                self.namespace.wait(self.name, Phase::Pending, "Suspended").await?;
                 self.browser.wait_for_text("Suspended").await?;
                 before()?;
                 self.reload().await?;
                 self.browser.wait_for_text("Suspended").await?;
-                self.space.change(self.name, json!({ "suspend": false })).await?;
+                self.namespace.change(self.name, json!({ "suspend": false })).await?;
                 self.wait_connected().await
             }
             Page::Desktop => {
@@ -73,7 +73,7 @@ impl Reader<'_> {
                 self.reload().await?;
                 self.wait_connected().await?;
                 for (timeout, is_hidden) in [("14m", false), ("8h", true)] {
-                    self.space.change(self.name, json!({ "timeout": timeout })).await?;
+                    self.namespace.change(self.name, json!({ "timeout": timeout })).await?;
                     let told = format!("return document.getElementById('notice').hidden === {is_hidden}");
                     self.browser.wait_until("the page tells whether it ends soon", &told).await?;
                 }
@@ -83,7 +83,7 @@ impl Reader<'_> {
                 before()?;
                 self.reload().await?;
                 for (timeout, hours) in [("4h", "3 h "), ("8h", "7 h ")] {
-                    self.space.change(self.name, json!({ "timeout": timeout })).await?;
+                    self.namespace.change(self.name, json!({ "timeout": timeout })).await?;
                     self.browser.wait_for_text(hours).await?;
                 }
                 Ok(())
@@ -128,7 +128,7 @@ impl Reader<'_> {
     }
 
     async fn link(&self) -> Result<String> {
-        let (host, code) = self.gateway.link(self.stack, self.user, &self.space.name, self.name).await?;
+        let (host, code) = self.gateway.link(self.stack, self.user, &self.namespace.name, self.name).await?;
         Ok(format!("https://{}/.vdi/enter#{code}", self.gateway.authority(&host)))
     }
 

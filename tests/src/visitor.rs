@@ -20,12 +20,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 use url::Url;
-use vdi_cluster::User;
 
-use crate::{
-    gateway::{DOMAIN, Gateway},
-    stack::Stack,
-};
+use crate::gateway::{DOMAIN, Gateway};
 
 /// Keeps cookies by host, and says of which page a request is.
 #[derive(Clone, Debug, Default)]
@@ -73,36 +69,6 @@ impl Visitor {
     pub async fn post(&mut self, gateway: &Gateway, host: &str, path: &str, body: &str) -> Result<Answer> {
         let headers = [("origin", format!("https://{}", gateway.authority(host)))];
         self.ask(gateway, host, Method::POST, path, &headers, body.to_owned()).await
-    }
-
-    /// Follows a link that was asked for by a user of the cluster: from then on, the visitor is signed in at the host.
-    pub async fn enter(
-        gateway: &Gateway,
-        stack: &Stack,
-        user: &User,
-        namespace: &str,
-        name: &str,
-    ) -> Result<(Self, String)> {
-        let (host, code) = gateway.link(stack, user, namespace, name).await?;
-        let mut visitor = Self::default();
-        let answer = visitor.post(gateway, &host, "/.vdi/enter", &code).await?;
-        ensure!(answer.status == 200, "{}: {}", answer.status, answer.body);
-        Ok((visitor, host))
-    }
-
-    /// The same for a session that is running: the visitor is at its desktop, by way of each of these gateways.
-    pub async fn at_desktop(
-        gateways: &[&Gateway],
-        stack: &Stack,
-        user: &User,
-        namespace: &str,
-        name: &str,
-    ) -> Result<(Self, String)> {
-        let (mut visitor, host) = Self::enter(gateways[0], stack, user, namespace, name).await?;
-        for gateway in gateways {
-            visitor.until_at_desktop(gateway, &host).await?;
-        }
-        Ok((visitor, host))
     }
 
     /// Waits until the gateway passes to the desktop, which is a [fake one](crate::fake_desktop).

@@ -15,22 +15,23 @@ use tokio::{
 use vdi_api::Phase;
 use vdi_tests::{
     browser::Browser,
+    fixture::Fixture,
     gateway::Gateway,
     http,
     names::Names,
-    objects::{Space, wait_gone},
+    objects::wait_gone,
     process::signal,
     selkies::Selkies,
     setup,
     shared::{Shared, directory},
-    site::Ground,
     stack::{Stack, alice},
+    test_namespace::TestNamespace,
     visitor::Visitor,
     websocket::Websocket,
 };
 
 struct Site {
-    ground: Ground,
+    fixture: Fixture,
     /// Where the controller finds gateways.
     names: Names,
     /// Where each tells of activity, at an address of its own.
@@ -56,8 +57,8 @@ async fn start() -> Result<Option<Site>> {
     let (names, port) = (Names::new(&files.path().join("hosts"))?, vdi_cluster::free_port()?);
     let url = format!("http://{SERVICE}:{port}/activity");
     let flags = ["--activity-url", &url, "--activity-token-file", &token.path().display().to_string()];
-    let ground = Ground::with_controller(&directory(), &flags, names.runner()).await?;
-    Ok(Some(Site { ground, names, port, token, one: Mutex::default(), _files: files }))
+    let fixture = Fixture::with_controller(&directory(), &flags, names.runner()).await?;
+    Ok(Some(Site { fixture, names, port, token, one: Mutex::default(), _files: files }))
 }
 
 fn with_site(test: impl AsyncFnOnce(&'static Site, MutexGuard<'static, ()>) -> Result<()>) -> Result<()> {
@@ -81,7 +82,7 @@ impl Site {
     async fn gateway_at(&self, public: u16, name: &'static str, address: Ipv4Addr) -> Result<Gateway> {
         let (operations, token) = (format!("{address}:{}", self.port), self.token.path().display().to_string());
         let flags = ["--operations-listen", &operations, "--activity-token-file", &token, "--drain", "6s"];
-        self.ground.gateway(name, public, &flags).await
+        self.fixture.gateway(name, public, &flags).await
     }
 
     fn list(&self, addresses: &[Ipv4Addr]) -> Result<()> {
@@ -102,26 +103,26 @@ impl Site {
     }
 
     /// A namespace with running sessions of alice's, of a template that ends them after 20 seconds without input.
-    async fn space(&self, name: &str, sessions: &[&str]) -> Result<Space> {
-        self.space_at(self.ground.desktop_port, name, sessions).await
+    async fn namespace(&self, name: &str, sessions: &[&str]) -> Result<TestNamespace> {
+        self.namespace_at(self.fixture.desktop_port, name, sessions).await
     }
 
     /// The same with desktops at another port.
-    async fn space_at(&self, port: u16, name: &str, sessions: &[&str]) -> Result<Space> {
-        let space = Space::new(&self.ground.stack, name).await?;
-        space.template(json!({ "port": port, "idleTimeout": "20s" })).await?;
+    async fn namespace_at(&self, port: u16, name: &str, sessions: &[&str]) -> Result<TestNamespace> {
+        let namespace = TestNamespace::new(&self.fixture.stack, name).await?;
+        namespace.template(json!({ "port": port, "idleTimeout": "20s" })).await?;
         for session in sessions {
-            space.session(session).await?;
+            namespace.session(session).await?;
         }
         for session in sessions {
-            space.wait_running(session).await?;
+            namespace.wait_running(session).await?;
         }
-        Ok(space)
+        Ok(namespace)
     }
 
-    async fn visit(&self, gateway: &Gateway, space: &Space, session: &str) -> Result<Visit> {
-        let stack = &self.ground.stack;
-        let (mut visitor, host) = Visitor::at_desktop(&[gateway], stack, &alice(), &space.name, session).await?;
+    async fn visit(&self, gateway: &Gateway, namespace: &TestNamespace, session: &str) -> Result<Visit> {
+        let stack = &self.fixture.stack;
+        let (mut visitor, host) = Visitor::at_desktop(&[gateway], stack, &alice(), &namespace.name, session).await?;
         let mut socket = Websocket::open(gateway, &mut visitor, &host).await?;
         socket.send(&message(VERSION)).await?;
         Ok(Visit { visitor, host, socket })
@@ -146,19 +147,19 @@ impl Visit {
     }
 }
 
-async fn ensure_running(space: &Space, session: &str) -> Result<()> {
-    let status = space.sessions.get(session).await?.status.unwrap_or_default();
+async fn ensure_running(namespace: &TestNamespace, session: &str) -> Result<()> {
+    let status = namespace.sessions.get(session).await?.status.unwrap_or_default();
     ensure!(status.phase == Phase::Running, "{session}: {status:?}");
     Ok(())
 }
 
 /// Waits until a session has ended as idle, and returns how long after its last input that was.
-async fn idle_end(space: &Space, session: &str, last_input: Instant) -> Result<Duration> {
-    wait_gone(&space.sessions, session).await?;
-    space.wait_event(session, "Idle").await?;
+async fn idle_end(namespace: &TestNamespace, session: &str, last_input: Instant) -> Result<Duration> {
+    wait_gone(&namespace.sessions, session).await?;
+    namespace.wait_event(session, "Idle").await?;
     let after = last_input.elapsed();
     ensure!(after > Duration::from_secs(20), "{session} ended {after:?} after its last input");
-    eprintln!("{}/{session} ended {:.0} s after its last input", space.name, after.as_secs_f64());
+    eprintln!("{}/{session} ended {:.0} s after its last input", namespace.name, after.as_secs_f64());
     Ok(after)
 }
 
@@ -176,10 +177,10 @@ fn a_desktop_that_is_merely_open_ends_and_one_at_which_somebody_types_or_says_so
     with_site(async |site, _alone| {
         let gateway = site.gateway("gateway", A).await?;
         site.list(&[A])?;
-        let space = site.space("activity", &["typed", "stayed", "watched"]).await?;
+        let namespace = site.namespace("activity", &["typed", "stayed", "watched"]).await?;
         let mut open = Vec::new();
         for name in ["typed", "stayed", "watched"] {
-            open.push(site.visit(&gateway, &space, name).await?);
+            open.push(site.visit(&gateway, &namespace, name).await?);
         }
         let [typed, stayed, watched] = &mut open[..] else { unreachable!() };
         let use_them = async {
@@ -195,9 +196,9 @@ fn a_desktop_that_is_merely_open_ends_and_one_at_which_somebody_types_or_says_so
         };
         let see_it_end = async {
             let start = Instant::now();
-            wait_gone(&space.sessions, "watched").await?;
+            wait_gone(&namespace.sessions, "watched").await?;
             ensure!(start.elapsed() > Duration::from_secs(10), "it ended after {:?}", start.elapsed());
-            space.wait_event("watched", "Idle").await?;
+            namespace.wait_event("watched", "Idle").await?;
             // The others have been there for longer.
             sleep(Duration::from_secs(10)).await;
             anyhow::Ok(())
@@ -207,11 +208,11 @@ fn a_desktop_that_is_merely_open_ends_and_one_at_which_somebody_types_or_says_so
             used = use_them => used,
         };
         ended?;
-        ensure_running(&space, "typed").await?;
-        ensure_running(&space, "stayed").await?;
+        ensure_running(&namespace, "typed").await?;
+        ensure_running(&namespace, "stayed").await?;
         // From here on, nobody uses them either.
-        wait_gone(&space.sessions, "typed").await?;
-        wait_gone(&space.sessions, "stayed").await?;
+        wait_gone(&namespace.sessions, "typed").await?;
+        wait_gone(&namespace.sessions, "stayed").await?;
         site.stop(gateway, &[]).await
     })
 }
@@ -222,9 +223,9 @@ fn a_rolling_update_of_the_gateways_ends_no_desktop_in_use_and_keeps_none_that_i
     with_site(async |site, _alone| {
         let (one, two) = (site.gateway("rolling-1", A).await?, site.gateway("rolling-2", B).await?);
         site.list(&[A, B])?;
-        let space = site.space("rolling", &["used", "left"]).await?;
-        let mut used = site.visit(&one, &space, "used").await?;
-        let mut left = site.visit(&one, &space, "left").await?;
+        let namespace = site.namespace("rolling", &["used", "left"]).await?;
+        let mut used = site.visit(&one, &namespace, "used").await?;
+        let mut left = site.visit(&one, &namespace, "left").await?;
         // For longer than an idle timeout, so that only what the first gateway has seen speaks for them.
         tokio::try_join!(used.types(Duration::from_secs(25)), left.types(Duration::from_secs(25)))?;
         let left_at = Instant::now();
@@ -236,15 +237,15 @@ fn a_rolling_update_of_the_gateways_ends_no_desktop_in_use_and_keeps_none_that_i
         site.stop(two, &[A]).await?;
         let four = site.gateway("rolling-4", B).await?;
         site.list(&[A, B])?;
-        let ended = idle_end(&space, "left", left_at).await?;
+        let ended = idle_end(&namespace, "left", left_at).await?;
         ensure!(ended < Duration::from_secs(40), "it was kept for {ended:?}");
         // Whoever was at it comes back in time.
         sleep(Duration::from_secs(15).saturating_sub(cut_at.elapsed())).await;
-        ensure_running(&space, "used").await?;
-        let mut used = site.visit(&four, &space, "used").await?;
+        ensure_running(&namespace, "used").await?;
+        let mut used = site.visit(&four, &namespace, "used").await?;
         used.types(Duration::from_secs(10)).await?;
-        ensure_running(&space, "used").await?;
-        let ended = idle_end(&space, "used", Instant::now()).await?;
+        ensure_running(&namespace, "used").await?;
+        let ended = idle_end(&namespace, "used", Instant::now()).await?;
         ensure!(ended < Duration::from_secs(40), "it was kept for {ended:?}");
         tokio::try_join!(site.stop(three, &[]), site.stop(four, &[]))?;
         Ok(())
@@ -256,22 +257,22 @@ fn a_gateway_that_is_killed_ends_no_desktop_that_was_used_through_it_and_idle_on
     with_site(async |site, _alone| {
         let (one, two) = (site.gateway("killed", A).await?, site.gateway("surviving", B).await?);
         site.list(&[A, B])?;
-        let space = site.space("killed", &["used", "left"]).await?;
-        let mut used = site.visit(&one, &space, "used").await?;
-        let mut left = site.visit(&one, &space, "left").await?;
+        let namespace = site.namespace("killed", &["used", "left"]).await?;
+        let mut used = site.visit(&one, &namespace, "used").await?;
+        let mut left = site.visit(&one, &namespace, "left").await?;
         tokio::try_join!(used.types(Duration::from_secs(25)), left.types(Duration::from_secs(25)))?;
         let left_at = Instant::now();
         one.replica.kill()?;
         site.list(&[B])?;
         // Who was at it comes back after a while, longer than it takes to see that a gateway is gone.
         sleep(Duration::from_secs(15)).await;
-        ensure_running(&space, "used").await?;
-        let mut used = site.visit(&two, &space, "used").await?;
+        ensure_running(&namespace, "used").await?;
+        let mut used = site.visit(&two, &namespace, "used").await?;
         used.types(Duration::from_secs(40)).await?;
         let used_at = Instant::now();
-        ensure_running(&space, "used").await?;
-        idle_end(&space, "left", left_at).await?;
-        idle_end(&space, "used", used_at).await?;
+        ensure_running(&namespace, "used").await?;
+        idle_end(&namespace, "left", left_at).await?;
+        idle_end(&namespace, "used", used_at).await?;
         site.stop(two, &[]).await
     })
 }
@@ -281,18 +282,18 @@ fn a_gateway_that_is_killed_ends_no_desktop_that_was_used_through_it_and_idle_on
 fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()> {
     with_site(async |site, _alone| {
         setup::browser().await?;
-        let (logs, port) = (site.ground.stack.cluster.logs(), vdi_cluster::free_port()?);
+        let (logs, port) = (site.fixture.stack.cluster.logs(), vdi_cluster::free_port()?);
         // Where browsers are sent to.
-        let mut gateway = site.gateway_at(site.ground.public_port, "gateway-selkies", A).await?;
+        let mut gateway = site.gateway_at(site.fixture.public_port, "gateway-selkies", A).await?;
         site.list(&[A])?;
-        let space = site.space_at(port, "selkies", &["desktop"]).await?;
-        let pod = space.pods.get("vdi-desktop").await?;
+        let namespace = site.namespace_at(port, "selkies", &["desktop"]).await?;
+        let pod = namespace.pods.get("vdi-desktop").await?;
         let ip: IpAddr = pod.status.and_then(|status| status.pod_ip).context("no address")?.parse()?;
         let metrics = gateway.replica.address().await?;
         let open = async {
             let selkies = Selkies::start(&logs, (ip, port).into()).await?;
             let browser = Browser::start(&logs).await?;
-            let (host, code) = gateway.link(&site.ground.stack, &alice(), &space.name, "desktop").await?;
+            let (host, code) = gateway.link(&site.fixture.stack, &alice(), &namespace.name, "desktop").await?;
             browser.open(&format!("https://{}/.vdi/enter#{code}", gateway.authority(&host))).await?;
             browser.wait_for_frame().await?;
             let began = Instant::now();
@@ -305,7 +306,7 @@ fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()>
         // That takes its time, which is not to count.
         let (_selkies, browser) = tokio::select! {
             opened = open => opened?,
-            error = stay(&site.ground.stack, &gateway, &space) => return Err(error),
+            error = stay(&site.fixture.stack, &gateway, &namespace) => return Err(error),
         };
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(30) {
@@ -313,14 +314,14 @@ fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()>
             sleep(Duration::from_secs(1)).await;
         }
         let last_input = Instant::now();
-        ensure_running(&space, "desktop").await?;
+        ensure_running(&namespace, "desktop").await?;
         // From here on, its page is merely open, and both sides go on talking.
         let (said, heard) = (received(metrics, "browser").await?, received(metrics, "desktop").await?);
         sleep(Duration::from_secs(10)).await;
         let (says, hears) = (received(metrics, "browser").await?, received(metrics, "desktop").await?);
         ensure!(says - said > 500.0 && hears - heard > 10_000.0, "{said} to {says}, {heard} to {hears} bytes");
-        ensure_running(&space, "desktop").await?;
-        let ended = idle_end(&space, "desktop", last_input).await?;
+        ensure_running(&namespace, "desktop").await?;
+        let ended = idle_end(&namespace, "desktop", last_input).await?;
         ensure!(ended < Duration::from_secs(40), "it was kept for {ended:?}");
         drop(browser);
         site.stop(gateway, &[]).await
@@ -328,9 +329,9 @@ fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()>
 }
 
 /// Says that alice is still there, until that fails.
-async fn stay(stack: &Stack, gateway: &Gateway, space: &Space) -> anyhow::Error {
+async fn stay(stack: &Stack, gateway: &Gateway, namespace: &TestNamespace) -> anyhow::Error {
     let say = async {
-        let (mut visitor, host) = Visitor::enter(gateway, stack, &alice(), &space.name, "desktop").await?;
+        let (mut visitor, host) = Visitor::enter(gateway, stack, &alice(), &namespace.name, "desktop").await?;
         loop {
             // Right after its start, the gateway may not know the desktop yet.
             visitor.post(gateway, &host, "/.vdi/stay", "").await?;

@@ -8,9 +8,10 @@ use tokio::io::AsyncWriteExt;
 use vdi_api::{SecurityProfile, VDITemplate};
 use vdi_cluster::User;
 use vdi_tests::{
-    objects::{self, Space},
+    objects,
     shared::with_stack,
     stack::{DESKTOPS, Settings, Stack, alice, bob},
+    test_namespace::TestNamespace,
     workspace,
 };
 
@@ -101,11 +102,11 @@ fn every_sample_template_is_accepted_and_its_sessions_run() -> Result<()> {
             ensure!(said.contains("(image-digest)"), "it is pinned by a tag, which is worth a warning: {said}");
             ensure!(!said.contains("unknown field"), "{said}");
 
-            let space = Space::new(stack, &format!("sample-{name}")).await?;
+            let namespace = TestNamespace::new(stack, &format!("sample-{name}")).await?;
             let enforce = format!("pod-security.kubernetes.io/enforce={standard}");
-            stack.kubectl_ok(&User::admin(), ["label", "namespace", &space.name, &enforce]).await?;
-            objects::create(&space.sessions, &objects::session("desktop", name)).await?;
-            space.wait_running("desktop").await?;
+            stack.kubectl_ok(&User::admin(), ["label", "namespace", &namespace.name, &enforce]).await?;
+            objects::create(&namespace.sessions, &objects::session("desktop", name)).await?;
+            namespace.wait_running("desktop").await?;
         }
         Ok(())
     })

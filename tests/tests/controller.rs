@@ -15,9 +15,10 @@ use serde_json::json;
 use vdi_api::Phase;
 use vdi_tests::{
     audit,
-    objects::{Space, create, delete, session, wait_for, wait_gone},
+    objects::{create, delete, session, wait_for, wait_gone},
     shared::with_stack,
     stack::{Settings, Stack, controller},
+    test_namespace::TestNamespace,
 };
 
 fn merge(patch: serde_json::Value) -> Patch<serde_json::Value> {
@@ -28,17 +29,17 @@ fn merge(patch: serde_json::Value) -> Patch<serde_json::Value> {
 #[test]
 fn from_create_to_gone_a_session_costs_one_pod_create_and_two_status_patches() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "budget").await?;
-        space.template(json!({ "home": { "mountPath": "/home/user" } })).await?;
+        let namespace = TestNamespace::new(stack, "budget").await?;
+        namespace.template(json!({ "home": { "mountPath": "/home/user" } })).await?;
         // A pod that is ready before it is looked at saves a patch.
         let usual = [("create pods", 1), ("patch vdisessions/status", 2)];
         let first = [("create networkpolicies", 1), ("create persistentvolumeclaims", 1)];
         let mut before = audit::Requests::new();
         for budget in [&[usual, first].concat()[..], &usual] {
-            space.session("desktop").await?;
-            space.wait_running("desktop").await?;
-            delete(&space.sessions, "desktop").await?;
-            wait_gone(&space.pods, "vdi-desktop").await?;
+            namespace.session("desktop").await?;
+            namespace.wait_running("desktop").await?;
+            delete(&namespace.sessions, "desktop").await?;
+            wait_gone(&namespace.pods, "vdi-desktop").await?;
             let requests = audit::requests(&stack.cluster, &controller(), "budget")?;
             for (request, count) in &requests {
                 let new = count - before.get(request).copied().unwrap_or_default();
@@ -57,14 +58,14 @@ fn from_create_to_gone_a_session_costs_one_pod_create_and_two_status_patches() -
 #[test]
 fn a_session_waits_for_its_template_and_starts_when_it_appears() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "template-later").await?;
-        space.session("desktop").await?;
-        let waiting = space.wait("desktop", Phase::Pending, "TemplateNotFound").await?;
+        let namespace = TestNamespace::new(stack, "template-later").await?;
+        namespace.session("desktop").await?;
+        let waiting = namespace.wait("desktop", Phase::Pending, "TemplateNotFound").await?;
         let message = &waiting.ready().context("no condition")?.message;
         ensure!(message == "no VDITemplate is named \"template-later\"", "{message}");
 
-        space.template(json!({})).await?;
-        space.wait_running("desktop").await?;
+        namespace.template(json!({})).await?;
+        namespace.wait_running("desktop").await?;
         Ok(())
     })
 }
@@ -72,19 +73,19 @@ fn a_session_waits_for_its_template_and_starts_when_it_appears() -> Result<()> {
 #[test]
 fn a_session_waits_for_a_gpu_with_the_schedulers_words_and_starts_when_there_is_one() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "no-gpu").await?;
-        space
+        let namespace = TestNamespace::new(stack, "no-gpu").await?;
+        namespace
             .template(json!({ "gpu": { "resourceName": "nvidia.com/gpu", "nodeSelector": { "pool": "later" } } }))
             .await?;
-        space.session("desktop").await?;
-        let waiting = space.wait("desktop", Phase::Pending, "Unschedulable").await?;
+        namespace.session("desktop").await?;
+        let waiting = namespace.wait("desktop", Phase::Pending, "Unschedulable").await?;
         let message = &waiting.ready().context("no condition")?.message;
         ensure!(message.starts_with("0/3 nodes are available"), "{message}");
 
-        let nodes: Api<Node> = Api::all(space.client.clone());
+        let nodes: Api<Node> = Api::all(namespace.client.clone());
         let label = merge(json!({ "metadata": { "labels": { "pool": "later" } } }));
         nodes.patch("simulated-0", &PatchParams::default(), &label).await?;
-        space.wait_running("desktop").await?;
+        namespace.wait_running("desktop").await?;
         Ok(())
     })
 }
@@ -92,15 +93,15 @@ fn a_session_waits_for_a_gpu_with_the_schedulers_words_and_starts_when_there_is_
 #[test]
 fn the_pod_holds_the_gpus_and_the_memory_that_the_session_asks_for() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "resources").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "resources").await?;
+        namespace.template(json!({})).await?;
         let mut wanted = session("desktop", "resources");
         wanted.spec.resources.gpu = 2;
         wanted.spec.resources.memory = "2048Mi".to_owned();
-        create(&space.sessions, &wanted).await?;
-        space.wait_running("desktop").await?;
+        create(&namespace.sessions, &wanted).await?;
+        namespace.wait_running("desktop").await?;
 
-        let pod = space.pods.get("vdi-desktop").await?;
+        let pod = namespace.pods.get("vdi-desktop").await?;
         let resources =
             pod.spec.and_then(|spec| spec.containers.into_iter().next()?.resources).context("no resources")?;
         let (limits, requests) = (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
@@ -114,15 +115,15 @@ fn the_pod_holds_the_gpus_and_the_memory_that_the_session_asks_for() -> Result<(
 #[test]
 fn at_its_timeout_a_session_is_terminating_and_then_gone_with_its_pod() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "timeout").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "timeout").await?;
+        namespace.template(json!({})).await?;
         let mut short = session("desktop", "timeout");
         short.spec.timeout = "2s".to_owned();
 
         let config = watcher::Config::default().fields("metadata.name=desktop");
-        let phases = watcher(space.sessions.clone(), config).touched_objects();
+        let phases = watcher(namespace.sessions.clone(), config).touched_objects();
         let mut phases = phases.map_ok(|session| session.status.unwrap_or_default().phase).boxed();
-        create(&space.sessions, &short).await?;
+        create(&namespace.sessions, &short).await?;
         let mut seen = vec![];
         while seen.last() != Some(&Phase::Terminating) {
             let phase = phases.next().await.context("the watch ended")??;
@@ -131,28 +132,28 @@ fn at_its_timeout_a_session_is_terminating_and_then_gone_with_its_pod() -> Resul
             }
         }
         ensure!(seen == [Phase::Pending, Phase::Creating, Phase::Running, Phase::Terminating], "{seen:?}");
-        wait_gone(&space.sessions, "desktop").await?;
-        wait_gone(&space.pods, "vdi-desktop").await
+        wait_gone(&namespace.sessions, "desktop").await?;
+        wait_gone(&namespace.pods, "vdi-desktop").await
     })
 }
 
 #[test]
 fn raising_the_timeout_moves_the_end_of_a_running_session() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "extend").await?;
-        space.template(json!({})).await?;
-        space.session("desktop").await?;
-        let status = space.wait_running("desktop").await?;
+        let namespace = TestNamespace::new(stack, "extend").await?;
+        namespace.template(json!({})).await?;
+        namespace.session("desktop").await?;
+        let status = namespace.wait_running("desktop").await?;
         let start = status.start_time.context("no start time")?.0;
         ensure!(status.expires_at.context("no end")?.0 == start + SignedDuration::from_hours(8));
 
         let longer = merge(json!({ "spec": { "timeout": "10h" } }));
-        space.sessions.patch("desktop", &PatchParams::default(), &longer).await?;
+        namespace.sessions.patch("desktop", &PatchParams::default(), &longer).await?;
         let moved = |session: &vdi_api::VDISession| {
             let end = session.status.as_ref().and_then(|status| status.expires_at.as_ref());
             end.is_some_and(|end| end.0 == start + SignedDuration::from_hours(10))
         };
-        wait_for(&space.sessions, "desktop", "extended to ten hours", moved).await?;
+        wait_for(&namespace.sessions, "desktop", "extended to ten hours", moved).await?;
         Ok(())
     })
 }
@@ -160,17 +161,17 @@ fn raising_the_timeout_moves_the_end_of_a_running_session() -> Result<()> {
 #[test]
 fn a_suspended_session_has_no_pod_and_resumes_where_it_was() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "suspend").await?;
-        space.template(json!({})).await?;
-        space.session("desktop").await?;
-        let before = space.wait_running("desktop").await?;
+        let namespace = TestNamespace::new(stack, "suspend").await?;
+        namespace.template(json!({})).await?;
+        namespace.session("desktop").await?;
+        let before = namespace.wait_running("desktop").await?;
 
         let suspend = |suspend| merge(json!({ "spec": { "suspend": suspend } }));
-        space.sessions.patch("desktop", &PatchParams::default(), &suspend(true)).await?;
-        space.wait("desktop", Phase::Pending, "Suspended").await?;
-        ensure!(space.pods.get_opt("vdi-desktop").await?.is_none(), "the GPU is free when Suspended is shown");
-        space.sessions.patch("desktop", &PatchParams::default(), &suspend(false)).await?;
-        let after = space.wait_running("desktop").await?;
+        namespace.sessions.patch("desktop", &PatchParams::default(), &suspend(true)).await?;
+        namespace.wait("desktop", Phase::Pending, "Suspended").await?;
+        ensure!(namespace.pods.get_opt("vdi-desktop").await?.is_none(), "the GPU is free when Suspended is shown");
+        namespace.sessions.patch("desktop", &PatchParams::default(), &suspend(false)).await?;
+        let after = namespace.wait_running("desktop").await?;
         ensure!(after.url == before.url, "the address stays");
         Ok(())
     })
@@ -179,8 +180,8 @@ fn a_suspended_session_has_no_pod_and_resumes_where_it_was() -> Result<()> {
 #[test]
 fn sessions_of_the_same_name_part_never_share_an_address() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "addresses").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "addresses").await?;
+        namespace.template(json!({})).await?;
         let names: Vec<String> = (0..8).map(|n| format!("desktop-{n}")).collect();
         let sessions = names.iter().enumerate().map(|(n, name)| {
             let mut session = session(name, "addresses");
@@ -188,10 +189,10 @@ fn sessions_of_the_same_name_part_never_share_an_address() -> Result<()> {
             session
         });
         let sessions: Vec<_> = sessions.collect();
-        futures::future::try_join_all(sessions.iter().map(|session| create(&space.sessions, session))).await?;
+        futures::future::try_join_all(sessions.iter().map(|session| create(&namespace.sessions, session))).await?;
         let mut urls = HashSet::new();
         for name in &names {
-            urls.extend(space.wait_running(name).await?.url);
+            urls.extend(namespace.wait_running(name).await?.url);
         }
         ensure!(urls.len() == names.len() && urls.contains("https://sam.vdi.example.com"), "{urls:?}");
         Ok(())
@@ -201,9 +202,9 @@ fn sessions_of_the_same_name_part_never_share_an_address() -> Result<()> {
 #[test]
 fn a_quota_that_is_used_up_is_named_and_the_session_starts_when_it_is_raised() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "quota").await?;
-        space.template(json!({})).await?;
-        let quotas: Api<ResourceQuota> = Api::namespaced(space.client.clone(), "quota");
+        let namespace = TestNamespace::new(stack, "quota").await?;
+        namespace.template(json!({})).await?;
+        let quotas: Api<ResourceQuota> = Api::namespaced(namespace.client.clone(), "quota");
         let none = json!({ "metadata": { "name": "gpus" }, "spec": { "hard": { "requests.nvidia.com/gpu": "0" } } });
         create(&quotas, &serde_json::from_value(none)?).await?;
         wait_for(&quotas, "gpus", "in force", |quota: &ResourceQuota| {
@@ -211,12 +212,12 @@ fn a_quota_that_is_used_up_is_named_and_the_session_starts_when_it_is_raised() -
         })
         .await?;
 
-        space.session("desktop").await?;
-        let waiting = space.wait("desktop", Phase::Pending, "QuotaExceeded").await?;
+        namespace.session("desktop").await?;
+        let waiting = namespace.wait("desktop", Phase::Pending, "QuotaExceeded").await?;
         let message = &waiting.ready().context("no condition")?.message;
         ensure!(message.contains("exceeded quota: gpus"), "{message}");
         quotas.delete("gpus", &DeleteParams::default()).await?;
-        space.wait_running("desktop").await?;
+        namespace.wait_running("desktop").await?;
         Ok(())
     })
 }
@@ -224,14 +225,14 @@ fn a_quota_that_is_used_up_is_named_and_the_session_starts_when_it_is_raised() -
 #[test]
 fn somebody_elses_pod_of_the_same_name_is_left_alone_and_the_session_starts_once_it_is_gone() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "foreign").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "foreign").await?;
+        namespace.template(json!({})).await?;
         let foreign = json!({ "metadata": { "name": "vdi-desktop" }, "spec": { "containers": [{ "name": "mine", "image": "mine" }] } });
-        create::<Pod>(&space.pods, &serde_json::from_value(foreign)?).await?;
-        space.session("desktop").await?;
-        space.wait("desktop", Phase::Pending, "PodNameTaken").await?;
-        delete(&space.pods, "vdi-desktop").await?;
-        space.wait_running("desktop").await?;
+        create::<Pod>(&namespace.pods, &serde_json::from_value(foreign)?).await?;
+        namespace.session("desktop").await?;
+        namespace.wait("desktop", Phase::Pending, "PodNameTaken").await?;
+        delete(&namespace.pods, "vdi-desktop").await?;
+        namespace.wait_running("desktop").await?;
         Ok(())
     })
 }
@@ -244,24 +245,24 @@ async fn a_controller_that_is_killed_at_any_point_goes_on_where_it_was() -> Resu
     let alone = Settings { controller: vec!["--leader-elect=false".to_owned()], ..Settings::default() };
     let mut stack = Stack::start(&directory, alone).await?;
     let _nodes = vdi_cluster::SimulatedNodes::start(&stack.cluster, 3, 8).await?;
-    let space = Space::new(&stack, "killed").await?;
-    space.template(json!({})).await?;
+    let namespace = TestNamespace::new(&stack, "killed").await?;
+    namespace.template(json!({})).await?;
     for round in 0..6 {
-        space.session(&format!("lasting-{round}")).await?;
+        namespace.session(&format!("lasting-{round}")).await?;
         let mut short = session(&format!("short-{round}"), "killed");
         short.spec.timeout = "1s".to_owned();
-        create(&space.sessions, &short).await?;
+        create(&namespace.sessions, &short).await?;
         // Later in every round, so that it is hit in another step.
         tokio::time::sleep(Duration::from_millis(40 * round)).await;
         stack.kill_controller()?;
         stack.start_controller().await?;
     }
     for round in 0..6 {
-        space.wait_running(&format!("lasting-{round}")).await?;
-        wait_gone(&space.sessions, &format!("short-{round}")).await?;
-        wait_gone(&space.pods, &format!("vdi-short-{round}")).await?;
+        namespace.wait_running(&format!("lasting-{round}")).await?;
+        wait_gone(&namespace.sessions, &format!("short-{round}")).await?;
+        wait_gone(&namespace.pods, &format!("vdi-short-{round}")).await?;
     }
-    ensure!(space.pods.list(&Default::default()).await?.items.len() == 6, "one pod a session, and no other");
+    ensure!(namespace.pods.list(&Default::default()).await?.items.len() == 6, "one pod a session, and no other");
     let status = stack.stop_controller()?;
     ensure!(status.success(), "SIGTERM ends it in order, and not as {status}");
     Ok(())

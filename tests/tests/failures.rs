@@ -13,9 +13,10 @@ use kube::{
 use serde_json::{Value, json};
 use vdi_api::Phase;
 use vdi_tests::{
-    objects::{Space, create, delete, wait_for, wait_gone},
+    objects::{create, delete, wait_for, wait_gone},
     shared::with_stack,
     stack::Stack,
+    test_namespace::TestNamespace,
 };
 
 /// What a kubelet says of the one container.
@@ -34,37 +35,37 @@ fn crash(reason: &str, code: i32, log: &str) -> Value {
     json!({ "terminated": { "exitCode": code, "reason": reason, "message": log } })
 }
 
-async fn running(stack: &Stack, name: &str, template: Value) -> Result<Space> {
-    let space = Space::new(stack, name).await?;
-    space.template(template).await?;
-    space.session("desktop").await?;
-    space.wait_running("desktop").await?;
-    Ok(space)
+async fn running(stack: &Stack, name: &str, template: Value) -> Result<TestNamespace> {
+    let namespace = TestNamespace::new(stack, name).await?;
+    namespace.template(template).await?;
+    namespace.session("desktop").await?;
+    namespace.wait_running("desktop").await?;
+    Ok(namespace)
 }
 
 /// Waits until the session has another pod than before, and runs.
-async fn wait_replaced(space: &Space, before: &Pod) -> Result<()> {
-    wait_for(&space.pods, "vdi-desktop", "a new pod", |pod: &Pod| pod.metadata.uid != before.metadata.uid).await?;
-    space.wait_running("desktop").await?;
+async fn wait_replaced(namespace: &TestNamespace, before: &Pod) -> Result<()> {
+    wait_for(&namespace.pods, "vdi-desktop", "a new pod", |pod: &Pod| pod.metadata.uid != before.metadata.uid).await?;
+    namespace.wait_running("desktop").await?;
     Ok(())
 }
 
 #[test]
 fn a_desktop_that_crashes_is_started_again_in_place_and_says_what_it_said_last() -> Result<()> {
     with_stack(async |stack| {
-        let space = running(stack, "crash", json!({ "logInStatus": true })).await?;
-        let before = space.sessions.get("desktop").await?.status.context("no status")?;
+        let namespace = running(stack, "crash", json!({ "logInStatus": true })).await?;
+        let before = namespace.sessions.get("desktop").await?.status.context("no status")?;
         let end = crash("Error", 134, "one\nXvnc: no screens found");
-        space.change_pod("desktop", container(0, end.clone(), json!({}))).await?;
-        let told = space.wait_told("desktop", Phase::Creating, "DesktopCrashed").await?;
+        namespace.change_pod("desktop", container(0, end.clone(), json!({}))).await?;
+        let told = namespace.wait_message("desktop", Phase::Creating, "DesktopCrashed").await?;
         let words = "exit code 134 (Error):\none\nXvnc: no screens found";
         ensure!(told == format!("the desktop crashed and is restarting (1 of 3): {words}"), "{told}");
-        let event = space.wait_event("desktop", "DesktopCrashed").await?;
+        let event = namespace.wait_event("desktop", "DesktopCrashed").await?;
         ensure!(event.ends_with("exit code 134 (Error): ... Xvnc: no screens found"), "{event}");
 
         let again = json!({ "running": { "startedAt": "2026-01-01T12:00:00Z" } });
-        space.change_pod("desktop", container(1, again, end)).await?;
-        let after = space.wait_running("desktop").await?;
+        namespace.change_pod("desktop", container(1, again, end)).await?;
+        let after = namespace.wait_running("desktop").await?;
         ensure!(after.start_time == before.start_time && after.expires_at == before.expires_at, "its clock goes on");
         Ok(())
     })
@@ -74,14 +75,14 @@ fn a_desktop_that_crashes_is_started_again_in_place_and_says_what_it_said_last()
 #[test]
 fn what_a_desktop_said_last_is_nobodys_business_unless_its_template_says_so() -> Result<()> {
     with_stack(async |stack| {
-        let space = running(stack, "discreet", json!({})).await?;
+        let namespace = running(stack, "discreet", json!({})).await?;
         let end = crash("Error", 1, "password: hunter2");
-        space.change_pod("desktop", container(0, end, json!({}))).await?;
-        let told = space.wait_told("desktop", Phase::Creating, "DesktopCrashed").await?;
+        namespace.change_pod("desktop", container(0, end, json!({}))).await?;
+        let told = namespace.wait_message("desktop", Phase::Creating, "DesktopCrashed").await?;
         ensure!(told.ends_with("exit code 1 (Error)"), "{told}");
-        let event = space.wait_event("desktop", "DesktopCrashed").await?;
+        let event = namespace.wait_event("desktop", "DesktopCrashed").await?;
         ensure!(!event.contains("hunter2"), "{event}");
-        let pod = space.pods.get("vdi-desktop").await?;
+        let pod = namespace.pods.get("vdi-desktop").await?;
         let policy = pod.spec.and_then(|spec| spec.containers.into_iter().next()?.termination_message_policy);
         ensure!(policy.as_deref() == Some("File"), "the kubelet doesn't copy its log: {policy:?}");
         Ok(())
@@ -91,9 +92,9 @@ fn what_a_desktop_said_last_is_nobodys_business_unless_its_template_says_so() ->
 #[test]
 fn a_desktop_that_runs_out_of_memory_says_how_much_it_had() -> Result<()> {
     with_stack(async |stack| {
-        let space = running(stack, "memory", json!({})).await?;
-        space.change_pod("desktop", container(0, crash("OOMKilled", 137, ""), json!({}))).await?;
-        let told = space.wait_told("desktop", Phase::Creating, "OutOfMemory").await?;
+        let namespace = running(stack, "memory", json!({})).await?;
+        namespace.change_pod("desktop", container(0, crash("OOMKilled", 137, ""), json!({}))).await?;
+        let told = namespace.wait_message("desktop", Phase::Creating, "OutOfMemory").await?;
         ensure!(told.starts_with("the desktop exceeded its memory limit of 4Gi and is restarting"), "{told}");
         Ok(())
     })
@@ -102,24 +103,24 @@ fn a_desktop_that_runs_out_of_memory_says_how_much_it_had() -> Result<()> {
 #[test]
 fn a_desktop_that_crashes_again_and_again_fails_its_session_which_holds_no_gpu_and_is_removed_in_time() -> Result<()> {
     with_stack(async |stack| {
-        let space = running(stack, "crash-loop", json!({ "failedRetention": "5s", "logInStatus": true })).await?;
+        let namespace = running(stack, "crash-loop", json!({ "failedRetention": "5s", "logInStatus": true })).await?;
         let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
-        space.change_pod("desktop", container(3, waiting, crash("Error", 1, "no luck"))).await?;
-        let told = space.wait_told("desktop", Phase::Failed, "CrashLoop").await?;
+        namespace.change_pod("desktop", container(3, waiting, crash("Error", 1, "no luck"))).await?;
+        let told = namespace.wait_message("desktop", Phase::Failed, "CrashLoop").await?;
         ensure!(told.ends_with("exit code 1 (Error): no luck"), "{told}");
-        wait_gone(&space.pods, "vdi-desktop").await?;
-        wait_gone(&space.sessions, "desktop").await
+        wait_gone(&namespace.pods, "vdi-desktop").await?;
+        wait_gone(&namespace.sessions, "desktop").await
     })
 }
 
 #[test]
 fn a_desktop_that_ends_by_itself_ends_its_session() -> Result<()> {
     with_stack(async |stack| {
-        let space = running(stack, "log-out", json!({})).await?;
+        let namespace = running(stack, "log-out", json!({})).await?;
         let mut done = container(0, crash("Completed", 0, ""), json!({}));
         done["phase"] = json!("Succeeded");
-        space.change_pod("desktop", done).await?;
-        let told = space.wait_told("desktop", Phase::Failed, "DesktopEnded").await?;
+        namespace.change_pod("desktop", done).await?;
+        let told = namespace.wait_message("desktop", Phase::Failed, "DesktopEnded").await?;
         ensure!(told == "the desktop ended with exit code 0 (Completed)", "{told}");
         Ok(())
     })
@@ -128,18 +129,18 @@ fn a_desktop_that_ends_by_itself_ends_its_session() -> Result<()> {
 #[test]
 fn a_pod_that_its_node_puts_away_is_replaced_three_times() -> Result<()> {
     with_stack(async |stack| {
-        let space = running(stack, "evicted", json!({})).await?;
+        let namespace = running(stack, "evicted", json!({})).await?;
         let put_away = json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: ephemeral-storage." });
         for count in 1..=3 {
-            let before = space.pods.get("vdi-desktop").await?;
-            space.change_pod("desktop", put_away.clone()).await?;
-            wait_replaced(&space, &before).await?;
-            let status = space.sessions.get("desktop").await?.status.context("no status")?;
+            let before = namespace.pods.get("vdi-desktop").await?;
+            namespace.change_pod("desktop", put_away.clone()).await?;
+            wait_replaced(&namespace, &before).await?;
+            let status = namespace.sessions.get("desktop").await?.status.context("no status")?;
             ensure!(status.failed_pods == count, "{status:?}");
         }
-        ensure!(space.events("desktop", "Evicted").await? >= 1);
-        space.change_pod("desktop", put_away).await?;
-        let told = space.wait_told("desktop", Phase::Failed, "PodFailed").await?;
+        ensure!(namespace.events("desktop", "Evicted").await? >= 1);
+        namespace.change_pod("desktop", put_away).await?;
+        let told = namespace.wait_message("desktop", Phase::Failed, "PodFailed").await?;
         ensure!(
             told.ends_with("for the 4th time: Evicted: The node was low on resource: ephemeral-storage."),
             "{told}"
@@ -151,17 +152,17 @@ fn a_pod_that_its_node_puts_away_is_replaced_three_times() -> Result<()> {
 #[test]
 fn a_pod_that_is_deleted_by_hand_is_replaced_and_the_clock_goes_on() -> Result<()> {
     with_stack(async |stack| {
-        let space = running(stack, "by-hand", json!({})).await?;
-        let status = space.sessions.get("desktop").await?.status.context("no status")?;
+        let namespace = running(stack, "by-hand", json!({})).await?;
+        let status = namespace.sessions.get("desktop").await?.status.context("no status")?;
         for grace in [None, Some(0)] {
-            let before = space.pods.get("vdi-desktop").await?;
+            let before = namespace.pods.get("vdi-desktop").await?;
             let how = DeleteParams { grace_period_seconds: grace, ..DeleteParams::default() };
-            space.pods.delete("vdi-desktop", &how).await?;
-            wait_replaced(&space, &before).await?;
+            namespace.pods.delete("vdi-desktop", &how).await?;
+            wait_replaced(&namespace, &before).await?;
         }
-        let after = space.wait_running("desktop").await?;
+        let after = namespace.wait_running("desktop").await?;
         ensure!((after.start_time, after.expires_at, after.url) == (status.start_time, status.expires_at, status.url));
-        let events = space.events("desktop", "PodDeleted").await? + space.events("desktop", "PodLost").await?;
+        let events = namespace.events("desktop", "PodDeleted").await? + namespace.events("desktop", "PodLost").await?;
         ensure!(events >= 1, "its user is told");
         Ok(())
     })
@@ -170,10 +171,10 @@ fn a_pod_that_is_deleted_by_hand_is_replaced_and_the_clock_goes_on() -> Result<(
 #[test]
 fn a_pod_that_is_drained_is_replaced() -> Result<()> {
     with_stack(async |stack| {
-        let space = running(stack, "drained", json!({})).await?;
-        let before = space.pods.get("vdi-desktop").await?;
-        space.pods.evict("vdi-desktop", &EvictParams::default()).await?;
-        wait_replaced(&space, &before).await
+        let namespace = running(stack, "drained", json!({})).await?;
+        let before = namespace.pods.get("vdi-desktop").await?;
+        namespace.pods.evict("vdi-desktop", &EvictParams::default()).await?;
+        wait_replaced(&namespace, &before).await
     })
 }
 
@@ -188,12 +189,12 @@ fn a_pod_whose_node_is_gone_is_replaced_on_another() -> Result<()> {
             { "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "lastTransitionTime": now },
             { "type": "Ready", "status": "False" },
         ]});
-        lost.space.change_pod("desktop", taken).await?;
-        lost.space.pods.delete("vdi-desktop", &DeleteParams::default()).await?;
-        lost.wait_told().await?;
+        lost.namespace.change_pod("desktop", taken).await?;
+        lost.namespace.pods.delete("vdi-desktop", &DeleteParams::default()).await?;
+        lost.wait_message().await?;
         lost.open_another().await?;
         lost.nodes.delete(&lost.name, &DeleteParams::default()).await?;
-        wait_replaced(&lost.space, &lost.pod).await
+        wait_replaced(&lost.namespace, &lost.pod).await
     })
 }
 
@@ -208,9 +209,9 @@ fn a_pod_whose_node_is_marked_out_of_service_is_replaced_on_another() -> Result<
             json!({ "key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute" });
         let taint = json!({ "spec": { "taints": [taint] } });
         lost.nodes.patch(&lost.name, &PatchParams::default(), &Patch::Strategic(taint)).await?;
-        lost.wait_told().await?;
+        lost.wait_message().await?;
         lost.open_another().await?;
-        wait_replaced(&lost.space, &lost.pod).await
+        wait_replaced(&lost.namespace, &lost.pod).await
     })
 }
 
@@ -219,7 +220,7 @@ struct LostNode {
     nodes: Api<Node>,
     name: String,
     pool: String,
-    space: Space,
+    namespace: TestNamespace,
     pod: Pod,
 }
 
@@ -228,21 +229,21 @@ impl LostNode {
         let nodes: Api<Node> = Api::all(stack.cluster.admin());
         let (name, pool) = (format!("node-{how}"), format!("example.com/{how}"));
         create(&nodes, &unmanaged_node(&name, &pool)).await?;
-        let space = Space::new(stack, &name).await?;
-        space.template(json!({ "gpu": { "nodeSelector": { &pool: "yes" } } })).await?;
-        space.session("desktop").await?;
+        let namespace = TestNamespace::new(stack, &name).await?;
+        namespace.template(json!({ "gpu": { "nodeSelector": { &pool: "yes" } } })).await?;
+        namespace.session("desktop").await?;
         let placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-        let pod = wait_for(&space.pods, "vdi-desktop", "on its node", placed).await?;
-        space.change_pod("desktop", container(0, json!({ "running": {} }), json!({}))).await?;
-        space.wait_running("desktop").await?;
-        Ok(Self { nodes, name, pool, space, pod })
+        let pod = wait_for(&namespace.pods, "vdi-desktop", "on its node", placed).await?;
+        namespace.change_pod("desktop", container(0, json!({ "running": {} }), json!({}))).await?;
+        namespace.wait_running("desktop").await?;
+        Ok(Self { nodes, name, pool, namespace, pod })
     }
 
     /// Its user is told, and it gets no second pod while the first may still run.
-    async fn wait_told(&self) -> Result<()> {
-        let told = self.space.wait_told("desktop", Phase::Pending, "NodeLost").await?;
+    async fn wait_message(&self) -> Result<()> {
+        let told = self.namespace.wait_message("desktop", Phase::Pending, "NodeLost").await?;
         ensure!(told.contains("its node does not answer"), "{told}");
-        ensure!(self.space.pods.get("vdi-desktop").await?.metadata.uid == self.pod.metadata.uid, "never two pods");
+        ensure!(self.namespace.pods.get("vdi-desktop").await?.metadata.uid == self.pod.metadata.uid, "never two pods");
         Ok(())
     }
 
@@ -285,26 +286,26 @@ fn a_pod_that_another_admission_refuses_says_so_and_starts_when_it_may() -> Resu
         }))?;
         create(&Api::all(client.clone()), &policy).await?;
         create(&Api::all(client.clone()), &binding).await?;
-        let space = Space::new(stack, "refused").await?;
-        wait_until_refused(&space).await?;
+        let namespace = TestNamespace::new(stack, "refused").await?;
+        wait_until_refused(&namespace).await?;
 
-        space.template(json!({})).await?;
-        space.session("desktop").await?;
-        let told = space.wait_told("desktop", Phase::Pending, "PodRefused").await?;
+        namespace.template(json!({})).await?;
+        namespace.session("desktop").await?;
+        let told = namespace.wait_message("desktop", Phase::Pending, "PodRefused").await?;
         ensure!(told.contains("no desktops on Mondays"), "{told}");
         delete(&Api::<ValidatingAdmissionPolicyBinding>::all(client), "no-desktops-here").await?;
-        space.wait_running("desktop").await?;
+        namespace.wait_running("desktop").await?;
         Ok(())
     })
 }
 
 /// The API server takes up a new policy a moment after it was written.
-async fn wait_until_refused(space: &Space) -> Result<()> {
+async fn wait_until_refused(namespace: &TestNamespace) -> Result<()> {
     let pod: Pod = serde_json::from_value(
         json!({ "metadata": { "name": "probe" }, "spec": { "containers": [{ "name": "a", "image": "a" }] } }),
     )?;
     let dry_run = kube::api::PostParams { dry_run: true, ..Default::default() };
-    while space.pods.create(&dry_run, &pod).await.is_ok() {
+    while namespace.pods.create(&dry_run, &pod).await.is_ok() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     Ok(())

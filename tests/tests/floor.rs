@@ -16,20 +16,21 @@ use serde_json::{Value, json};
 use vdi_api::VDISession;
 use vdi_cluster::User;
 use vdi_tests::{
-    objects::{Space, create, session, wait_for, wait_gone},
+    objects::{create, session, wait_for, wait_gone},
     shared::with_stack,
     stack::{Stack, bob, controller},
+    test_namespace::TestNamespace,
 };
 
 /// A namespace with a desktop in it that has one of everything, and in which bob may do what the ClusterRole `admin` lets him.
-async fn space_of_an_editor(stack: &Stack, name: &str) -> Result<(Space, Client)> {
-    let space = Space::new(stack, name).await?;
+async fn namespace_with_editor(stack: &Stack, name: &str) -> Result<(TestNamespace, Client)> {
+    let namespace = TestNamespace::new(stack, name).await?;
     let binding = json!({
         "metadata": { "name": "editor" },
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin" },
         "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": bob().name }],
     });
-    let bindings: Api<RoleBinding> = Api::namespaced(space.client.clone(), name);
+    let bindings: Api<RoleBinding> = Api::namespaced(namespace.client.clone(), name);
     create(&bindings, &serde_json::from_value(binding)?).await?;
     // What kubectl debug asks for, which only administrators have by themselves.
     let rights = [
@@ -39,16 +40,16 @@ async fn space_of_an_editor(stack: &Stack, name: &str) -> Result<(Space, Client)
     for right in rights {
         stack.kubectl_ok(&User::admin(), right.iter().copied().chain(["-n", name])).await?;
     }
-    space
+    namespace
         .template(json!({
             "home": { "mountPath": "/home/user", "scope": "Session" },
             "network": { "egress": [{ "cidr": "10.20.0.0/16" }] },
             "basicAuth": { "user": "desk", "passwordEnv": "PASSWORD" },
         }))
         .await?;
-    space.session("desktop").await?;
-    space.wait_running("desktop").await?;
-    Ok((space, stack.cluster.client(&bob()).await?))
+    namespace.session("desktop").await?;
+    namespace.wait_running("desktop").await?;
+    Ok((namespace, stack.cluster.client(&bob()).await?))
 }
 
 fn dry_run() -> PostParams {
@@ -114,25 +115,25 @@ where
 #[test]
 fn nobody_but_the_controller_makes_what_could_be_a_desktops() -> Result<()> {
     with_stack(async |stack| {
-        let (space, bob) = space_of_an_editor(stack, "floor-make").await?;
-        makes_only_what_is_no_desktops::<Pod>(Api::namespaced(bob.clone(), &space.name), pod).await?;
-        makes_only_what_is_no_desktops::<PersistentVolumeClaim>(Api::namespaced(bob.clone(), &space.name), claim)
+        let (namespace, bob) = namespace_with_editor(stack, "floor-make").await?;
+        makes_only_what_is_no_desktops::<Pod>(Api::namespaced(bob.clone(), &namespace.name), pod).await?;
+        makes_only_what_is_no_desktops::<PersistentVolumeClaim>(Api::namespaced(bob.clone(), &namespace.name), claim)
             .await?;
         let secret = |metadata: Value| json!({ "metadata": metadata });
-        makes_only_what_is_no_desktops::<Secret>(Api::namespaced(bob.clone(), &space.name), secret).await?;
+        makes_only_what_is_no_desktops::<Secret>(Api::namespaced(bob.clone(), &namespace.name), secret).await?;
         let policy = |metadata: Value| json!({ "metadata": metadata, "spec": { "podSelector": {} } });
-        makes_only_what_is_no_desktops::<NetworkPolicy>(Api::namespaced(bob.clone(), &space.name), policy).await?;
+        makes_only_what_is_no_desktops::<NetworkPolicy>(Api::namespaced(bob.clone(), &namespace.name), policy).await?;
 
         // Nor does he have it made for him.
         let deployment = json!({
-            "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": { "name": "vdi-other", "namespace": space.name },
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": { "name": "vdi-other", "namespace": namespace.name },
             "spec": {
                 "replicas": 1,
                 "selector": { "matchLabels": { "vdi.kasm.io/session": "other" } },
                 "template": pod(json!({ "labels": { "vdi.kasm.io/session": "other" } })),
             },
         });
-        let sets: Api<k8s_openapi::api::apps::v1::ReplicaSet> = Api::namespaced(bob, &space.name);
+        let sets: Api<k8s_openapi::api::apps::v1::ReplicaSet> = Api::namespaced(bob, &namespace.name);
         create(&sets, &object(deployment)?).await?;
         wait_for(&sets, "vdi-other", "refused its pod", |set| {
             let conditions = set.status.iter().flat_map(|status| status.conditions.iter().flatten());
@@ -146,11 +147,11 @@ fn nobody_but_the_controller_makes_what_could_be_a_desktops() -> Result<()> {
 #[test]
 fn nobody_but_the_controller_changes_what_is_a_desktops_or_gets_into_it() -> Result<()> {
     with_stack(async |stack| {
-        let (space, editor) = space_of_an_editor(stack, "floor-change").await?;
-        let pods: Api<Pod> = Api::namespaced(editor.clone(), &space.name);
-        let policies: Api<NetworkPolicy> = Api::namespaced(editor.clone(), &space.name);
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(editor.clone(), &space.name);
-        let secrets: Api<Secret> = Api::namespaced(editor, &space.name);
+        let (namespace, editor) = namespace_with_editor(stack, "floor-change").await?;
+        let pods: Api<Pod> = Api::namespaced(editor.clone(), &namespace.name);
+        let policies: Api<NetworkPolicy> = Api::namespaced(editor.clone(), &namespace.name);
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(editor.clone(), &namespace.name);
+        let secrets: Api<Secret> = Api::namespaced(editor, &namespace.name);
         let pod = pods.get("vdi-desktop").await?;
         let home = pod
             .spec
@@ -185,7 +186,7 @@ fn nobody_but_the_controller_changes_what_is_a_desktops_or_gets_into_it() -> Res
             &["attach", "vdi-desktop"],
             &["port-forward", "vdi-desktop", "6080"],
         ] {
-            let output = stack.kubectl(&bob(), ["-n", &space.name].into_iter().chain(way.iter().copied())).await?;
+            let output = stack.kubectl(&bob(), ["-n", &namespace.name].into_iter().chain(way.iter().copied())).await?;
             let said = String::from_utf8_lossy(&output.stderr);
             ensure!(!output.status.success() && said.contains("manage-desktops"), "{way:?}: {said}");
         }
@@ -222,15 +223,15 @@ async fn own_policy(policies: &Api<NetworkPolicy>) -> Result<String> {
 #[test]
 fn in_namespaces_for_desktops_nobody_else_opens_the_network() -> Result<()> {
     with_stack(async |stack| {
-        let (space, bob) = space_of_an_editor(stack, "floor-network").await?;
-        let policies: Api<NetworkPolicy> = Api::namespaced(bob, &space.name);
+        let (namespace, bob) = namespace_with_editor(stack, "floor-network").await?;
+        let policies: Api<NetworkPolicy> = Api::namespaced(bob, &namespace.name);
         let policy = |spec: Value| object(json!({ "metadata": { "name": "mine" }, "spec": spec }));
         let all = policy(json!({ "podSelector": {}, "ingress": [{}] }))?;
         policies.create(&dry_run(), &all).await.context("the namespace doesn't say that it is for desktops alone")?;
 
-        let namespaces: Api<Namespace> = Api::all(space.client.clone());
+        let namespaces: Api<Namespace> = Api::all(namespace.client.clone());
         let label = json!({ "metadata": { "labels": { "vdi.kasm.io/desktops": "true" } } });
-        namespaces.patch(&space.name, &PatchParams::default(), &Patch::Merge(label)).await?;
+        namespaces.patch(&namespace.name, &PatchParams::default(), &Patch::Merge(label)).await?;
         // The API server sees that a moment later.
         while !is_refused_by("vdi-network", &policies.create(&dry_run(), &all).await) {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -258,8 +259,8 @@ fn in_namespaces_for_desktops_nobody_else_opens_the_network() -> Result<()> {
         }
         policies.create(&dry_run(), &policy(json!({ "podSelector": {}, "policyTypes": ["Ingress"] }))?).await?;
         // The controller still does.
-        space.session("another").await?;
-        space.wait_running("another").await?;
+        namespace.session("another").await?;
+        namespace.wait_running("another").await?;
         Ok(())
     })
 }
@@ -282,9 +283,9 @@ fn desktop(metadata: Value, spec: Value) -> Value {
 #[test]
 fn whatever_the_controller_is_told_its_pods_get_nothing_of_the_node_or_the_cluster() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "floor-pods").await?;
+        let namespace = TestNamespace::new(stack, "floor-pods").await?;
         let client = stack.cluster.client(&controller()).await?;
-        let pods: Api<Pod> = Api::namespaced(client.clone(), &space.name);
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace.name);
         pods.create(&dry_run(), &object(desktop(json!({}), json!({})))?).await.context("a desktop")?;
         let container = |changes: Value| {
             let mut container = json!({ "name": "desktop", "image": "desktop" });
@@ -347,7 +348,7 @@ fn whatever_the_controller_is_told_its_pods_get_nothing_of_the_node_or_the_clust
             "its own namespace",
             system.create(&dry_run(), &object(desktop(json!({}), json!({})))?).await,
         )?;
-        let secrets: Api<Secret> = Api::namespaced(client, &space.name);
+        let secrets: Api<Secret> = Api::namespaced(client, &namespace.name);
         let metadata = json!({
             "name": "vdi-x", "labels": { "app.kubernetes.io/managed-by": "vdiwarden" },
             "annotations": { "kubernetes.io/service-account.name": "default" },
@@ -360,40 +361,40 @@ fn whatever_the_controller_is_told_its_pods_get_nothing_of_the_node_or_the_clust
 #[test]
 fn what_kubernetes_does_to_desktops_it_still_does() -> Result<()> {
     with_stack(async |stack| {
-        let (space, _) = space_of_an_editor(stack, "floor-kubernetes").await?;
+        let (namespace, _) = namespace_with_editor(stack, "floor-kubernetes").await?;
         // The scheduler and the volume controller have bound its home, or it would not run. Whoever protects claims lets go of it
         // once no pod uses it, and the garbage collector takes what was the session's.
-        let policies: Api<NetworkPolicy> = Api::namespaced(space.client.clone(), &space.name);
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(space.client.clone(), &space.name);
+        let policies: Api<NetworkPolicy> = Api::namespaced(namespace.client.clone(), &namespace.name);
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(namespace.client.clone(), &namespace.name);
         let own = own_policy(&policies).await?;
         let home = claims.list(&Default::default()).await?.items.into_iter().find_map(|it| it.metadata.name);
-        space.sessions.delete("desktop", &DeleteParams::background()).await?;
-        wait_gone(&space.pods, "vdi-desktop").await?;
+        namespace.sessions.delete("desktop", &DeleteParams::background()).await?;
+        wait_gone(&namespace.pods, "vdi-desktop").await?;
         wait_gone(&policies, &own).await?;
         wait_gone(&claims, &home.context("no home")?).await?;
         // A namespace goes with everything that is in it.
-        space.session("another").await?;
-        space.wait_running("another").await?;
-        let namespaces: Api<Namespace> = Api::all(space.client.clone());
-        namespaces.delete(&space.name, &DeleteParams::default()).await?;
-        wait_gone(&namespaces, &space.name).await
+        namespace.session("another").await?;
+        namespace.wait_running("another").await?;
+        let namespaces: Api<Namespace> = Api::all(namespace.client.clone());
+        namespaces.delete(&namespace.name, &DeleteParams::default()).await?;
+        wait_gone(&namespaces, &namespace.name).await
     })
 }
 
 #[test]
 fn no_session_has_a_time_that_clients_in_rust_cannot_parse() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "floor-fields").await?;
-        space.template(json!({})).await?;
-        let sessions = Request::new(format!("/apis/vdi.kasm.io/v1alpha1/namespaces/{}/vdisessions", space.name));
+        let namespace = TestNamespace::new(stack, "floor-fields").await?;
+        namespace.template(json!({})).await?;
+        let sessions = Request::new(format!("/apis/vdi.kasm.io/v1alpha1/namespaces/{}/vdisessions", namespace.name));
         let create = async |time: &str| {
-            let mut session = json!(session("odd", &space.name));
+            let mut session = json!(session("odd", &namespace.name));
             session["metadata"]["managedFields"] = json!([{
                 "manager": "kubectl", "operation": "Update", "apiVersion": "vdi.kasm.io/v1alpha1", "time": time,
                 "fieldsType": "FieldsV1", "fieldsV1": { "f:metadata": { "f:annotations": { "f:odd": {} } } },
             }]);
             let create = sessions.create(&dry_run(), session.to_string().into_bytes())?;
-            Ok::<_, anyhow::Error>(space.client.request_text(create).await)
+            Ok::<_, anyhow::Error>(namespace.client.request_text(create).await)
         };
         for time in ["2026-01-01T12:00:00Z", "2999-12-31T23:59:59Z"] {
             ensure!(create(time).await??.contains(time), "the API server keeps no times that it is sent");
@@ -433,12 +434,13 @@ fn the_api_server_finds_nothing_wrong_with_the_floors_expressions() -> Result<()
 fn without_the_verb_not_even_the_controllers_name_makes_desktops() -> Result<()> {
     with_stack(async |stack| {
         // As if vdiwarden were installed in another namespace: what counts is what RBAC says there.
-        let space = Space::new(stack, "floor-elsewhere").await?;
+        let namespace = TestNamespace::new(stack, "floor-elsewhere").await?;
         let impostor = "system:serviceaccount:floor-elsewhere:vdi-controller";
-        let pod = desktop(json!({ "namespace": space.name }), json!({})).to_string();
+        let pod = desktop(json!({ "namespace": namespace.name }), json!({})).to_string();
         let file = vdi_tests::target().join("floor-impostor.json");
         std::fs::write(&file, pod.replacen('{', r#"{"apiVersion": "v1", "kind": "Pod","#, 1))?;
-        let binding = ["create", "rolebinding", "editor", "-n", &space.name, "--clusterrole=edit", "--user", impostor];
+        let binding =
+            ["create", "rolebinding", "editor", "-n", &namespace.name, "--clusterrole=edit", "--user", impostor];
         stack.kubectl_ok(&User::admin(), binding).await?;
         let file = file.display().to_string();
         let make = ["create", "--dry-run=server", "-f", &file, "--as", impostor];

@@ -10,14 +10,15 @@ use serde_json::json;
 use vdi_api::Phase;
 use vdi_tests::{
     fake_desktop::NOT_FOR_DESKTOPS,
+    fixture::Fixture,
     gateway::{DOMAIN, Gateway},
     http,
     nginx::Nginx,
-    objects::{Space, create, session},
+    objects::{create, session},
     setup,
     shared::{Shared, directory},
-    site::Ground,
     stack::{alice, bob},
+    test_namespace::TestNamespace,
     visitor::{Answer, Visitor},
     websocket::Websocket,
 };
@@ -28,7 +29,7 @@ struct Site {
     /// As visitors reach it: through nginx.
     gateway: Gateway,
     operations: SocketAddr,
-    ground: Ground,
+    fixture: Fixture,
 }
 
 /// Runs a test on the site that the tests of this binary share. What is skipped on somebody's laptop must not be skipped in
@@ -49,12 +50,12 @@ async fn start() -> Result<Option<Site>> {
         }
         installed => installed?,
     }
-    let ground = Ground::start(&directory()).await?;
-    let (front, port) = (loopback(ground.public_port), vdi_cluster::free_port()?);
-    let mut gateway = ground.gateway("gateway", port, &[]).await?;
+    let fixture = Fixture::start(&directory()).await?;
+    let (front, port) = (loopback(fixture.public_port), vdi_cluster::free_port()?);
+    let mut gateway = fixture.gateway("gateway", port, &[]).await?;
     let operations = gateway.replica.address().await?;
-    let nginx = Nginx::start(&ground.stack, front, loopback(port), operations).await?;
-    Ok(Some(Site { _nginx: nginx, gateway: gateway.behind(front), operations, ground }))
+    let nginx = Nginx::start(&fixture.stack, front, loopback(port), operations).await?;
+    Ok(Some(Site { _nginx: nginx, gateway: gateway.behind(front), operations, fixture }))
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -63,15 +64,15 @@ fn loopback(port: u16) -> SocketAddr {
 
 impl Site {
     /// Alice, with a running desktop in a namespace of this name, and its host.
-    async fn alice(&self, name: &str) -> Result<(Space, Visitor, String)> {
-        let space = self.ground.running(name).await?;
+    async fn alice(&self, name: &str) -> Result<(TestNamespace, Visitor, String)> {
+        let namespace = self.fixture.running(name).await?;
         let (mut visitor, host) = self.enter(name).await?;
         visitor.until(&self.gateway, &host, is_desktops).await?;
-        Ok((space, visitor, host))
+        Ok((namespace, visitor, host))
     }
 
     async fn enter(&self, name: &str) -> Result<(Visitor, String)> {
-        Visitor::enter(&self.gateway, &self.ground.stack, &alice(), name, "desktop").await
+        Visitor::enter(&self.gateway, &self.fixture.stack, &alice(), name, "desktop").await
     }
 
     /// What a page at the host asks for, with these headers besides.
@@ -161,12 +162,13 @@ fn a_stranger_gets_the_gateways_own_page_and_never_the_desktop() -> Result<()> {
 #[test]
 fn the_cookie_of_another_session_is_refused() -> Result<()> {
     with_site(async |site| {
-        let (space, alices, host) = site.alice("others").await?;
+        let (namespace, alices, host) = site.alice("others").await?;
         let mut bobs = session("bobs", "others");
         bobs.spec.user = "bob@example.com".to_owned();
-        create(&space.sessions, &bobs).await?;
-        space.wait_running("bobs").await?;
-        let (mut bobs, bobs_host) = Visitor::enter(&site.gateway, &site.ground.stack, &bob(), "others", "bobs").await?;
+        create(&namespace.sessions, &bobs).await?;
+        namespace.wait_running("bobs").await?;
+        let (mut bobs, bobs_host) =
+            Visitor::enter(&site.gateway, &site.fixture.stack, &bob(), "others", "bobs").await?;
         bobs.until(&site.gateway, &bobs_host, is_desktops).await?;
         for (visitor, own, other) in [(&alices, &host, &bobs_host), (&bobs, &bobs_host, &host)] {
             let mut thief = visitor.clone();
@@ -204,7 +206,7 @@ fn a_websocket_goes_through_and_one_of_another_sites_page_does_not() -> Result<(
 fn a_client_can_not_say_where_a_request_goes_nor_who_it_is() -> Result<()> {
     with_site(async |site| {
         let (_, mut visitor, host) = site.alice("forged").await?;
-        let other = format!("bob.{DOMAIN}:{}", site.ground.public_port);
+        let other = format!("bob.{DOMAIN}:{}", site.fixture.public_port);
         let nowhere = format!("http://127.0.0.1:{}", vdi_cluster::free_port()?);
         let forged = [
             ("x-vdi-upstream", &*nowhere),
@@ -228,7 +230,7 @@ fn a_client_can_not_say_where_a_request_goes_nor_who_it_is() -> Result<()> {
         );
         ensure!(is_desktops(&answer) && answer.body.contains(&seen), "{answer:?}");
         // Without a cookie, none of this opens anything: not by naming a desktop, nor another host or method.
-        let desktop = format!("http://127.0.0.1:{}", site.ground.desktop_port);
+        let desktop = format!("http://127.0.0.1:{}", site.fixture.desktop_port);
         for name in ["x-vdi-upstream", "x-forwarded-host", "x-forwarded-uri", "x-original-uri", "x-rewrite-url"] {
             for value in [&*desktop, &own, "/.vdi/icon.svg"] {
                 let answer = site.get(&mut Visitor::default(), &host, "/", &[(name, value)]).await?;
@@ -258,9 +260,9 @@ fn a_desktop_can_not_tell_nginx_what_to_do_nor_set_the_gateways_cookie() -> Resu
 #[test]
 fn the_waiting_page_is_shown_while_the_desktop_is_not_running() -> Result<()> {
     with_site(async |site| {
-        let (space, mut visitor, host) = site.alice("waiting").await?;
-        space.change("desktop", json!({ "suspend": true })).await?;
-        space.wait("desktop", Phase::Pending, "Suspended").await?;
+        let (namespace, mut visitor, host) = site.alice("waiting").await?;
+        namespace.change("desktop", json!({ "suspend": true })).await?;
+        namespace.wait("desktop", Phase::Pending, "Suspended").await?;
         visitor.until(&site.gateway, &host, |page| page.body.contains("Suspended")).await?;
         let page = visitor.open(&site.gateway, &host, "/").await?;
         ensure!(page.status == 200 && page.body.contains("Suspended"), "{page:?}");
@@ -295,7 +297,7 @@ fn a_proxy_learns_where_to_pass_a_request_and_what_has_to_go_through_the_gateway
         };
         let (status, upstream) = ask("GET", "/check", &[]).await?;
         let upstream = upstream.context("it is not told where")?;
-        ensure!(status == 200 && upstream.ends_with(&format!(":{}", site.ground.desktop_port)), "{status} {upstream}");
+        ensure!(status == 200 && upstream.ends_with(&format!(":{}", site.fixture.desktop_port)), "{status} {upstream}");
         ensure!(upstream.starts_with("http://127.64."), "{upstream}");
         let direct = (200, Some(upstream));
         let websocket = [("x-forwarded-upgrade", "websocket"), ("origin", &*own)];
@@ -327,10 +329,10 @@ fn a_proxy_learns_where_to_pass_a_request_and_what_has_to_go_through_the_gateway
 #[test]
 fn the_gateway_hears_what_is_done_at_a_desktop_that_ends_when_nothing_is() -> Result<()> {
     with_site(async |site| {
-        let space = Space::new(&site.ground.stack, "idle").await?;
-        space.template(json!({ "port": site.ground.desktop_port, "idleTimeout": "1h" })).await?;
-        space.session("desktop").await?;
-        space.wait_running("desktop").await?;
+        let namespace = TestNamespace::new(&site.fixture.stack, "idle").await?;
+        namespace.template(json!({ "port": site.fixture.desktop_port, "idleTimeout": "1h" })).await?;
+        namespace.session("desktop").await?;
+        namespace.wait_running("desktop").await?;
         let (visitor, host) = site.enter("idle").await?;
         let (authority, cookie) = (site.gateway.authority(&host), visitor.cookies(&host).context("no cookie")?);
         let origin = format!("https://{authority}");

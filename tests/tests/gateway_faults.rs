@@ -15,38 +15,38 @@ use tokio::{
     time::{sleep, timeout},
 };
 use vdi_tests::{
+    fixture::Fixture,
     gateway::{DOMAIN, Gateway},
     http,
     process::signal,
     shared::{Shared, directory},
-    site::Ground,
     stack::alice,
     visitor::Visitor,
     websocket::Websocket,
 };
 
 /// Runs a test on the cluster of this binary, alone.
-fn with_ground(test: impl AsyncFnOnce(&'static Ground) -> Result<()>) -> Result<()> {
-    static GROUND: Shared<Ground> = Shared::new();
+fn with_fixture(test: impl AsyncFnOnce(&'static Fixture) -> Result<()>) -> Result<()> {
+    static GROUND: Shared<Fixture> = Shared::new();
     static ONE: Mutex<()> = Mutex::const_new(());
     GROUND.with(
-        async || Ground::start(&directory()).await,
-        async |ground| {
+        async || Fixture::start(&directory()).await,
+        async |fixture| {
             let _one = ONE.lock().await;
-            test(ground).await
+            test(fixture).await
         },
     )
 }
 
 #[test]
 fn a_pod_that_dies_takes_its_websocket_along_and_its_successor_is_found_by_itself() -> Result<()> {
-    with_ground(async |ground| {
-        let space = ground.running("pod").await?;
-        let gateway = ground.gateway("gateway-pod", ground.public_port, &[]).await?;
-        let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "pod", "desktop").await?;
+    with_fixture(async |fixture| {
+        let namespace = fixture.running("pod").await?;
+        let gateway = fixture.gateway("gateway-pod", fixture.public_port, &[]).await?;
+        let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "pod", "desktop").await?;
         let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
         socket.speaks().await?;
-        space.pods.delete("vdi-desktop", &DeleteParams::default().grace_period(0)).await?;
+        namespace.pods.delete("vdi-desktop", &DeleteParams::default().grace_period(0)).await?;
         socket.ended().await?;
         visitor.until_at_desktop(&gateway, &host).await?;
         Websocket::open(&gateway, &mut visitor, &host).await?.speaks().await
@@ -55,13 +55,13 @@ fn a_pod_that_dies_takes_its_websocket_along_and_its_successor_is_found_by_itsel
 
 #[test]
 fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a_while() -> Result<()> {
-    with_ground(async |ground| {
-        ground.running("away").await?;
+    with_fixture(async |fixture| {
+        fixture.running("away").await?;
         let flags = ["--cache-limit", "15s"];
-        let mut gateway = ground.gateway("gateway-away", ground.public_port, &flags).await?;
-        let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "away", "desktop").await?;
+        let mut gateway = fixture.gateway("gateway-away", fixture.public_port, &flags).await?;
+        let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "away", "desktop").await?;
         let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
-        let [_, api_server, ..] = ground.stack.cluster.servers();
+        let [_, api_server, ..] = fixture.stack.cluster.servers();
         api_server.crash(60)?;
         let gone = Instant::now();
         until_lost(&mut gateway).await?;
@@ -82,13 +82,13 @@ fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a
 /// The API server answers everything else meanwhile.
 #[test]
 fn while_its_watches_are_refused_a_gateway_lets_people_in_by_what_it_knew_for_a_while_and_no_longer() -> Result<()> {
-    with_ground(async |ground| {
-        ground.running("refused").await?;
+    with_fixture(async |fixture| {
+        fixture.running("refused").await?;
         let flags = ["--cache-limit", "15s"];
-        let mut gateway = ground.gateway("gateway-refused", ground.public_port, &flags).await?;
+        let mut gateway = fixture.gateway("gateway-refused", fixture.public_port, &flags).await?;
         let (mut visitor, host) =
-            Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "refused", "desktop").await?;
-        let roles = Api::<ClusterRole>::all(ground.stack.cluster.admin());
+            Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "refused", "desktop").await?;
+        let roles = Api::<ClusterRole>::all(fixture.stack.cluster.admin());
         let role = roles.get("vdi-gateway").await?;
         for resource in ["vdisessions", "pods"] {
             let rules = role.rules.iter().flatten().cloned().map(|mut rule| {
@@ -136,12 +136,12 @@ async fn until_lost(gateway: &mut Gateway) -> Result<()> {
 
 #[test]
 fn when_a_gateway_is_killed_another_takes_its_visitors_without_asking_who_they_are() -> Result<()> {
-    with_ground(async |ground| {
-        ground.running("killed").await?;
-        let first = ground.gateway("gateway-killed", ground.public_port, &[]).await?;
-        let second = ground.gateway("gateway-left", vdi_cluster::free_port()?, &[]).await?;
+    with_fixture(async |fixture| {
+        fixture.running("killed").await?;
+        let first = fixture.gateway("gateway-killed", fixture.public_port, &[]).await?;
+        let second = fixture.gateway("gateway-left", vdi_cluster::free_port()?, &[]).await?;
         let (mut visitor, host) =
-            Visitor::at_desktop(&[&first, &second], &ground.stack, &alice(), "killed", "desktop").await?;
+            Visitor::at_desktop(&[&first, &second], &fixture.stack, &alice(), "killed", "desktop").await?;
         let mut socket = Websocket::open(&first, &mut visitor, &host).await?;
         socket.speaks().await?;
         first.replica.kill()?;
@@ -154,11 +154,11 @@ fn when_a_gateway_is_killed_another_takes_its_visitors_without_asking_who_they_a
 
 #[test]
 fn a_gateway_that_is_told_to_stop_lets_what_is_open_go_on_for_a_while_and_takes_nothing_new() -> Result<()> {
-    with_ground(async |ground| {
-        ground.running("drained").await?;
-        let gateway = ground.gateway("gateway-drained", ground.public_port, &["--drain", "3s"]).await?;
+    with_fixture(async |fixture| {
+        fixture.running("drained").await?;
+        let gateway = fixture.gateway("gateway-drained", fixture.public_port, &["--drain", "3s"]).await?;
         let (mut visitor, host) =
-            Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "drained", "desktop").await?;
+            Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "drained", "desktop").await?;
         let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
         let address = gateway.address();
         let stopping = tokio::task::spawn_blocking(move || gateway.replica.stop());
@@ -174,18 +174,18 @@ fn a_gateway_that_is_told_to_stop_lets_what_is_open_go_on_for_a_while_and_takes_
 
 #[test]
 fn when_the_secret_of_the_keys_is_deleted_every_token_is_void_and_new_links_are_good() -> Result<()> {
-    with_ground(async |ground| {
-        ground.running("void").await?;
-        let gateway = ground.gateway("gateway-void", ground.public_port, &[]).await?;
-        let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "void", "desktop").await?;
-        let (_, code) = gateway.link(&ground.stack, &alice(), "void", "desktop").await?;
+    with_fixture(async |fixture| {
+        fixture.running("void").await?;
+        let gateway = fixture.gateway("gateway-void", fixture.public_port, &[]).await?;
+        let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "void", "desktop").await?;
+        let (_, code) = gateway.link(&fixture.stack, &alice(), "void", "desktop").await?;
         let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
-        let secrets = Api::<Secret>::namespaced(ground.stack.cluster.admin(), "vdiwarden-system");
+        let secrets = Api::<Secret>::namespaced(fixture.stack.cluster.admin(), "vdiwarden-system");
         secrets.delete("vdi-gateway-keys", &DeleteParams::default()).await?;
         visitor.until(&gateway, &host, |answer| answer.status == 401).await?;
         ensure!(Visitor::default().post(&gateway, &host, "/.vdi/enter", &code).await?.status == 401, "an old link");
         socket.speaks().await.context("what is open stays open")?;
-        let (mut again, _) = Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "void", "desktop").await?;
+        let (mut again, _) = Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "void", "desktop").await?;
         ensure!(again.get(&gateway, &host, "/").await?.status == 200);
         ensure!(visitor.get(&gateway, &host, "/").await?.status == 401);
         Ok(())
@@ -196,8 +196,8 @@ fn when_the_secret_of_the_keys_is_deleted_every_token_is_void_and_new_links_are_
 struct Hanging(u64);
 
 impl Hanging {
-    fn begin(ground: &Ground) -> Result<Self> {
-        let [_, api_server, ..] = ground.stack.cluster.servers();
+    fn begin(fixture: &Fixture) -> Result<Self> {
+        let [_, api_server, ..] = fixture.stack.cluster.servers();
         let process = api_server.pid().context("the API server doesn't run")?.into();
         signal("STOP", process)?;
         Ok(Self(process))
@@ -212,13 +212,13 @@ impl Drop for Hanging {
 
 #[test]
 fn while_the_api_server_hangs_so_many_wait_for_it_and_others_are_told_to_come_again() -> Result<()> {
-    with_ground(async |ground| {
-        ground.running("hanging").await?;
-        let gateway = ground.gateway("gateway-hanging", ground.public_port, &[]).await?;
+    with_fixture(async |fixture| {
+        fixture.running("hanging").await?;
+        let gateway = fixture.gateway("gateway-hanging", fixture.public_port, &[]).await?;
         let (mut visitor, host) =
-            Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "hanging", "desktop").await?;
-        let hanging = Hanging::begin(ground)?;
-        let ask = async || gateway.launch(&ground.stack, &alice(), "hanging", "desktop").await;
+            Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "hanging", "desktop").await?;
+        let hanging = Hanging::begin(fixture)?;
+        let ask = async || gateway.launch(&fixture.stack, &alice(), "hanging", "desktop").await;
         let mut asked: FuturesUnordered<_> = (0..40).map(|_| ask()).collect();
         for _ in 0..8 {
             let told = timeout(Duration::from_secs(5), asked.next()).await.context("nobody is told")?;

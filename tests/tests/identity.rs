@@ -14,15 +14,16 @@ use serde_json::{Value, json};
 use vdi_api::VDISession;
 use vdi_cluster::User;
 use vdi_tests::{
-    objects::{Space, create, wait_gone},
+    objects::{create, wait_gone},
     shared::with_stack,
     stack::{Settings, Stack, alice, bob, carol, controller, gateway, robot},
+    test_namespace::TestNamespace,
 };
 
 /// A namespace in which RBAC lets everybody do everything but act for others, which carol's group may. What the controller and
 /// the gateway may is what deploy/rbac says.
-async fn open_space(stack: &Stack) -> Result<Space> {
-    let space = Space::new(stack, "identity").await?;
+async fn open_namespace(stack: &Stack) -> Result<TestNamespace> {
+    let namespace = TestNamespace::new(stack, "identity").await?;
     let rule = |verbs: Value| json!([{ "apiGroups": ["vdi.kasm.io"], "resources": ["vdisessions"], "verbs": verbs }]);
     let all = json!(["get", "list", "create", "update", "patch", "delete", "deletecollection"]);
     let everybody = ["system:authenticated", "system:unauthenticated"];
@@ -30,17 +31,17 @@ async fn open_space(stack: &Stack) -> Result<Space> {
         [("anything", rule(all), &everybody[..]), ("assign", rule(json!(["assign-user"])), &["vdi-delegates"][..])];
     for (name, rules, groups) in roles {
         let role = json!({ "metadata": { "name": name }, "rules": rules });
-        create::<ClusterRole>(&Api::all(space.client.clone()), &serde_json::from_value(role)?).await?;
+        create::<ClusterRole>(&Api::all(namespace.client.clone()), &serde_json::from_value(role)?).await?;
         let group = |group: &&str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group });
         let binding = json!({
             "metadata": { "name": name },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
             "subjects": groups.iter().map(group).collect::<Vec<_>>(),
         });
-        let bindings: Api<RoleBinding> = Api::namespaced(space.client.clone(), &space.name);
+        let bindings: Api<RoleBinding> = Api::namespaced(namespace.client.clone(), &namespace.name);
         create(&bindings, &serde_json::from_value(binding)?).await?;
     }
-    Ok(space)
+    Ok(namespace)
 }
 
 async fn anonymous(stack: &Stack) -> Result<Client> {
@@ -132,8 +133,8 @@ fn refusal(message: &str) -> Option<&'static str> {
 
 /// Who may do what, by the policy, the floor, or both: they agree.
 async fn matrix(stack: &Stack) -> Result<()> {
-    let space = open_space(stack).await?;
-    let admin: Api<DynamicObject> = Api::namespaced_with(space.client.clone(), &space.name, &resource());
+    let namespace = open_namespace(stack).await?;
+    let admin: Api<DynamicObject> = Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource());
     let client = async |user: User| anyhow::Ok((user.name.clone(), stack.cluster.client(&user).await?));
     // "yes"; "no" since it is alice's; "immutable" to whom it might be handed, since a user never changes; "stuck" since it
     // would stay, or its pod would.
@@ -152,7 +153,7 @@ async fn matrix(stack: &Stack) -> Result<()> {
     ];
     let mut wrong = vec![];
     for (row, ((requester, client), cells)) in rows.into_iter().enumerate() {
-        let api: Api<DynamicObject> = Api::namespaced_with(client, &space.name, &resource());
+        let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace.name, &resource());
         for (operation, expected) in OPERATIONS.into_iter().zip(cells) {
             let name = format!("{operation}-{row}");
             let is_made = matches!(operation, "create" | "finalized");
@@ -220,8 +221,8 @@ async fn who_may_do_what_to_alices_session_by_the_floor_alone() -> Result<()> {
 #[test]
 fn what_is_stored_says_who_made_it_whatever_the_client_sent() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "stamps").await?;
-        let sessions: Api<DynamicObject> = Api::namespaced_with(space.client.clone(), &space.name, &resource());
+        let namespace = TestNamespace::new(stack, "stamps").await?;
+        let sessions: Api<DynamicObject> = Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource());
         let mut forged = alices("forged", "8h");
         forged.annotations_mut().insert("vdi.kasm.io/created-by".to_owned(), "root".to_owned());
         forged.data["spec"]["user"] = json!("alice@EXAMPLE.com");
@@ -239,9 +240,9 @@ fn what_is_stored_says_who_made_it_whatever_the_client_sent() -> Result<()> {
 #[test]
 fn kubernetes_own_controllers_delete_what_belongs_to_nothing_and_namespaces_full_of_sessions() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "full").await?;
-        let sessions: Api<DynamicObject> = Api::namespaced_with(space.client.clone(), &space.name, &resource());
-        let owners: Api<ConfigMap> = Api::namespaced(space.client.clone(), &space.name);
+        let namespace = TestNamespace::new(stack, "full").await?;
+        let sessions: Api<DynamicObject> = Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource());
+        let owners: Api<ConfigMap> = Api::namespaced(namespace.client.clone(), &namespace.name);
         let owner: ConfigMap = serde_json::from_value(json!({ "metadata": { "name": "owner" } }))?;
         let owner = create(&owners, &owner).await?;
         let mut owned = alices("owned", "8h");
@@ -252,12 +253,12 @@ fn kubernetes_own_controllers_delete_what_belongs_to_nothing_and_namespaces_full
         let foreground =
             DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
         owners.delete("owner", &foreground).await?;
-        wait_gone(&space.sessions, "owned").await?;
+        wait_gone(&namespace.sessions, "owned").await?;
         for number in 0..20 {
             sessions.create(&PostParams::default(), &alices(&format!("session-{number}"), "8h")).await?;
         }
-        let namespaces: Api<Namespace> = Api::all(space.client.clone());
-        namespaces.delete(&space.name, &DeleteParams::default()).await?;
-        wait_gone(&namespaces, &space.name).await
+        let namespaces: Api<Namespace> = Api::all(namespace.client.clone());
+        namespaces.delete(&namespace.name, &DeleteParams::default()).await?;
+        wait_gone(&namespaces, &namespace.name).await
     })
 }

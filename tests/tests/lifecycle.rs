@@ -23,28 +23,29 @@ use vdi_api::{Expiry, Phase, VDITemplate};
 use vdi_cluster::SimulatedNodes;
 use vdi_tests::{
     audit,
-    objects::{Space, create, delete, session, wait_for, wait_gone},
+    objects::{create, delete, session, wait_for, wait_gone},
     shared::with_stack,
     stack::{Settings, Stack, controller},
+    test_namespace::TestNamespace,
 };
 
 #[test]
 fn a_change_of_a_template_touches_no_running_session_and_counts_for_the_next() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "changes").await?;
-        space.template(json!({ "maxTimeout": "9h" })).await?;
-        space.session("old").await?;
-        let before = space.wait_running("old").await?;
+        let namespace = TestNamespace::new(stack, "changes").await?;
+        namespace.template(json!({ "maxTimeout": "9h" })).await?;
+        namespace.session("old").await?;
+        let before = namespace.wait_running("old").await?;
         ensure!(before.template_generation == Some(1));
-        let version = space.sessions.get("old").await?.resource_version();
+        let version = namespace.sessions.get("old").await?.resource_version();
 
-        let templates: Api<VDITemplate> = Api::all(space.client.clone());
+        let templates: Api<VDITemplate> = Api::all(namespace.client.clone());
         let change = json!({ "spec": { "image": "registry.example.com/desktop:2", "maxTimeout": "1h" } });
         templates.patch("changes", &PatchParams::default(), &Patch::Merge(change)).await?;
-        space.session("new").await?;
-        let after = space.wait_running("new").await?;
+        namespace.session("new").await?;
+        let after = namespace.wait_running("new").await?;
         ensure!((after.template_generation, after.expiry) == (Some(2), Some(Expiry::MaxTimeout)), "{after:?}");
-        ensure!(space.sessions.get("old").await?.resource_version() == version, "nothing was written about it");
+        ensure!(namespace.sessions.get("old").await?.resource_version() == version, "nothing was written about it");
         Ok(())
     })
 }
@@ -52,16 +53,16 @@ fn a_change_of_a_template_touches_no_running_session_and_counts_for_the_next() -
 #[test]
 fn a_template_counts_its_sessions() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "counted").await?;
-        space.template(json!({})).await?;
-        let templates: Api<VDITemplate> = Api::all(space.client.clone());
+        let namespace = TestNamespace::new(stack, "counted").await?;
+        namespace.template(json!({})).await?;
+        let templates: Api<VDITemplate> = Api::all(namespace.client.clone());
         let counts =
             |count| move |template: &VDITemplate| template.status.as_ref().is_some_and(|s| s.sessions == count);
         for name in ["one", "two"] {
-            space.session(name).await?;
+            namespace.session(name).await?;
         }
         wait_for(&templates, "counted", "used by two", counts(2)).await?;
-        delete(&space.sessions, "one").await?;
+        delete(&namespace.sessions, "one").await?;
         wait_for(&templates, "counted", "used by one", counts(1)).await?;
         Ok(())
     })
@@ -70,29 +71,29 @@ fn a_template_counts_its_sessions() -> Result<()> {
 #[test]
 fn a_deprecated_template_is_told_to_each_new_session_once() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "deprecated").await?;
-        space
+        let namespace = TestNamespace::new(stack, "deprecated").await?;
+        namespace
             .template(json!({ "deprecated": { "message": "no updates since 2024", "replacement": "ubuntu-24" } }))
             .await?;
-        space.session("desktop").await?;
-        let told = space.wait_event("desktop", "TemplateDeprecated").await?;
+        namespace.session("desktop").await?;
+        let told = namespace.wait_event("desktop", "TemplateDeprecated").await?;
         ensure!(
             told == "VDITemplate \"deprecated\" is deprecated: no updates since 2024; use \"ubuntu-24\" instead",
             "{told}"
         );
-        space.wait_running("desktop").await?;
-        ensure!(space.events("desktop", "TemplateDeprecated").await? == 1);
+        namespace.wait_running("desktop").await?;
+        ensure!(namespace.events("desktop", "TemplateDeprecated").await? == 1);
         Ok(())
     })
 }
 
-fn claims(space: &Space) -> Api<PersistentVolumeClaim> {
-    Api::namespaced(space.client.clone(), &space.name)
+fn claims(namespace: &TestNamespace) -> Api<PersistentVolumeClaim> {
+    Api::namespaced(namespace.client.clone(), &namespace.name)
 }
 
 /// The claim that a session's pod has as its home.
-async fn home_of(space: &Space, session: &str) -> Result<String> {
-    let pod = space.pods.get(&format!("vdi-{session}")).await?;
+async fn home_of(namespace: &TestNamespace, session: &str) -> Result<String> {
+    let pod = namespace.pods.get(&format!("vdi-{session}")).await?;
     let volumes = pod.spec.and_then(|spec| spec.volumes).unwrap_or_default();
     let claim = volumes.into_iter().find_map(|volume| volume.persistent_volume_claim);
     Ok(claim.context("the pod has no home")?.claim_name)
@@ -101,18 +102,18 @@ async fn home_of(space: &Space, session: &str) -> Result<String> {
 #[test]
 fn a_home_is_made_once_for_a_user_and_outlives_the_session() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "homes").await?;
-        space.template(json!({ "home": { "mountPath": "/home/user", "size": "1Gi" } })).await?;
-        space.session("first").await?;
-        space.wait_running("first").await?;
-        let home = home_of(&space, "first").await?;
-        let made = claims(&space).get(&home).await?;
-        delete(&space.sessions, "first").await?;
-        wait_gone(&space.pods, "vdi-first").await?;
-        space.session("second").await?;
-        space.wait_running("second").await?;
-        ensure!(home_of(&space, "second").await? == home);
-        let kept = claims(&space).get(&home).await?;
+        let namespace = TestNamespace::new(stack, "homes").await?;
+        namespace.template(json!({ "home": { "mountPath": "/home/user", "size": "1Gi" } })).await?;
+        namespace.session("first").await?;
+        namespace.wait_running("first").await?;
+        let home = home_of(&namespace, "first").await?;
+        let made = claims(&namespace).get(&home).await?;
+        delete(&namespace.sessions, "first").await?;
+        wait_gone(&namespace.pods, "vdi-first").await?;
+        namespace.session("second").await?;
+        namespace.wait_running("second").await?;
+        ensure!(home_of(&namespace, "second").await? == home);
+        let kept = claims(&namespace).get(&home).await?;
         ensure!(kept.metadata.uid == made.metadata.uid && kept.metadata.owner_references.is_none(), "{kept:?}");
         Ok(())
     })
@@ -121,26 +122,26 @@ fn a_home_is_made_once_for_a_user_and_outlives_the_session() -> Result<()> {
 #[test]
 fn a_sessions_own_home_goes_with_it() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "own-home").await?;
-        space.template(json!({ "home": { "mountPath": "/home/user", "scope": "Session" } })).await?;
-        space.session("desktop").await?;
-        space.wait_running("desktop").await?;
-        let home = home_of(&space, "desktop").await?;
-        delete(&space.sessions, "desktop").await?;
-        wait_gone(&claims(&space), &home).await
+        let namespace = TestNamespace::new(stack, "own-home").await?;
+        namespace.template(json!({ "home": { "mountPath": "/home/user", "scope": "Session" } })).await?;
+        namespace.session("desktop").await?;
+        namespace.wait_running("desktop").await?;
+        let home = home_of(&namespace, "desktop").await?;
+        delete(&namespace.sessions, "desktop").await?;
+        wait_gone(&claims(&namespace), &home).await
     })
 }
 
 #[test]
 fn a_home_in_use_is_waited_for_by_name_and_taken_once_it_is_free() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "in-use").await?;
-        space.template(json!({ "home": { "mountPath": "/home/user" } })).await?;
+        let namespace = TestNamespace::new(stack, "in-use").await?;
+        namespace.template(json!({ "home": { "mountPath": "/home/user" } })).await?;
         // At once: one of them gets it.
         let both = [session("first", "in-use"), session("second", "in-use")];
-        futures::future::try_join_all(both.iter().map(|session| create(&space.sessions, session))).await?;
+        futures::future::try_join_all(both.iter().map(|session| create(&namespace.sessions, session))).await?;
         let waits = async |waits: &'static str, runs: &'static str| -> Result<_> {
-            let told = space.wait_told(waits, Phase::Pending, "HomeInUse").await?;
+            let told = namespace.wait_message(waits, Phase::Pending, "HomeInUse").await?;
             ensure!(
                 told == format!("the home volume is in use by session {runs:?}; only one session can use it at a time"),
                 "{told}"
@@ -151,10 +152,10 @@ fn a_home_in_use_is_waited_for_by_name_and_taken_once_it_is_free() -> Result<()>
             one = waits("second", "first") => one?,
             other = waits("first", "second") => other?,
         };
-        space.wait_running(runs).await?;
-        ensure!(space.pods.get_opt(&format!("vdi-{waits}")).await?.is_none());
-        space.change(runs, json!({ "suspend": true })).await?;
-        space.wait_running(waits).await?;
+        namespace.wait_running(runs).await?;
+        ensure!(namespace.pods.get_opt(&format!("vdi-{waits}")).await?.is_none());
+        namespace.change(runs, json!({ "suspend": true })).await?;
+        namespace.wait_running(waits).await?;
         Ok(())
     })
 }
@@ -162,9 +163,9 @@ fn a_home_in_use_is_waited_for_by_name_and_taken_once_it_is_free() -> Result<()>
 #[test]
 fn a_home_that_gets_no_volume_says_why_in_its_provisioners_words() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "unbound").await?;
-        space.template(json!({ "home": { "mountPath": "/home/user", "storageClassName": "missing" } })).await?;
-        space.session("desktop").await?;
+        let namespace = TestNamespace::new(stack, "unbound").await?;
+        namespace.template(json!({ "home": { "mountPath": "/home/user", "storageClassName": "missing" } })).await?;
+        namespace.session("desktop").await?;
         let says_why = |session: &vdi_api::VDISession| {
             let ready = session.status.as_ref().and_then(|status| status.ready());
             ready.is_some_and(|ready| {
@@ -172,7 +173,7 @@ fn a_home_that_gets_no_volume_says_why_in_its_provisioners_words() -> Result<()>
                     && ready.message.contains("storageclass.storage.k8s.io \"missing\" not found")
             })
         };
-        wait_for(&space.sessions, "desktop", "told why", says_why).await?;
+        wait_for(&namespace.sessions, "desktop", "told why", says_why).await?;
         Ok(())
     })
 }
@@ -180,34 +181,34 @@ fn a_home_that_gets_no_volume_says_why_in_its_provisioners_words() -> Result<()>
 #[test]
 fn the_templates_maximum_ends_a_session_whose_timeout_is_longer() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "maximum").await?;
-        space.template(json!({ "maxTimeout": "3s" })).await?;
-        space.session("desktop").await?;
-        let running = space.wait_running("desktop").await?;
+        let namespace = TestNamespace::new(stack, "maximum").await?;
+        namespace.template(json!({ "maxTimeout": "3s" })).await?;
+        namespace.session("desktop").await?;
+        let running = namespace.wait_running("desktop").await?;
         ensure!(running.expiry == Some(Expiry::MaxTimeout));
-        wait_gone(&space.sessions, "desktop").await
+        wait_gone(&namespace.sessions, "desktop").await
     })
 }
 
 #[test]
 fn the_end_is_warned_of_once_by_each_warning() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "warnings").await?;
-        space.template(json!({})).await?;
-        space.session("desktop").await?;
-        space.wait_running("desktop").await?;
-        ensure!(space.events("desktop", "ExpiresSoon").await? == 0);
+        let namespace = TestNamespace::new(stack, "warnings").await?;
+        namespace.template(json!({})).await?;
+        namespace.session("desktop").await?;
+        namespace.wait_running("desktop").await?;
+        ensure!(namespace.events("desktop", "ExpiresSoon").await? == 0);
         // A session that ran for a while and has some minutes left, as far as the controller can tell.
         let hour_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(60);
         let started = json!({ "status": { "startTime": hour_ago.to_string() } });
-        space.sessions.patch_status("desktop", &PatchParams::default(), &Patch::Merge(started)).await?;
-        space.change("desktop", json!({ "timeout": "70m" })).await?;
-        let told = space.wait_event("desktop", "ExpiresSoon").await?;
+        namespace.sessions.patch_status("desktop", &PatchParams::default(), &Patch::Merge(started)).await?;
+        namespace.change("desktop", json!({ "timeout": "70m" })).await?;
+        let told = namespace.wait_event("desktop", "ExpiresSoon").await?;
         ensure!(told.starts_with("the session times out soon; raise spec.timeout to extend it. It ends at"), "{told}");
-        space.change("desktop", json!({ "timeout": "64m" })).await?;
-        let status = space.sessions.get("desktop").await?.status.context("no status")?;
+        namespace.change("desktop", json!({ "timeout": "64m" })).await?;
+        let status = namespace.sessions.get("desktop").await?.status.context("no status")?;
         ensure!(status.phase == Phase::Running);
-        while space.events("desktop", "ExpiresSoon").await? < 2 {
+        while namespace.events("desktop", "ExpiresSoon").await? < 2 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
@@ -217,11 +218,11 @@ fn the_end_is_warned_of_once_by_each_warning() -> Result<()> {
 #[test]
 fn desktops_are_under_a_network_policy_before_there_is_a_pod_and_stay_under_it() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "network").await?;
-        let policies: Api<NetworkPolicy> = Api::namespaced(space.client.clone(), "network");
-        space.template(json!({ "network": { "egress": [{ "cidr": "10.20.0.0/16", "ports": [443] }] } })).await?;
-        space.session("desktop").await?;
-        space.wait_running("desktop").await?;
+        let namespace = TestNamespace::new(stack, "network").await?;
+        let policies: Api<NetworkPolicy> = Api::namespaced(namespace.client.clone(), "network");
+        namespace.template(json!({ "network": { "egress": [{ "cidr": "10.20.0.0/16", "ports": [443] }] } })).await?;
+        namespace.session("desktop").await?;
+        namespace.wait_running("desktop").await?;
         let requests: Vec<String> = audit::events(&stack.cluster.audit_log(), &controller())?
             .iter()
             .filter(|event| event["objectRef"]["namespace"] == "network" && event["verb"] == "create")
@@ -240,8 +241,8 @@ fn desktops_are_under_a_network_policy_before_there_is_a_pod_and_stay_under_it()
         policies.patch("vdi-desktops", &PatchParams::default(), &Patch::Merge(weak)).await?;
         wait_for(&policies, "vdi-desktops", "put right", |policy: &NetworkPolicy| policy.spec == before.spec).await?;
         // What only this one may goes with it.
-        let uid = space.sessions.get("desktop").await?.uid().context("no uid")?;
-        delete(&space.sessions, "desktop").await?;
+        let uid = namespace.sessions.get("desktop").await?.uid().context("no uid")?;
+        delete(&namespace.sessions, "desktop").await?;
         wait_gone(&policies, &format!("vdi-session-{uid}")).await
     })
 }
@@ -262,22 +263,22 @@ fn whether_a_desktop_renders_on_a_gpu_is_told_and_software_is_warned_of() -> Res
             ("software", "llvmpipe (LLVM 15)", ("False", "renders in software, with llvmpipe (LLVM 15)")),
         ] {
             let port = desktop_that_renders_with(renderer).await?;
-            let space = Space::new(stack, &format!("renders-{name}")).await?;
-            space.template(json!({ "port": port, "gpu": { "rendererPath": "/renderer" } })).await?;
-            space.session("desktop").await?;
-            let status = space.wait_running("desktop").await?;
+            let namespace = TestNamespace::new(stack, &format!("renders-{name}")).await?;
+            namespace.template(json!({ "port": port, "gpu": { "rendererPath": "/renderer" } })).await?;
+            namespace.session("desktop").await?;
+            let status = namespace.wait_running("desktop").await?;
             let condition =
                 status.conditions.iter().find(|condition| condition.type_ == "Accelerated").context("no condition")?;
             ensure!((&*condition.status, &*condition.message) == expected, "{condition:?}");
             if name == "software" {
-                let told = space.wait_event("desktop", "SoftwareRendering").await?;
+                let told = namespace.wait_event("desktop", "SoftwareRendering").await?;
                 ensure!(told == "the session has GPUs but renders in software, with llvmpipe (LLVM 15)", "{told}");
             }
         }
-        let space = Space::new(stack, "renders-unknown").await?;
-        space.template(json!({})).await?;
-        space.session("desktop").await?;
-        let status = space.wait_running("desktop").await?;
+        let namespace = TestNamespace::new(stack, "renders-unknown").await?;
+        namespace.template(json!({})).await?;
+        namespace.session("desktop").await?;
+        let status = namespace.wait_running("desktop").await?;
         ensure!(status.conditions.iter().any(|c| c.type_ == "Accelerated" && c.status == "Unknown"), "{status:?}");
         Ok(())
     })
@@ -286,19 +287,19 @@ fn whether_a_desktop_renders_on_a_gpu_is_told_and_software_is_warned_of() -> Res
 #[test]
 fn however_a_session_is_deleted_its_pod_goes_and_the_next_one_of_its_name_starts() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "deletion").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "deletion").await?;
+        namespace.template(json!({})).await?;
         for policy in [PropagationPolicy::Background, PropagationPolicy::Foreground, PropagationPolicy::Orphan] {
-            space.session("desktop").await?;
-            space.wait_running("desktop").await?;
+            namespace.session("desktop").await?;
+            namespace.wait_running("desktop").await?;
             let how = DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
-            space.sessions.delete("desktop", &how).await?;
-            wait_gone(&space.sessions, "desktop").await?;
-            wait_gone(&space.pods, "vdi-desktop").await?;
+            namespace.sessions.delete("desktop", &how).await?;
+            wait_gone(&namespace.sessions, "desktop").await?;
+            wait_gone(&namespace.pods, "vdi-desktop").await?;
         }
-        space.session("desktop").await?;
-        space.wait_running("desktop").await?;
-        let namespaces: Api<Namespace> = Api::all(space.client.clone());
+        namespace.session("desktop").await?;
+        namespace.wait_running("desktop").await?;
+        let namespaces: Api<Namespace> = Api::all(namespace.client.clone());
         delete(&namespaces, "deletion").await
     })
 }
@@ -307,25 +308,25 @@ fn however_a_session_is_deleted_its_pod_goes_and_the_next_one_of_its_name_starts
 async fn without_the_crd_there_are_no_sessions_and_no_pods_and_with_it_again_there_are_new_ones() -> Result<()> {
     let stack = Stack::start(&vdi_tests::target().join("clusters/crd-deleted"), Settings::default()).await?;
     let _nodes = SimulatedNodes::start(&stack.cluster, 1, 8).await?;
-    let space = Space::new(&stack, "crd").await?;
-    space.template(json!({})).await?;
+    let namespace = TestNamespace::new(&stack, "crd").await?;
+    namespace.template(json!({})).await?;
     // The garbage collector learns of a new kind only after a while. Until then it deletes nothing that belongs to one.
-    space.session("first").await?;
-    space.wait_running("first").await?;
+    namespace.session("first").await?;
+    namespace.wait_running("first").await?;
     // Only the garbage collector lets this one go.
     let foreground = DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..Default::default() };
-    space.sessions.delete("first", &foreground).await?;
-    wait_gone(&space.sessions, "first").await?;
-    space.session("desktop").await?;
-    space.wait_running("desktop").await?;
+    namespace.sessions.delete("first", &foreground).await?;
+    wait_gone(&namespace.sessions, "first").await?;
+    namespace.session("desktop").await?;
+    namespace.wait_running("desktop").await?;
     let crd = vdi_tests::workspace().join("deploy/crds/vdisessions.yaml").display().to_string();
     let admin = vdi_cluster::User::admin();
     stack.kubectl_ok(&admin, ["delete", "--wait", "-f", &crd]).await?;
-    wait_gone(&space.pods, "vdi-desktop").await?;
+    wait_gone(&namespace.pods, "vdi-desktop").await?;
     stack.kubectl_ok(&admin, ["apply", "-f", &crd]).await?;
     stack.kubectl_ok(&admin, ["wait", "--for=condition=Established", "crd/vdisessions.vdi.kasm.io"]).await?;
-    space.session("desktop").await?;
-    space.wait_running("desktop").await?;
+    namespace.session("desktop").await?;
+    namespace.wait_running("desktop").await?;
     Ok(())
 }
 
@@ -353,24 +354,24 @@ async fn a_desktop_that_nobody_uses_ends_and_one_in_use_costs_nothing() -> Resul
     let settings = Settings { controller: flags, ..Settings::default() };
     let stack = Stack::start(&vdi_tests::target().join("clusters/idle"), settings).await?;
     let _nodes = SimulatedNodes::start(&stack.cluster, 1, 8).await?;
-    let space = Space::new(&stack, "idle").await?;
-    space.template(json!({ "idleTimeout": "10s" })).await?;
+    let namespace = TestNamespace::new(&stack, "idle").await?;
+    namespace.template(json!({ "idleTimeout": "10s" })).await?;
     for name in ["used", "left"] {
-        space.session(name).await?;
-        space.wait_running(name).await?;
+        namespace.session(name).await?;
+        namespace.wait_running(name).await?;
     }
     // Nobody is idle while a gateway doesn't answer, for longer than the timeout.
     tokio::time::sleep(Duration::from_secs(12)).await;
     for name in ["used", "left"] {
-        ensure!(space.wait_running(name).await?.expiry == Some(Expiry::Timeout), "{name}");
+        ensure!(namespace.wait_running(name).await?.expiry == Some(Expiry::Timeout), "{name}");
     }
     let before = audit::requests(&stack.cluster, &controller(), "idle")?;
-    let used = space.sessions.get("used").await?.uid().context("no uid")?;
+    let used = namespace.sessions.get("used").await?.uid().context("no uid")?;
     *inputs.lock().map_err(|_| anyhow::anyhow!("poisoned"))? = Some([(used, 1.0)].into());
-    let told = space.wait_told("left", Phase::Terminating, "Idle").await?;
+    let told = namespace.wait_message("left", Phase::Terminating, "Idle").await?;
     ensure!(told.starts_with("stopped at ") && told.ends_with(" because nobody was using it"), "{told}");
-    wait_gone(&space.sessions, "left").await?;
-    let status = space.wait_running("used").await?;
+    wait_gone(&namespace.sessions, "left").await?;
+    let status = namespace.wait_running("used").await?;
     ensure!(status.expiry == Some(Expiry::Timeout), "{status:?}");
     let after = audit::requests(&stack.cluster, &controller(), "idle")?;
     let patches = |requests: &audit::Requests| requests.get("patch vdisessions/status").copied().unwrap_or_default();
@@ -381,16 +382,16 @@ async fn a_desktop_that_nobody_uses_ends_and_one_in_use_costs_nothing() -> Resul
 #[test]
 fn a_pod_that_waits_for_scheduling_gates_is_left_to_whoever_set_them() -> Result<()> {
     with_stack(async |stack| {
-        let space = Space::new(stack, "gates").await?;
-        space.template(json!({ "podLabels": { "kueue.x-k8s.io/queue-name": "gpus" }, "gpu": { "nodeSelector": { "pool": "gated" } } })).await?;
-        space.session("desktop").await?;
-        space.wait("desktop", Phase::Pending, "Unschedulable").await?;
-        let pod: Pod = space.pods.get("vdi-desktop").await?;
+        let namespace = TestNamespace::new(stack, "gates").await?;
+        namespace.template(json!({ "podLabels": { "kueue.x-k8s.io/queue-name": "gpus" }, "gpu": { "nodeSelector": { "pool": "gated" } } })).await?;
+        namespace.session("desktop").await?;
+        namespace.wait("desktop", Phase::Pending, "Unschedulable").await?;
+        let pod: Pod = namespace.pods.get("vdi-desktop").await?;
         ensure!(pod.labels().get("kueue.x-k8s.io/queue-name").map(String::as_str) == Some("gpus"));
         // As Kueue's webhook leaves a pod: the API server sets the condition of one that is created with gates.
         let gated = json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates" }] });
-        space.change_pod("desktop", gated).await?;
-        let told = space.wait_told("desktop", Phase::Pending, "SchedulingGated").await?;
+        namespace.change_pod("desktop", gated).await?;
+        let told = namespace.wait_message("desktop", Phase::Pending, "SchedulingGated").await?;
         ensure!(told == "Scheduling is blocked due to non-empty scheduling gates", "{told}");
         Ok(())
     })

@@ -6,23 +6,23 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use vdi_tests::{
     browser::Browser,
+    fixture::Fixture,
     gateway::Gateway,
     loading::{Page, Reader},
     network::Line,
-    objects::Space,
     oidc::OidcProvider,
     setup,
     shared::{Shared, directory},
-    site::Ground,
     stack::alice,
+    test_namespace::TestNamespace,
 };
 
 struct Site {
     gateway: Gateway,
     line: Line,
     _provider: OidcProvider,
-    ground: Ground,
-    space: Space,
+    fixture: Fixture,
+    namespace: TestNamespace,
 }
 
 /// Runs a test on the site that the tests of this binary share.
@@ -33,27 +33,27 @@ fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> 
 
 async fn start() -> Result<Site> {
     setup::browser().await?;
-    let ground = Ground::start(&directory()).await?;
-    let (logs, port) = (ground.stack.cluster.logs(), vdi_cluster::free_port()?);
-    let provider = OidcProvider::start(&logs, port, &ground.public_url()).await?;
+    let fixture = Fixture::start(&directory()).await?;
+    let (logs, port) = (fixture.stack.cluster.logs(), vdi_cluster::free_port()?);
+    let provider = OidcProvider::start(&logs, port, &fixture.public_url()).await?;
     let flags = provider.flags();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let gateway = ground.gateway("gateway", vdi_cluster::free_port()?, &flags).await?;
-    let line = Line::start(ground.public_port, gateway.address()).await?;
-    let space = Space::new(&ground.stack, "network").await?;
-    space.template(json!({ "port": ground.desktop_port, "path": "/client/" })).await?;
-    space.session("desktop").await?;
-    space.wait_running("desktop").await?;
-    Ok(Site { gateway, line, _provider: provider, ground, space })
+    let gateway = fixture.gateway("gateway", vdi_cluster::free_port()?, &flags).await?;
+    let line = Line::start(fixture.public_port, gateway.address()).await?;
+    let namespace = TestNamespace::new(&fixture.stack, "network").await?;
+    namespace.template(json!({ "port": fixture.desktop_port, "path": "/client/" })).await?;
+    namespace.session("desktop").await?;
+    namespace.wait_running("desktop").await?;
+    Ok(Site { gateway, line, _provider: provider, fixture, namespace })
 }
 
 /// Does something with alice's browser. One at a time, since all have the same session.
 async fn with_reader(site: &Site, work: impl AsyncFnOnce(&Reader<'_>) -> Result<()>) -> Result<()> {
     static ONE: Mutex<()> = Mutex::const_new(());
     let _one = ONE.lock().await;
-    let browser = Browser::start(&site.ground.stack.cluster.logs()).await?;
-    let (stack, gateway, space) = (&site.ground.stack, &site.gateway, &site.space);
-    let reader = Reader { browser: &browser, stack, gateway, space, name: "desktop", user: &alice() };
+    let browser = Browser::start(&site.fixture.stack.cluster.logs()).await?;
+    let (stack, gateway, namespace) = (&site.fixture.stack, &site.gateway, &site.namespace);
+    let reader = Reader { browser: &browser, stack, gateway, namespace, name: "desktop", user: &alice() };
     browser.witness(work(&reader)).await
 }
 

@@ -20,9 +20,9 @@ use tokio::{
 };
 use vdi_tests::{
     gateway::{DOMAIN, Gateway, GatewayLaunch},
-    objects::Space,
     shared::with_stack_alone,
     stack::{self, Stack},
+    test_namespace::TestNamespace,
     visitor::Visitor,
     workspace,
 };
@@ -128,11 +128,11 @@ const SCRAPED: [&str; 3] = ["instance", "job", "namespace"];
 #[test]
 fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> Result<()> {
     with_stack_alone(async |stack| {
-        let space = Space::new(stack, "monitoring").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "monitoring").await?;
+        namespace.template(json!({})).await?;
         let mut replica = stack.start_replica("replica-a", &[])?;
-        space.session("desktop").await?;
-        space.wait_running("desktop").await?;
+        namespace.session("desktop").await?;
+        namespace.wait_running("desktop").await?;
         let mut page = replica.metrics().await?;
         // Counted once the write is answered, which others see a moment before.
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -215,12 +215,12 @@ fn attribute(span: &Span, key: &str) -> Option<any_value::Value> {
 #[test]
 fn a_pass_is_a_span_with_its_requests_in_it() -> Result<()> {
     with_stack_alone(async |stack| {
-        let space = Space::new(stack, "traced").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "traced").await?;
+        namespace.template(json!({})).await?;
         let (address, spans) = collector().await?;
         let replica = stack.start_replica("replica-a", &[format!("--otlp-endpoint=http://{address}")])?;
-        space.session("desktop").await?;
-        space.wait_running("desktop").await?;
+        namespace.session("desktop").await?;
+        namespace.wait_running("desktop").await?;
         ensure!(replica.stop()?.success());
 
         let spans = spans.lock().expect("no panic");

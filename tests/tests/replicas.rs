@@ -15,11 +15,12 @@ use vdi_api::{VDISession, VDITemplate};
 use vdi_tests::{
     audit,
     faults::invariants::miscounted,
-    objects::{Space, create, session, wait_for},
+    objects::{create, session, wait_for},
     process::signal,
     replica::Replica,
     shared::with_stack_alone,
     stack::{Stack, controller},
+    test_namespace::TestNamespace,
 };
 
 /// How long a replica may take for what takes seconds at most.
@@ -65,19 +66,19 @@ async fn first_write(stack: &Stack, identity: &str, began: Timestamp) -> Result<
 #[test]
 fn when_the_leader_is_killed_the_standby_goes_on_within_15_seconds() -> Result<()> {
     with_stack_alone(async |stack| {
-        let space = Space::new(stack, "killed-leader").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "killed-leader").await?;
+        namespace.template(json!({})).await?;
         let (leader, mut standby) = leader_and_standby(stack).await?;
-        space.session("before").await?;
-        space.wait_running("before").await?;
+        namespace.session("before").await?;
+        namespace.wait_running("before").await?;
 
         let killed = Timestamp::now();
         leader.kill()?;
-        space.session("after").await?;
+        namespace.session("after").await?;
         let took = first_write(stack, &standby.identity().await?, killed).await?;
         eprintln!("failover after kill -9: {:.1} s", took.as_secs_f64());
         ensure!(took < Duration::from_secs(15), "took {took:?}");
-        space.wait_running("after").await?;
+        namespace.wait_running("after").await?;
         ensure!(standby.stop()?.success());
         Ok(())
     })
@@ -86,19 +87,19 @@ fn when_the_leader_is_killed_the_standby_goes_on_within_15_seconds() -> Result<(
 #[test]
 fn when_the_leader_is_asked_to_stop_the_standby_goes_on_at_once() -> Result<()> {
     with_stack_alone(async |stack| {
-        let space = Space::new(stack, "stopped-leader").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "stopped-leader").await?;
+        namespace.template(json!({})).await?;
         let (leader, mut standby) = leader_and_standby(stack).await?;
-        space.session("before").await?;
-        space.wait_running("before").await?;
+        namespace.session("before").await?;
+        namespace.wait_running("before").await?;
 
         let stopped = Timestamp::now();
         ensure!(leader.stop()?.success());
-        space.session("after").await?;
+        namespace.session("after").await?;
         let took = first_write(stack, &standby.identity().await?, stopped).await?;
         eprintln!("handover after SIGTERM: {:.2} s", took.as_secs_f64());
         ensure!(took < Duration::from_secs(3), "took {took:?}");
-        space.wait_running("after").await?;
+        namespace.wait_running("after").await?;
         ensure!(standby.stop()?.success());
         Ok(())
     })
@@ -108,23 +109,23 @@ fn when_the_leader_is_asked_to_stop_the_standby_goes_on_at_once() -> Result<()> 
 #[test]
 fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> Result<()> {
     with_stack_alone(async |stack| {
-        let space = Space::new(stack, "deposed-leader").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "deposed-leader").await?;
+        namespace.template(json!({})).await?;
         let (mut leader, mut standby) = leader_and_standby(stack).await?;
         let (old, process) = (leader.identity().await?, leader.process().await?);
         let new = standby.identity().await?;
         let names: Vec<String> = (0..20).map(|n| format!("desktop-{n}")).collect();
-        let sessions: Vec<_> = names.iter().map(|name| session(name, &space.name)).collect();
-        try_join_all(sessions.iter().map(|session| create(&space.sessions, session))).await?;
+        let sessions: Vec<_> = names.iter().map(|name| session(name, &namespace.name)).collect();
+        try_join_all(sessions.iter().map(|session| create(&namespace.sessions, session))).await?;
 
         let stopped = Timestamp::now();
         signal("STOP", process)?;
         // What it has to work on when it wakes up.
         let wait = first_write(stack, &new, stopped).await?;
         for name in &names[..10] {
-            space.sessions.delete(name, &Default::default()).await?;
+            namespace.sessions.delete(name, &Default::default()).await?;
         }
-        space.session("later").await?;
+        namespace.session("later").await?;
         let took_over = stopped + wait;
         signal("CONT", process)?;
         let began = Instant::now();
@@ -137,7 +138,7 @@ fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> R
         eprintln!("refused by its own fence: {}", log.matches("not written: this replica is not the leader").count());
         ensure!(log.contains(&format!("lost lease vdiwarden-system/vdi-controller, which {new} has now")), "{log}");
         for name in names[10..].iter().map(String::as_str).chain(["later"]) {
-            space.wait_running(name).await?;
+            namespace.wait_running(name).await?;
         }
         let late: Vec<_> = writes(stack, &old)?.into_iter().filter(|(when, _)| *when >= took_over).collect();
         ensure!(late.is_empty(), "after {new} took over at {took_over}, {old} wrote {late:?}");
@@ -150,11 +151,11 @@ fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> R
 #[test]
 fn when_its_lease_is_deleted_a_leader_that_was_stopped_writes_nothing_and_another_waits_for_that() -> Result<()> {
     with_stack_alone(async |stack| {
-        let space = Space::new(stack, "deleted-lease").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "deleted-lease").await?;
+        namespace.template(json!({})).await?;
         let (mut leader, mut standby) = leader_and_standby(stack).await?;
         let (old, process, new) = (leader.identity().await?, leader.process().await?, standby.identity().await?);
-        let leases: Api<Lease> = Api::namespaced(space.client.clone(), "vdiwarden-system");
+        let leases: Api<Lease> = Api::namespaced(namespace.client.clone(), "vdiwarden-system");
         // Just renewed, so that it may write for as long as ever.
         let renewed = leases.get("vdi-controller").await?.metadata.resource_version;
         wait_for(&leases, "vdi-controller", "renewed", |lease: &Lease| lease.metadata.resource_version != renewed)
@@ -162,7 +163,7 @@ fn when_its_lease_is_deleted_a_leader_that_was_stopped_writes_nothing_and_anothe
         let stopped = Timestamp::now();
         signal("STOP", process)?;
         leases.delete("vdi-controller", &Default::default()).await?;
-        space.session("desktop").await?;
+        namespace.session("desktop").await?;
         let wait = first_write(stack, &new, stopped).await?;
         ensure!(wait >= Duration::from_secs(11), "{new} wrote {wait:?} after {old} could have");
         signal("CONT", process)?;
@@ -174,7 +175,7 @@ fn when_its_lease_is_deleted_a_leader_that_was_stopped_writes_nothing_and_anothe
         let took_over = stopped + wait;
         let late: Vec<_> = writes(stack, &old)?.into_iter().filter(|(when, _)| *when >= took_over).collect();
         ensure!(late.is_empty(), "after {new} took over at {took_over}, {old} wrote {late:?}");
-        space.wait_running("desktop").await?;
+        namespace.wait_running("desktop").await?;
         ensure!(!leader.stop()?.success() && standby.stop()?.success());
         Ok(())
     })
@@ -184,23 +185,23 @@ fn when_its_lease_is_deleted_a_leader_that_was_stopped_writes_nothing_and_anothe
 #[test]
 fn two_controllers_without_leader_election_make_no_pod_twice() -> Result<()> {
     with_stack_alone(async |stack| {
-        let space = Space::new(stack, "two-leaders").await?;
-        space.template(json!({})).await?;
+        let namespace = TestNamespace::new(stack, "two-leaders").await?;
+        namespace.template(json!({})).await?;
         let alone = ["--leader-elect=false".to_owned()];
         let mut replicas = [stack.start_replica("replica-a", &alone)?, stack.start_replica("replica-b", &alone)?];
         for replica in &mut replicas {
             replica.wait_until_leading().await?;
         }
         let names: Vec<String> = (0..30).map(|n| format!("desktop-{n}")).collect();
-        let sessions: Vec<_> = names.iter().map(|name| session(name, &space.name)).collect();
-        try_join_all(sessions.iter().map(|session| create(&space.sessions, session))).await?;
+        let sessions: Vec<_> = names.iter().map(|name| session(name, &namespace.name)).collect();
+        try_join_all(sessions.iter().map(|session| create(&namespace.sessions, session))).await?;
         for name in &names {
-            space.wait_running(name).await?;
+            namespace.wait_running(name).await?;
         }
         let mut done = HashMap::<String, usize>::new();
         for event in audit::events(&stack.cluster.audit_log(), &controller())? {
             let object = &event["objectRef"];
-            if object["namespace"] == *space.name && event["responseStatus"]["code"].as_i64() < Some(300) {
+            if object["namespace"] == *namespace.name && event["responseStatus"]["code"].as_i64() < Some(300) {
                 *done.entry(audit::request(&event)).or_default() += 1;
             }
         }

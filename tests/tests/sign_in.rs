@@ -8,11 +8,12 @@ use hyper::Method;
 use tokio::sync::Mutex;
 use vdi_cluster::User;
 use vdi_tests::{
+    fixture::Fixture,
     gateway::{DOMAIN, Gateway},
-    objects::{Space, create, session},
+    objects::{create, session},
     oidc::{self, OidcProvider},
     shared::{Shared, directory},
-    site::Ground,
+    test_namespace::TestNamespace,
     visitor::{Answer, Visitor},
 };
 
@@ -20,7 +21,7 @@ struct Site {
     gateway: Gateway,
     provider: Mutex<Option<OidcProvider>>,
     provider_port: u16,
-    ground: Ground,
+    fixture: Fixture,
 }
 
 /// Runs a test on the site that the tests of this binary share.
@@ -30,27 +31,27 @@ fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> 
 }
 
 async fn start() -> Result<Site> {
-    let ground = Ground::start(&directory()).await?;
+    let fixture = Fixture::start(&directory()).await?;
     let provider_port = vdi_cluster::free_port()?;
-    let provider = OidcProvider::start(&ground.stack.cluster.logs(), provider_port, &ground.public_url()).await?;
+    let provider = OidcProvider::start(&fixture.stack.cluster.logs(), provider_port, &fixture.public_url()).await?;
     let flags = provider.flags();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let gateway = ground.gateway("gateway", ground.public_port, &flags).await?;
-    Ok(Site { gateway, provider: Mutex::new(Some(provider)), provider_port, ground })
+    let gateway = fixture.gateway("gateway", fixture.public_port, &flags).await?;
+    Ok(Site { gateway, provider: Mutex::new(Some(provider)), provider_port, fixture })
 }
 
 impl Site {
     /// A running session of somebody's, and its host.
     async fn desktop_of(&self, user: &str) -> Result<String> {
         let name = user.split('@').next().unwrap_or_default();
-        let space = Space::new(&self.ground.stack, name).await?;
-        space.template(serde_json::json!({ "port": self.ground.desktop_port })).await?;
+        let namespace = TestNamespace::new(&self.fixture.stack, name).await?;
+        namespace.template(serde_json::json!({ "port": self.fixture.desktop_port })).await?;
         let mut session = session("desktop", name);
         session.spec.user = user.to_owned();
-        create(&space.sessions, &session).await?;
-        space.wait_running("desktop").await?;
+        create(&namespace.sessions, &session).await?;
+        namespace.wait_running("desktop").await?;
         // An administrator may connect to everything. Once they are there, the gateway knows of it.
-        let (stack, admin) = (&self.ground.stack, User::admin());
+        let (stack, admin) = (&self.fixture.stack, User::admin());
         let (_, host) = Visitor::at_desktop(&[&self.gateway], stack, &admin, name, "desktop").await?;
         Ok(host)
     }
@@ -201,8 +202,8 @@ fn who_signs_in_after_the_provider_has_new_keys_gets_in() -> Result<()> {
         {
             let mut provider = site.provider.lock().await;
             drop(provider.take());
-            let logs = site.ground.stack.cluster.logs();
-            *provider = Some(OidcProvider::start(&logs, site.provider_port, &site.ground.public_url()).await?);
+            let logs = site.fixture.stack.cluster.logs();
+            *provider = Some(OidcProvider::start(&logs, site.provider_port, &site.fixture.public_url()).await?);
         }
         let mut visitor = Visitor::default();
         let (url, page) = site.sign_in(&mut visitor, &host, "ines@example.com").await?;
@@ -246,7 +247,7 @@ fn another_page_uses_up_nobodys_lists() -> Result<()> {
     with_site(async |site| {
         let mut visitor = Visitor::default();
         let there = site.provider.lock().await;
-        let portal = format!("{}/.vdi/sign-in", site.ground.public_url());
+        let portal = format!("{}/.vdi/sign-in", site.fixture.public_url());
         oidc::sign_in(&mut visitor, &site.gateway, &portal, "karl@example.com").await?;
         drop(there);
         let sibling = format!("https://{}", site.gateway.authority(&format!("alice.{DOMAIN}")));
@@ -277,7 +278,7 @@ fn one_person_can_have_so_many_lists_open_and_leaves_room_for_the_others() -> Re
         let (mut greedy, mut modest) = (Visitor::default(), Visitor::default());
         for (visitor, account) in [(&mut greedy, "greta@example.com"), (&mut modest, "mo@example.com")] {
             let there = site.provider.lock().await;
-            oidc::sign_in(visitor, &site.gateway, &format!("{}/.vdi/sign-in", site.ground.public_url()), account)
+            oidc::sign_in(visitor, &site.gateway, &format!("{}/.vdi/sign-in", site.fixture.public_url()), account)
                 .await?;
             drop(there);
         }

@@ -18,19 +18,20 @@ use kube::{
 use serde_json::{Value, json};
 use vdi_api::{Phase, VDISession};
 use vdi_tests::{
+    fixture::Fixture,
     gateway::Gateway,
     http,
-    objects::{Space, create, session, wait_for},
+    objects::{create, session, wait_for},
     shared::directory,
-    site::Ground,
     stack::{Stack, alice, bob},
+    test_namespace::TestNamespace,
     visitor::Visitor,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn ground(name: &str) -> Result<Ground> {
-    Ground::start(&directory().with_file_name(name)).await
+async fn fixture(name: &str) -> Result<Fixture> {
+    Fixture::start(&directory().with_file_name(name)).await
 }
 
 /// A merge patch, whose answer is not parsed as anything.
@@ -91,29 +92,29 @@ async fn start_controller(stack: &mut Stack) -> Result<()> {
 }
 
 /// A session of somebody's, in a namespace of its own, whose desktop they open.
-async fn starts_and_is_opened(ground: &Ground, name: &str, gateway: &Gateway) -> Result<()> {
-    let space = Space::new(&ground.stack, name).await?;
-    space.template(json!({ "port": ground.desktop_port })).await?;
+async fn starts_and_is_opened(fixture: &Fixture, name: &str, gateway: &Gateway) -> Result<()> {
+    let namespace = TestNamespace::new(&fixture.stack, name).await?;
+    namespace.template(json!({ "port": fixture.desktop_port })).await?;
     let mut bobs = session("desktop", name);
     bobs.spec.user = bob().name;
-    create(&space.sessions, &bobs).await?;
-    space.wait_running("desktop").await?;
-    Visitor::at_desktop(&[gateway], &ground.stack, &bob(), name, "desktop").await.map(drop)
+    create(&namespace.sessions, &bobs).await?;
+    namespace.wait_running("desktop").await?;
+    Visitor::at_desktop(&[gateway], &fixture.stack, &bob(), name, "desktop").await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_users_write_where_nobody_looks_keeps_nobody_out() -> Result<()> {
-    let mut ground = ground("unreadable-fields").await?;
-    let admin = ground.stack.cluster.admin();
-    let space = Space::new(&ground.stack, "alices").await?;
-    space.template(json!({ "port": ground.desktop_port, "home": { "mountPath": "/home/user" } })).await?;
-    space.session("desktop").await?;
-    space.wait_running("desktop").await?;
-    let mut gateway = ground.gateway("gateway-before", ground.public_port, &[]).await?;
-    Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "alices", "desktop").await?;
+    let mut fixture = fixture("unreadable-fields").await?;
+    let admin = fixture.stack.cluster.admin();
+    let namespace = TestNamespace::new(&fixture.stack, "alices").await?;
+    namespace.template(json!({ "port": fixture.desktop_port, "home": { "mountPath": "/home/user" } })).await?;
+    namespace.session("desktop").await?;
+    namespace.wait_running("desktop").await?;
+    let mut gateway = fixture.gateway("gateway-before", fixture.public_port, &[]).await?;
+    Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "alices", "desktop").await?;
 
     // From the code: each watch says of what kind it is.
-    let mut kinds = set_aside(&controllers_page(&mut ground.stack).await?);
+    let mut kinds = set_aside(&controllers_page(&mut fixture.stack).await?);
     ensure!(kinds.len() >= 7, "{kinds:?}");
     kinds.append(&mut set_aside(&gateway.replica.metrics().await?));
     let claims = get(&admin, "/api/v1/namespaces/alices/persistentvolumeclaims").await?;
@@ -154,9 +155,12 @@ async fn what_users_write_where_nobody_looks_keeps_nobody_out() -> Result<()> {
         };
         if kind == "VDISession" {
             // What is hers she spoils herself, where there is no floor.
-            let alice = ground.stack.cluster.client(&alice()).await?;
+            let alice = fixture.stack.cluster.client(&alice()).await?;
             let refused = format!("{:#}", spoil(&alice, &path).await.err().context("the floor lets her")?);
-            ensure!(refused.contains("metadata.managedFields has a timestamp outside the years 2000 to 2999"), "{refused}");
+            ensure!(
+                refused.contains("metadata.managedFields has a timestamp outside the years 2000 to 2999"),
+                "{refused}"
+            );
             let floor = Api::<ValidatingAdmissionPolicyBinding>::all(admin.clone());
             floor.delete("vdi-sessions", &DeleteParams::default()).await?;
             until_ok(async || spoil(&alice, &path).await).await?;
@@ -167,15 +171,15 @@ async fn what_users_write_where_nobody_looks_keeps_nobody_out() -> Result<()> {
     drop(gateway);
     let lease = "/apis/coordination.k8s.io/v1/namespaces/vdiwarden-system/leases/vdi-controller";
     spoil(&admin, lease).await.context("spoiling the lease")?;
-    ground.stack.stop_controller()?;
+    fixture.stack.stop_controller()?;
     // Somebody has it who is never heard of again.
     let held = json!({ "holderIdentity": "somebody", "renewTime": "9999-12-31T23:59:59.000000Z" });
     patch(&admin, lease, &json!({ "spec": held })).await?;
-    start_controller(&mut ground.stack).await?;
-    let mut gateway = ground.gateway("gateway-after", ground.public_port, &[]).await?;
-    starts_and_is_opened(&ground, "bobs", &gateway).await?;
-    Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "alices", "desktop").await.context("nor herself")?;
-    for page in [controllers_page(&mut ground.stack).await?, gateway.replica.metrics().await?] {
+    start_controller(&mut fixture.stack).await?;
+    let mut gateway = fixture.gateway("gateway-after", fixture.public_port, &[]).await?;
+    starts_and_is_opened(&fixture, "bobs", &gateway).await?;
+    Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "alices", "desktop").await.context("nor herself")?;
+    for page in [controllers_page(&mut fixture.stack).await?, gateway.replica.metrics().await?] {
         let aside = set_aside(&page);
         ensure!(aside.values().all(|count| *count == 0), "nothing that is read is spoilt: {aside:?}");
     }
@@ -196,12 +200,12 @@ async fn loosen(admin: &Client, plural: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_word_of_a_newer_version_sets_its_object_aside_and_nothing_else() -> Result<()> {
-    let mut ground = ground("unreadable-words").await?;
-    let admin = ground.stack.cluster.admin();
-    let space = ground.running("alices").await?;
-    let mut gateway = ground.gateway("gateway-before", ground.public_port, &[]).await?;
-    let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &ground.stack, &alice(), "alices", "desktop").await?;
-    let pod = space.pods.get("vdi-desktop").await?;
+    let mut fixture = fixture("unreadable-words").await?;
+    let admin = fixture.stack.cluster.admin();
+    let namespace = fixture.running("alices").await?;
+    let mut gateway = fixture.gateway("gateway-before", fixture.public_port, &[]).await?;
+    let (mut visitor, host) = Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "alices", "desktop").await?;
+    let pod = namespace.pods.get("vdi-desktop").await?;
     for plural in ["vdisessions", "vditemplates"] {
         loosen(&admin, plural).await?;
     }
@@ -222,16 +226,16 @@ async fn a_word_of_a_newer_version_sets_its_object_aside_and_nothing_else() -> R
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for _ in 0..2 {
-        let controllers = set_aside(&controllers_page(&mut ground.stack).await?);
+        let controllers = set_aside(&controllers_page(&mut fixture.stack).await?);
         ensure!(controllers["VDISession"] == 1 && controllers["VDITemplate"] == 1, "{controllers:?}");
         let gateways = set_aside(&gateway.replica.metrics().await?);
         ensure!(gateways["VDISession"] == 1, "{gateways:?}");
         drop(gateway);
-        restart_controller(&mut ground.stack).await?;
-        gateway = ground.gateway("gateway-after", ground.public_port, &[]).await?;
+        restart_controller(&mut fixture.stack).await?;
+        gateway = fixture.gateway("gateway-after", fixture.public_port, &[]).await?;
     }
-    starts_and_is_opened(&ground, "bobs", &gateway).await?;
-    ensure!(space.pods.get("vdi-desktop").await?.metadata.uid == pod.metadata.uid, "its desktop stays as it was");
+    starts_and_is_opened(&fixture, "bobs", &gateway).await?;
+    ensure!(namespace.pods.get("vdi-desktop").await?.metadata.uid == pod.metadata.uid, "its desktop stays as it was");
 
     patch(&admin, &status, &json!({ "status": { "phase": "Running" } })).await?;
     patch(&admin, template, &json!({ "spec": { "imagePullPolicy": null } })).await?;
@@ -240,7 +244,7 @@ async fn a_word_of_a_newer_version_sets_its_object_aside_and_nothing_else() -> R
             status.phase == Phase::Running && status.ready().is_some_and(|ready| ready.reason == "Running")
         })
     };
-    wait_for(&space.sessions, "desktop", "as it was", is_well).await?;
+    wait_for(&namespace.sessions, "desktop", "as it was", is_well).await?;
     visitor.until_at_desktop(&gateway, &host).await?;
     Ok(())
 }

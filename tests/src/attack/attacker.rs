@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use vdi_api::VDISession;
 
-use crate::{objects::Space, stack::mallory};
+use crate::{stack::mallory, test_namespace::TestNamespace};
 
 /// Templates, by what is special about their desktops.
 pub const PLAIN: &str = "attack-plain";
@@ -42,7 +42,7 @@ const NAMES: [&str; 8] = ["a", "b", "desktops", "session", "home", "session-a", 
 const FINALIZERS: [&str; 4] = ["example.com/x", "foregroundDeletion", "orphan", "kubernetes"];
 
 pub struct Attacker<'a> {
-    space: &'a Space,
+    namespace: &'a TestNamespace,
     client: Client,
     rng: Rng,
     /// What they made, be it gone by now.
@@ -55,8 +55,8 @@ pub fn is_theirs(pod: &Pod) -> bool {
 }
 
 impl<'a> Attacker<'a> {
-    pub fn new(client: Client, space: &'a Space, rng: Rng) -> Self {
-        Self { space, client, rng, made: Vec::new() }
+    pub fn new(client: Client, namespace: &'a TestNamespace, rng: Rng) -> Self {
+        Self { namespace, client, rng, made: Vec::new() }
     }
 
     /// Tries something: what, and what came of it.
@@ -101,7 +101,7 @@ impl<'a> Attacker<'a> {
             merge(&mut session, self.metadata().await);
         }
         let what = format!("create {session}");
-        let result = create(&self.client, &self.space.name, &session).await;
+        let result = create(&self.client, &self.namespace.name, &session).await;
         self.made.extend(result.is_ok().then(|| name.to_owned()));
         (what, result)
     }
@@ -118,13 +118,13 @@ impl<'a> Attacker<'a> {
         let what = format!("change {name}: {patch}");
         if self.rng.u8(..12) == 0 {
             let status = Patch::Merge(json!({ "status": { "phase": "Failed" } }));
-            let sessions: Api<VDISession> = Api::namespaced(self.client.clone(), &self.space.name);
+            let sessions: Api<VDISession> = Api::namespaced(self.client.clone(), &self.namespace.name);
             return (
                 format!("fail {name}"),
                 sessions.patch_status(&name, &PatchParams::default(), &status).await.map(drop),
             );
         }
-        (what, self::patch(&self.client, &self.space.name, &name, &patch).await)
+        (what, self::patch(&self.client, &self.namespace.name, &name, &patch).await)
     }
 
     /// Whatever metadata lets a user say.
@@ -144,7 +144,8 @@ impl<'a> Attacker<'a> {
                 "fieldsV1": { "f:spec": { "f:timeout": {} } }, "time": "9999-12-31T23:59:59Z",
             }] }),
             _ => {
-                let alices = self.space.sessions.get_metadata("alices").await.ok().and_then(|session| session.uid());
+                let alices =
+                    self.namespace.sessions.get_metadata("alices").await.ok().and_then(|session| session.uid());
                 json!({ "ownerReferences": [{
                     "apiVersion": "vdi.kasm.io/v1alpha1", "kind": "VDISession", "name": "alices", "controller": true,
                     "blockOwnerDeletion": true, "uid": alices.unwrap_or_else(|| "none".to_owned()),
@@ -159,13 +160,13 @@ impl<'a> Attacker<'a> {
         let policy = self.one_of(&[Background, Foreground, Orphan, Orphan]);
         let params = DeleteParams { propagation_policy: Some(policy), ..Default::default() };
         if self.rng.u8(..8) == 0 {
-            let sessions: Api<VDISession> = Api::namespaced(self.client.clone(), &self.space.name);
+            let sessions: Api<VDISession> = Api::namespaced(self.client.clone(), &self.namespace.name);
             let all = sessions.delete_collection(&params, &ListParams::default()).await;
             return (format!("delete all, {params:?}"), all.map(drop));
         }
         let name = if self.rng.u8(..8) == 0 { "bobs".to_owned() } else { self.name() };
         let what = format!("delete {name}, {params:?}");
-        (what, send(&self.client, sessions(&self.space.name).delete(&name, &params)).await)
+        (what, send(&self.client, sessions(&self.namespace.name).delete(&name, &params)).await)
     }
 
     /// With what only the controller makes.
@@ -176,7 +177,7 @@ impl<'a> Attacker<'a> {
             ("networking.k8s.io", "v1", "NetworkPolicy"),
         ]);
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.space.name, &resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace.name, &resource);
         let name = self.one_of(&["vdi-alices", "vdi-bobs", "vdi-desktops", "vdi-home-alice", "vdi-a"]);
         match self.rng.u8(..3) {
             0 => (format!("delete {kind} {name}"), api.delete(name, &DeleteParams::default()).await.map(drop)),

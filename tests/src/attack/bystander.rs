@@ -5,9 +5,10 @@ use vdi_cluster::User;
 
 use super::attacker;
 use crate::{
+    fixture::Fixture,
     gateway::Gateway,
-    objects::{Space, create, session},
-    site::Ground,
+    objects::{create, session},
+    test_namespace::TestNamespace,
     visitor::Visitor,
 };
 
@@ -21,25 +22,25 @@ pub struct Bystander {
 }
 
 impl Bystander {
-    pub async fn start(gateway: &Gateway, ground: &Ground, space: &Space, user: User) -> Result<Self> {
+    pub async fn start(gateway: &Gateway, fixture: &Fixture, namespace: &TestNamespace, user: User) -> Result<Self> {
         let name = format!("{}s", user.name.split('@').next().unwrap_or_default());
         let mut new = session(&name, attacker::OPEN);
         new.spec.user = user.name.clone();
-        let uid = create(&space.sessions, &new).await?.uid().context("no uid")?;
-        space.wait_running(&name).await?;
-        let pod = space.pods.get(&format!("vdi-{name}")).await?.uid().context("no uid")?;
-        let stack = &ground.stack;
-        let (visitor, host) = Visitor::at_desktop(&[gateway], stack, &user, &space.name, &name).await?;
+        let uid = create(&namespace.sessions, &new).await?.uid().context("no uid")?;
+        namespace.wait_running(&name).await?;
+        let pod = namespace.pods.get(&format!("vdi-{name}")).await?.uid().context("no uid")?;
+        let stack = &fixture.stack;
+        let (visitor, host) = Visitor::at_desktop(&[gateway], stack, &user, &namespace.name, &name).await?;
         Ok(Self { session: name, uid, pod, visitor, host })
     }
 
     /// Whether the session and its desktop are the same as ever, and up.
-    pub async fn is_undisturbed(&self, space: &Space) -> Result<()> {
-        let session = space.sessions.get(&self.session).await?;
+    pub async fn is_undisturbed(&self, namespace: &TestNamespace) -> Result<()> {
+        let session = namespace.sessions.get(&self.session).await?;
         let status = session.status.clone().unwrap_or_default();
         ensure!(session.uid().as_ref() == Some(&self.uid) && status.phase == Phase::Running, "{session:#?}");
         ensure!(session.metadata.deletion_timestamp.is_none(), "{} is being deleted", self.session);
-        let pod = space.pods.get_metadata(&format!("vdi-{}", self.session)).await?;
+        let pod = namespace.pods.get_metadata(&format!("vdi-{}", self.session)).await?;
         ensure!(pod.uid().as_ref() == Some(&self.pod), "{} has another pod", self.session);
         ensure!(pod.metadata.deletion_timestamp.is_none(), "the pod of {} is being deleted", self.session);
         Ok(())

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use vdi_api::desktop_pod::SESSION;
 
 use super::length::Length;
-use crate::objects::{Space, session};
+use crate::{objects::session, test_namespace::TestNamespace};
 
 /// Templates, by how their sessions start and end.
 pub const LASTING: &str = "lasting";
@@ -24,7 +24,7 @@ pub const STUCK: &str = "stuck";
 
 /// The sessions that there may be, and whether something was done to them that ends them.
 pub struct Users<'a> {
-    space: &'a Space,
+    namespace: &'a TestNamespace,
     rng: Rng,
     most: usize,
     made: usize,
@@ -62,8 +62,8 @@ const ACTIONS: [Action; 14] = [
 ];
 
 impl<'a> Users<'a> {
-    pub fn new(space: &'a Space, seed: u64, length: Length) -> Self {
-        Self { space, rng: Rng::with_seed(seed), most: length.sessions(), made: 0, lasting: BTreeMap::new() }
+    pub fn new(namespace: &'a TestNamespace, seed: u64, length: Length) -> Self {
+        Self { namespace, rng: Rng::with_seed(seed), most: length.sessions(), made: 0, lasting: BTreeMap::new() }
     }
 
     /// Does something again and again while `meanwhile` lasts, and then as often as fits the length.
@@ -105,7 +105,7 @@ impl<'a> Users<'a> {
             }
             (Action::Delete, Some(name)) => {
                 self.lasting.remove(name);
-                self.space.sessions.delete(name, &DeleteParams::default()).await.map(drop)
+                self.namespace.sessions.delete(name, &DeleteParams::default()).await.map(drop)
             }
             (Action::DeletePod, Some(name)) => self.delete_pod(name).await,
             (Action::FailPod, Some(name)) => self.fail_pod(name).await,
@@ -131,19 +131,19 @@ impl<'a> Users<'a> {
         }
         // When the answer is lost, nobody knows.
         self.lasting.insert(name.clone(), false);
-        self.space.sessions.create(&PostParams::default(), &session).await?;
+        self.namespace.sessions.create(&PostParams::default(), &session).await?;
         self.lasting.insert(name, kind >= 2 && !is_short);
         Ok(())
     }
 
     async fn change(&self, name: &str, patch: Value) -> kube::Result<()> {
-        self.space.sessions.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+        self.namespace.sessions.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
     }
 
     async fn delete_pod(&mut self, session: &str) -> kube::Result<()> {
         self.lasting.insert(session.to_owned(), false);
         for pod in self.pods(session).await? {
-            self.space.pods.delete(&pod, &DeleteParams::default().grace_period(0)).await?;
+            self.namespace.pods.delete(&pod, &DeleteParams::default().grace_period(0)).await?;
         }
         Ok(())
     }
@@ -152,14 +152,14 @@ impl<'a> Users<'a> {
     async fn fail_pod(&mut self, session: &str) -> kube::Result<()> {
         self.lasting.insert(session.to_owned(), false);
         for pod in self.pods(session).await? {
-            self.space.pods.patch_status(&pod, &PatchParams::default(), &failed()).await?;
+            self.namespace.pods.patch_status(&pod, &PatchParams::default(), &failed()).await?;
         }
         Ok(())
     }
 
     async fn pods(&self, session: &str) -> kube::Result<Vec<String>> {
         let list =
-            self.space.pods.list_metadata(&ListParams::default().labels(&format!("{SESSION}={session}"))).await?;
+            self.namespace.pods.list_metadata(&ListParams::default().labels(&format!("{SESSION}={session}"))).await?;
         Ok(list.items.into_iter().filter_map(|pod| pod.metadata.name).collect())
     }
 }

@@ -28,11 +28,12 @@ use super::{
 };
 use crate::{
     audit,
-    objects::{Space, wait_gone},
+    objects::wait_gone,
     process,
     replica::Replica,
     stack::{self, ControllerLaunch, Settings, Stack, controller},
     step,
+    test_namespace::TestNamespace,
 };
 
 /// How long it may take until everything is settled: after a storm, a watch waits for up to half a minute.
@@ -94,7 +95,7 @@ impl Arena {
     /// Waits until all is calm, and then looks whether anything is left of what happened.
     pub async fn check(
         &self,
-        space: &Space,
+        namespace: &TestNamespace,
         mut controllers: Vec<Replica>,
         lasting: BTreeSet<String>,
         length: Length,
@@ -104,7 +105,7 @@ impl Arena {
         }
         let mut rounds = 0;
         loop {
-            self.wait_until_settled(space, &lasting).await?;
+            self.wait_until_settled(namespace, &lasting).await?;
             let asked = self.asked_in_silence(length).await?;
             if asked.is_empty() {
                 break;
@@ -115,7 +116,7 @@ impl Arena {
                 bail!("everything is settled, and yet the controller asks for {:?}", names(&asked));
             }
         }
-        let before = versions(space).await?;
+        let before = versions(namespace).await?;
         for controller in controllers {
             controller.kill()?;
         }
@@ -128,17 +129,17 @@ impl Arena {
         let mut asked = self.asked_since(start)?;
         asked.retain(|request| request.verb != "list");
         ensure!(asked.is_empty(), "everything is settled, and yet a fresh controller asks for {:?}", names(&asked));
-        ensure!(versions(space).await? == before, "something has changed while nothing was written");
-        let wrong = invariants::violations(&self.see(space, &lasting).await?);
+        ensure!(versions(namespace).await? == before, "something has changed while nothing was written");
+        let wrong = invariants::violations(&self.see(namespace, &lasting).await?);
         ensure!(wrong.is_empty(), "with a fresh controller, {wrong:#?}");
         fresh.kill()
     }
 
     /// Nothing was asked for again and again, from a place in the audit log on.
-    pub(super) fn asked_within_reason(&self, space: &Space, start: u64) -> Result<()> {
+    pub(super) fn asked_within_reason(&self, namespace: &TestNamespace, start: u64) -> Result<()> {
         let mut counts = BTreeMap::<(String, String), usize>::new();
         for request in audit::since(&self.stack.cluster, start)? {
-            if request.user == controller().name && request.namespace == space.name && !request.is_of_the_idle() {
+            if request.user == controller().name && request.namespace == namespace.name && !request.is_of_the_idle() {
                 *counts.entry((request.what(), request.name)).or_default() += 1;
             }
         }
@@ -147,10 +148,10 @@ impl Arena {
         Ok(())
     }
 
-    async fn wait_until_settled(&self, space: &Space, lasting: &BTreeSet<String>) -> Result<()> {
+    async fn wait_until_settled(&self, namespace: &TestNamespace, lasting: &BTreeSet<String>) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let wrong = match self.see(space, lasting).await {
+            let wrong = match self.see(namespace, lasting).await {
                 Ok(seen) => invariants::violations(&seen),
                 Err(error) => vec![format!("{error:#}")],
             };
@@ -178,11 +179,11 @@ impl Arena {
         Ok(asked)
     }
 
-    async fn see(&self, space: &Space, lasting: &BTreeSet<String>) -> Result<Seen> {
+    async fn see(&self, namespace: &TestNamespace, lasting: &BTreeSet<String>) -> Result<Seen> {
         Ok(Seen {
             // In this order: a pod that is made in between has its session.
-            pods: space.pods.list(&ListParams::default().labels(MANAGED_BY_SELECTOR)).await?.items,
-            sessions: space.sessions.list(&ListParams::default()).await?.items,
+            pods: namespace.pods.list(&ListParams::default().labels(MANAGED_BY_SELECTOR)).await?.items,
+            sessions: namespace.sessions.list(&ListParams::default()).await?.items,
             templates: Api::all(self.stack.cluster.admin()).list(&ListParams::default()).await?.items,
             now: Timestamp::now(),
             lasting: lasting.clone(),
@@ -201,17 +202,17 @@ impl Arena {
     }
 
     /// Leaves nothing to the next scenario. No controller runs any more.
-    pub(super) async fn clear(&self, space: &Space) -> Result<()> {
+    pub(super) async fn clear(&self, namespace: &TestNamespace) -> Result<()> {
         self.wait_until_up().await?;
         let now = DeleteParams::default().grace_period(0);
-        for session in space.sessions.list(&ListParams::default()).await? {
-            let _ = space.sessions.delete(&session.name_any(), &DeleteParams::default()).await;
+        for session in namespace.sessions.list(&ListParams::default()).await? {
+            let _ = namespace.sessions.delete(&session.name_any(), &DeleteParams::default()).await;
         }
-        for pod in space.pods.list(&ListParams::default().labels(MANAGED_BY_SELECTOR)).await? {
-            let _ = space.pods.delete(&pod.name_any(), &now).await;
+        for pod in namespace.pods.list(&ListParams::default().labels(MANAGED_BY_SELECTOR)).await? {
+            let _ = namespace.pods.delete(&pod.name_any(), &now).await;
         }
-        for session in space.sessions.list(&ListParams::default()).await? {
-            wait_gone(&space.sessions, &session.name_any()).await?;
+        for session in namespace.sessions.list(&ListParams::default()).await? {
+            wait_gone(&namespace.sessions, &session.name_any()).await?;
         }
         Ok(())
     }
@@ -222,7 +223,7 @@ fn names(requests: &[audit::Request]) -> Vec<String> {
 }
 
 /// Which version each session has.
-async fn versions(space: &Space) -> Result<Vec<(String, Option<String>)>> {
-    let list = space.sessions.list(&ListParams::default()).await?;
+async fn versions(namespace: &TestNamespace) -> Result<Vec<(String, Option<String>)>> {
+    let list = namespace.sessions.list(&ListParams::default()).await?;
     Ok(list.iter().map(|session| (session.name_any(), session.resource_version())).collect())
 }

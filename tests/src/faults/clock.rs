@@ -10,8 +10,9 @@ use vdi_api::{Phase, VDISession};
 
 use super::{actions::LASTING, arena::Arena, invariants::phase, length::Length};
 use crate::{
-    objects::{Space, create, session},
+    objects::{create, session},
     stack::ControllerLaunch,
+    test_namespace::TestNamespace,
 };
 
 /// How long a short session runs, in seconds.
@@ -20,7 +21,7 @@ const SHORT: i64 = 6;
 const OFF: i64 = 4;
 
 /// The controller's own clock, by libfaketime. Its monotonic clock goes on as before, as after a jump in reality.
-pub async fn own_clock_jumps(arena: &Arena, space: &Space, length: Length) -> Result<()> {
+pub async fn own_clock_jumps(arena: &Arena, namespace: &TestNamespace, length: Length) -> Result<()> {
     let library = library()?;
     let file = arena.stack.cluster.logs().join("clock");
     std::fs::write(&file, "+0")?;
@@ -40,7 +41,7 @@ pub async fn own_clock_jumps(arena: &Arena, space: &Space, length: Length) -> Re
     command.extend(launch.command);
     let flags = [launch.flags, vec!["--log=vdi_controller=debug".to_owned()]].concat();
     let controller = arena.launch(ControllerLaunch { command, flags, ..launch })?;
-    let lasting = jump(space, |days| {
+    let lasting = jump(namespace, |days| {
         // In one step: it must not be read while it is empty.
         let next = file.with_extension("next");
         std::fs::write(&next, format!("{days:+}d"))?;
@@ -52,52 +53,52 @@ pub async fn own_clock_jumps(arena: &Arena, space: &Space, length: Length) -> Re
         let day = Timestamp::now().checked_add(SignedDuration::from_hours(day))?.strftime("%Y-%m-%d").to_string();
         ensure!(log.contains(&format!("\"timestamp\":\"{day}")), "it was never {day} for the controller");
     }
-    arena.check(space, vec![controller], lasting, length).await
+    arena.check(namespace, vec![controller], lasting, length).await
 }
 
 /// The `Date` of what the API server answers.
-pub async fn dates_jump(arena: &Arena, space: &Space, length: Length) -> Result<()> {
+pub async fn dates_jump(arena: &Arena, namespace: &TestNamespace, length: Length) -> Result<()> {
     let controller = arena.controller()?;
-    let lasting = jump(space, |days| {
+    let lasting = jump(namespace, |days| {
         arena.proxy.shift_dates(SignedDuration::from_hours(24 * days));
         Ok(())
     })
     .await?;
-    arena.check(space, vec![controller], lasting, length).await
+    arena.check(namespace, vec![controller], lasting, length).await
 }
 
 /// Lets it be another day, and back. Returns the sessions that nobody has ended.
-async fn jump(space: &Space, set: impl Fn(i64) -> Result<()>) -> Result<BTreeSet<String>> {
+async fn jump(namespace: &TestNamespace, set: impl Fn(i64) -> Result<()>) -> Result<BTreeSet<String>> {
     let mut lasting = BTreeSet::new();
     for (number, days) in [0, 1, -1, 0].into_iter().enumerate() {
         set(days)?;
         let (lasts, ends) = (format!("lasts-{number}"), format!("ends-{number}"));
-        create(&space.sessions, &session(&lasts, LASTING)).await?;
+        create(&namespace.sessions, &session(&lasts, LASTING)).await?;
         let mut short = session(&ends, LASTING);
         short.spec.timeout = format!("{SHORT}s");
-        create(&space.sessions, &short).await?;
+        create(&namespace.sessions, &short).await?;
         lasting.insert(lasts.clone());
 
         let began = Timestamp::now();
-        let start = space.wait_running(&lasts).await?.start_time.context("no start time")?.0;
+        let start = namespace.wait_running(&lasts).await?.start_time.context("no start time")?.0;
         ensure!(
             start.duration_since(began).abs() < SignedDuration::from_secs(OFF),
             "{days:+} days: it began at {start}"
         );
         // It goes when the garbage collector gets to it, which is not the controller's time.
         let is_over = |session: Option<&VDISession>| session.is_none_or(|session| phase(session) == Phase::Terminating);
-        await_condition(space.sessions.clone(), &ends, is_over).await?;
+        await_condition(namespace.sessions.clone(), &ends, is_over).await?;
         let ran = Timestamp::now().duration_since(began).as_secs();
         ensure!((ran - SHORT).abs() <= OFF, "{days:+} days: {SHORT} s were {ran} s");
         // What is there already is looked at again.
         for name in &lasting {
             let label = serde_json::json!({ "metadata": { "labels": { "day": format!("day{days}") } } });
             let params = kube::api::PatchParams::default();
-            space.sessions.patch(name, &params, &kube::api::Patch::Merge(label)).await?;
+            namespace.sessions.patch(name, &params, &kube::api::Patch::Merge(label)).await?;
         }
         sleep(Duration::from_secs(1)).await;
         for name in &lasting {
-            space.wait_running(name).await.with_context(|| format!("{days:+} days"))?;
+            namespace.wait_running(name).await.with_context(|| format!("{days:+} days"))?;
         }
     }
     Ok(lasting)

@@ -13,11 +13,14 @@ use super::{
     actions::{BRIEF, LASTING, STUCK, failed},
     invariants::phase,
 };
-use crate::objects::{Space, create, session, wait_gone};
+use crate::{
+    objects::{create, session, wait_gone},
+    test_namespace::TestNamespace,
+};
 
 /// Some sessions with a prefix of their own.
 pub struct Life<'a> {
-    pub space: &'a Space,
+    pub namespace: &'a TestNamespace,
     pub prefix: String,
 }
 
@@ -39,48 +42,48 @@ impl Life<'_> {
         let mut session = session(&name, template);
         session.spec.user = format!("{name}@example.com");
         session.spec.timeout = timeout.to_owned();
-        create(&self.space.sessions, &session).await?;
+        create(&self.namespace.sessions, &session).await?;
         Ok(name)
     }
 
     async fn lasts(&self) -> Result<()> {
         let name = self.start("stays", LASTING, "8h").await?;
-        self.space.wait_running(&name).await?;
+        self.namespace.wait_running(&name).await?;
         self.change(&name, json!({ "suspend": true })).await?;
-        self.space.wait(&name, Phase::Pending, "Suspended").await?;
+        self.namespace.wait(&name, Phase::Pending, "Suspended").await?;
         self.change(&name, json!({ "suspend": false })).await?;
-        self.space.wait_running(&name).await?;
+        self.namespace.wait_running(&name).await?;
         self.change(&name, json!({ "timeout": "9h" })).await
     }
 
     async fn change(&self, name: &str, spec: Value) -> Result<()> {
         let patch = Patch::Merge(json!({ "spec": spec }));
-        self.space.sessions.patch(name, &PatchParams::default(), &patch).await?;
+        self.namespace.sessions.patch(name, &PatchParams::default(), &patch).await?;
         Ok(())
     }
 
     async fn is_deleted(&self) -> Result<()> {
         let name = self.start("deleted", LASTING, "8h").await?;
-        self.space.wait_running(&name).await?;
-        self.space.sessions.delete(&name, &DeleteParams::foreground()).await?;
-        wait_gone(&self.space.sessions, &name).await
+        self.namespace.wait_running(&name).await?;
+        self.namespace.sessions.delete(&name, &DeleteParams::foreground()).await?;
+        wait_gone(&self.namespace.sessions, &name).await
     }
 
     async fn expires(&self) -> Result<()> {
         let name = self.start("expires", LASTING, "1s").await?;
-        wait_gone(&self.space.sessions, &name).await
+        wait_gone(&self.namespace.sessions, &name).await
     }
 
     async fn never_starts(&self) -> Result<()> {
         let name = self.start("never-starts", STUCK, "8h").await?;
-        wait_gone(&self.space.sessions, &name).await
+        wait_gone(&self.namespace.sessions, &name).await
     }
 
     /// Whether the session fails for good, or gets another pod, is the controller's business.
     async fn crashes(&self) -> Result<()> {
-        let (sessions, pods) = (&self.space.sessions, &self.space.pods);
+        let (sessions, pods) = (&self.namespace.sessions, &self.namespace.pods);
         let name = self.start("crashes", BRIEF, "8h").await?;
-        self.space.wait_running(&name).await?;
+        self.namespace.wait_running(&name).await?;
         let before = sessions.get(&name).await?.resource_version();
         for pod in pods.list(&ListParams::default().labels(&format!("{SESSION}={name}"))).await? {
             pods.patch_status(&pod.name_any(), &PatchParams::default(), &failed()).await?;

@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{actions::Users, arena::Arena, clock, length::Length, life::Life, storm::Storm, stream::Cut};
-use crate::{audit, objects::Space, stack::ControllerLaunch};
+use crate::{audit, stack::ControllerLaunch, test_namespace::TestNamespace};
 
 /// What happens to the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +72,8 @@ impl Scenario {
         }
     }
 
-    async fn play(self, arena: &Arena, space: &Space, seed: u64, length: Length) -> Result<()> {
-        let stage = Stage { arena, space, seed, length };
+    async fn play(self, arena: &Arena, namespace: &TestNamespace, seed: u64, length: Length) -> Result<()> {
+        let stage = Stage { arena, namespace, seed, length };
         match self {
             Self::KilledAfterWrites => stage.killed_after_writes().await,
             Self::Servers => stage.beside_users(stage.servers_crash()).await,
@@ -85,8 +85,8 @@ impl Scenario {
                 let all = [&Storm::OF_REQUESTS[..], &Storm::OF_WATCHES].concat();
                 stage.beside_users(stage.storms(&all)).await
             }
-            Self::Clock => clock::own_clock_jumps(arena, space, length).await,
-            Self::Dates => clock::dates_jump(arena, space, length).await,
+            Self::Clock => clock::own_clock_jumps(arena, namespace, length).await,
+            Self::Dates => clock::dates_jump(arena, namespace, length).await,
         }
     }
 }
@@ -114,13 +114,13 @@ impl Arena {
         *turn += 1;
         let before = self.proxy.faults();
         let play = async {
-            let space = Space::new(&self.stack, &format!("{scenario}-{turn}")).await?;
+            let namespace = TestNamespace::new(&self.stack, &format!("{scenario}-{turn}")).await?;
             let start = audit::end(&self.stack.cluster)?;
-            let result = scenario.play(self, &space, seed, length).await;
+            let result = scenario.play(self, &namespace, seed, length).await;
             self.proxy.calm();
-            self.clear(&space).await?;
+            self.clear(&namespace).await?;
             result?;
-            self.asked_within_reason(&space, start)
+            self.asked_within_reason(&namespace, start)
         };
         let logs = self.stack.cluster.logs();
         play.await.with_context(|| {
@@ -138,7 +138,7 @@ impl Arena {
 /// Where a scenario is played, and from which seed.
 struct Stage<'a> {
     arena: &'a Arena,
-    space: &'a Space,
+    namespace: &'a TestNamespace,
     seed: u64,
     length: Length,
 }
@@ -149,7 +149,7 @@ impl Stage<'_> {
     }
 
     fn users(&self) -> Users<'_> {
-        Users::new(self.space, self.seed, self.length)
+        Users::new(self.namespace, self.seed, self.length)
     }
 
     /// Users are busy during the faults, and for a moment after them.
@@ -157,7 +157,7 @@ impl Stage<'_> {
         let controller = self.arena.controller()?;
         let mut users = self.users();
         users.act(self.length, faults).await?;
-        self.arena.check(self.space, vec![controller], users.lasting().collect(), self.length).await
+        self.arena.check(self.namespace, vec![controller], users.lasting().collect(), self.length).await
     }
 
     /// Each kind of fault in turn, in an order that follows from the seed.
@@ -205,7 +205,7 @@ impl Stage<'_> {
     /// KWOK gives up what it was doing about a pod when a request fails, where a kubelet goes on trying. It looks again at a
     /// pod that changes.
     async fn touch_pods(&self) -> Result<()> {
-        let pods = &self.space.pods;
+        let pods = &self.namespace.pods;
         let touch = Patch::Merge(json!({ "metadata": { "annotations": { "touched": "yes" } } }));
         for pod in pods.list_metadata(&ListParams::default()).await? {
             match pods.patch_metadata(&pod.name_any(), &PatchParams::default(), &touch).await {
@@ -235,7 +235,7 @@ impl Stage<'_> {
             Ok(())
         };
         users.act(self.length, crashes).await?;
-        self.arena.check(self.space, replicas.into(), users.lasting().collect(), self.length).await
+        self.arena.check(self.namespace, replicas.into(), users.lasting().collect(), self.length).await
     }
 
     async fn killed_after_writes(&self) -> Result<()> {
@@ -246,7 +246,7 @@ impl Stage<'_> {
         let steps: Vec<usize> = self.length.either(short.to_vec(), all.take(100).collect());
         let mut stay = BTreeSet::new();
         for step in steps {
-            let life = Life { space: self.space, prefix: format!("every-{step}") };
+            let life = Life { namespace: self.namespace, prefix: format!("every-{step}") };
             let writes = self.killed_after_every(step, &life).await;
             stay.insert(life.stays());
             if writes.with_context(|| format!("killed after every {step} writes"))?.is_empty() {
@@ -254,7 +254,7 @@ impl Stage<'_> {
             }
         }
         let controller = self.arena.controller()?;
-        self.arena.check(self.space, vec![controller], stay, self.length).await
+        self.arena.check(self.namespace, vec![controller], stay, self.length).await
     }
 
     /// Returns the writes that it was killed after.

@@ -14,11 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 use vdi_api::VDITemplate;
 use vdi_cluster::{RealNode, User};
 use vdi_tests::{
-    objects::{Space, create, delete, wait_for, wait_gone},
+    objects::{create, delete, wait_for, wait_gone},
     stack::Stack,
+    test_namespace::TestNamespace,
 };
 
-use super::{small, space, with_desktops};
+use super::{namespace, small, with_desktops};
 
 /// Exits with 0 when a connection is made and with 1 when not, in the desktop image and in busybox.
 const CONNECT: &str = r#"
@@ -102,10 +103,10 @@ async fn reached<'a>(stack: &Stack, namespace: &str, pod: &str, targets: &[&'a s
 }
 
 /// Runs a session's desktop, and returns its address.
-async fn desktop(space: &Space, name: &str) -> Result<String> {
-    create(&space.sessions, &small(name, space)).await?;
-    space.wait_running(name).await?;
-    address(&space.pods, &format!("vdi-{name}")).await
+async fn desktop(namespace: &TestNamespace, name: &str) -> Result<String> {
+    create(&namespace.sessions, &small(name, namespace)).await?;
+    namespace.wait_running(name).await?;
+    address(&namespace.pods, &format!("vdi-{name}")).await
 }
 
 /// Waits until the firewall has heard of the pods: it hears of a pod's address once the pod has one.
@@ -129,8 +130,8 @@ async fn expect_reached(stack: &Stack, pod: (&str, &str), targets: &[&str], expe
 #[test]
 fn a_desktops_port_is_open_to_the_gateways_pods_and_to_no_others() -> Result<()> {
     with_desktops(async |stack| {
-        let space = space(stack, "fenced", json!({ "home": { "scope": "Session" } })).await?;
-        Space::new(stack, "fenced-out").await?;
+        let namespace = namespace(stack, "fenced", json!({ "home": { "scope": "Session" } })).await?;
+        TestNamespace::new(stack, "fenced-out").await?;
         let ours = json!({ "app.kubernetes.io/part-of": "vdiwarden" });
         let gateway = idle("vdiwarden-system", "gateway", ours.clone());
         let others = [
@@ -145,7 +146,7 @@ fn a_desktops_port_is_open_to_the_gateways_pods_and_to_no_others() -> Result<()>
         let pods = others.iter().chain([&gateway, &open]).map(|pod| pod.start(stack));
         let addresses = futures::future::try_join_all(pods).await?;
         let open = format!("{} 8080", addresses[addresses.len() - 1]);
-        let (desktop, neighbour) = tokio::try_join!(desktop(&space, "desktop"), desktop(&space, "neighbour"))?;
+        let (desktop, neighbour) = tokio::try_join!(desktop(&namespace, "desktop"), desktop(&namespace, "neighbour"))?;
         let (desktop, neighbour) = (format!("{desktop} 6080"), format!("{neighbour} 6080"));
 
         let targets = [desktop.as_str(), &neighbour, &open];
@@ -179,7 +180,7 @@ const OPENED: &str = OUTSIDE[1];
 
 /// Runs a pod that pods send everything to that is not for their own network, and which has all addresses of [`OUTSIDE`].
 async fn start_outside(stack: &Stack, machine: IpAddr) -> Result<()> {
-    Space::new(stack, "outside").await?;
+    TestNamespace::new(stack, "outside").await?;
     let gateway = machine.to_string().rsplit_once('.').map(|(network, _)| format!("{network}.3/24"));
     let own = OUTSIDE.map(|target| target.split(' ').next().unwrap_or_default());
     let add = own.map(|address| format!("ip address add {address}/32 dev lo"));
@@ -211,7 +212,8 @@ async fn expose_api_server(stack: &Stack, machine: IpAddr) -> Result<SocketAddr>
 fn a_desktop_reaches_the_world_and_what_its_template_opens_and_nothing_near_it() -> Result<()> {
     with_desktops(async |stack| {
         let opened = json!({ "egress": [{ "cidr": "192.168.78.0/24", "ports": [445] }] });
-        let space = space(stack, "leaving", json!({ "network": opened, "home": { "scope": "Session" } })).await?;
+        let namespace =
+            namespace(stack, "leaving", json!({ "network": opened, "home": { "scope": "Session" } })).await?;
         let nodes: Vec<Node> = Api::all(stack.cluster.admin()).list(&ListParams::default()).await?.items;
         let addresses = nodes.into_iter().filter_map(|node| node.status?.addresses).flatten();
         let machine = addresses.map(|address| address.address.parse::<IpAddr>()).find_map(Result::ok);
@@ -220,7 +222,7 @@ fn a_desktop_reaches_the_world_and_what_its_template_opens_and_nothing_near_it()
         let api_server = expose_api_server(stack, machine).await?;
         let open = Busybox { script: LISTEN, ..idle("leaving", "open", json!({})) };
         let open = open.start(stack).await?;
-        let (_, neighbour) = tokio::try_join!(desktop(&space, "desktop"), desktop(&space, "neighbour"))?;
+        let (_, neighbour) = tokio::try_join!(desktop(&namespace, "desktop"), desktop(&namespace, "neighbour"))?;
 
         let inside = [
             format!("{open} 8080"),
@@ -237,13 +239,13 @@ fn a_desktop_reaches_the_world_and_what_its_template_opens_and_nothing_near_it()
         expect_reached(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD, OPENED]).await?;
 
         // What the template opened goes with the session, and not to its namesake's.
-        delete(&space.sessions, "desktop").await?;
-        wait_gone(&space.pods, "vdi-desktop").await?;
+        delete(&namespace.sessions, "desktop").await?;
+        wait_gone(&namespace.pods, "vdi-desktop").await?;
         let closed = json!([{ "op": "remove", "path": "/spec/network" }]);
         let closed = Patch::<()>::Json(serde_json::from_value(closed)?);
         let templates: Api<VDITemplate> = Api::all(stack.cluster.admin());
         templates.patch("leaving", &PatchParams::default(), &closed).await?;
-        desktop(&space, "desktop").await?;
+        desktop(&namespace, "desktop").await?;
         settled(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD]).await?;
         expect_reached(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD]).await?;
         is_closed_soon_after_its_start(stack, "leaving").await

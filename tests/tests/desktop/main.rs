@@ -13,11 +13,13 @@ use vdi_cluster::{RealNode, RealNodeOptions, User};
 use vdi_tests::{
     browser::Browser,
     desktop,
-    objects::{Space, create, delete, session, wait_for, wait_gone},
+    objects::{create, delete, session, wait_for, wait_gone},
     setup,
     shared::{Shared, directory},
     stack::{Settings, Stack},
-    target, workspace,
+    target,
+    test_namespace::TestNamespace,
+    workspace,
 };
 
 /// Runs a test on the one real node of this binary. What is skipped on somebody's laptop must not be skipped in CI.
@@ -41,71 +43,74 @@ async fn start() -> Result<(RealNode, Stack)> {
 }
 
 /// A namespace under the restricted standard, and the template of deploy/samples in it, with changes.
-async fn space(stack: &Stack, name: &str, changes: Value) -> Result<Space> {
-    let space = Space::new(stack, name).await?;
+async fn namespace(stack: &Stack, name: &str, changes: Value) -> Result<TestNamespace> {
+    let namespace = TestNamespace::new(stack, name).await?;
     let label = ["label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"];
     stack.kubectl_ok(&User::admin(), label).await?;
     let sample = std::fs::read_to_string(workspace().join("deploy/samples/ubuntu-desktop.yaml"))?;
     let sample: VDITemplate = serde_saphyr::from_str(&sample)?;
     let mut spec = serde_json::to_value(sample.spec)?;
     json_patch::merge(&mut spec, &changes);
-    space.template(spec).await?;
-    Ok(space)
+    namespace.template(spec).await?;
+    Ok(namespace)
 }
 
-/// A session of the space's template that leaves this machine's memory to the others.
-fn small(name: &str, space: &Space) -> VDISession {
-    let mut small = session(name, &space.name);
+/// A session of the namespace's template that leaves this machine's memory to the others.
+fn small(name: &str, namespace: &TestNamespace) -> VDISession {
+    let mut small = session(name, &namespace.name);
     small.spec.resources.memory = "512Mi".to_owned();
     small
 }
 
 /// Runs a shell's command in a session's desktop, as its user might in a terminal. It may end with the desktop.
-async fn exec(stack: &Stack, space: &Space, session: &str, command: &str) -> Result<Output> {
+async fn exec(stack: &Stack, namespace: &TestNamespace, session: &str, command: &str) -> Result<Output> {
     let pod = format!("vdi-{session}");
-    stack.kubectl(&User::admin(), ["exec", "-n", &space.name, &pod, "--", "sh", "-c", command]).await
+    stack.kubectl(&User::admin(), ["exec", "-n", &namespace.name, &pod, "--", "sh", "-c", command]).await
 }
 
 /// The same for a command that succeeds: what it prints.
-async fn run(stack: &Stack, space: &Space, session: &str, command: &str) -> Result<String> {
-    let output = exec(stack, space, session, command).await?;
+async fn run(stack: &Stack, namespace: &TestNamespace, session: &str, command: &str) -> Result<String> {
+    let output = exec(stack, namespace, session, command).await?;
     ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// How many GPUs the space's pods hold. A pod that is there and has not ended holds them.
-async fn gpus_held(space: &Space) -> Result<i64> {
+/// How many GPUs the namespace's pods hold. A pod that is there and has not ended holds them.
+async fn gpus_held(namespace: &TestNamespace) -> Result<i64> {
     let held = |pod: Pod| -> Option<i64> {
         let phase = pod.status?.phase?;
         let limits = pod.spec?.containers.into_iter().next()?.resources?.limits?;
         (phase != "Failed" && phase != "Succeeded").then(|| limits["nvidia.com/gpu"].0.parse().ok()).flatten()
     };
-    Ok(space.pods.list(&ListParams::default()).await?.into_iter().filter_map(held).sum())
+    Ok(namespace.pods.list(&ListParams::default()).await?.into_iter().filter_map(held).sum())
 }
 
 /// Ends the X server of a desktop as a bug in it would.
-async fn crash(stack: &Stack, space: &Space, session: &str) -> Result<()> {
+async fn crash(stack: &Stack, namespace: &TestNamespace, session: &str) -> Result<()> {
     const CRASH: &str = r#"for p in /proc/[0-9]*; do [ "$(cat $p/comm)" = Xvnc ] && kill -SEGV ${p#/proc/}; done"#;
-    exec(stack, space, session, CRASH).await.map(drop)
+    exec(stack, namespace, session, CRASH).await.map(drop)
 }
 
 /// Waits until the container has been started so often.
-async fn wait_restarted(space: &Space, session: &str, restarts: i32) -> Result<()> {
+async fn wait_restarted(namespace: &TestNamespace, session: &str, restarts: i32) -> Result<()> {
     let restarted = |pod: &Pod| {
         let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
         statuses.into_iter().any(|container| container.restart_count == restarts && container.ready)
     };
-    wait_for(&space.pods, &format!("vdi-{session}"), &format!("restarted {restarts} times"), restarted).await.map(drop)
+    wait_for(&namespace.pods, &format!("vdi-{session}"), &format!("restarted {restarts} times"), restarted)
+        .await
+        .map(drop)
 }
 
 #[test]
 fn a_session_is_a_desktop_in_a_browser_that_says_what_it_renders_with() -> Result<()> {
     with_desktops(async |stack| {
         setup::browser().await?;
-        let space = space(stack, "seen", json!({})).await?;
-        create(&space.sessions, &small("desktop", &space)).await?;
-        space.wait_running("desktop").await?;
-        let ip = space.pods.get("vdi-desktop").await?.status.and_then(|status| status.pod_ip).context("no address")?;
+        let namespace = namespace(stack, "seen", json!({})).await?;
+        create(&namespace.sessions, &small("desktop", &namespace)).await?;
+        namespace.wait_running("desktop").await?;
+        let ip =
+            namespace.pods.get("vdi-desktop").await?.status.and_then(|status| status.pod_ip).context("no address")?;
         let browser = Browser::start(&stack.cluster.logs()).await?;
         let (url, picture) = (format!("http://{ip}:6080/"), target().join("desktop.png"));
         browser.witness(desktop::wait_until_drawn(&browser, &url, &picture)).await?;
@@ -118,8 +123,8 @@ fn a_session_is_a_desktop_in_a_browser_that_says_what_it_renders_with() -> Resul
                     && condition.message.contains("llvmpipe")
             })
         };
-        wait_for(&space.sessions, "desktop", "known to render in software", tells).await?;
-        let warning = space.wait_event("desktop", "SoftwareRendering").await?;
+        wait_for(&namespace.sessions, "desktop", "known to render in software", tells).await?;
+        let warning = namespace.wait_event("desktop", "SoftwareRendering").await?;
         ensure!(warning.starts_with("the session has GPUs but renders in software, with llvmpipe"), "{warning}");
         let story = stack.kubectl_ok(&User::admin(), ["describe", "vdi", "-n", "seen"]).await?;
         std::fs::write(target().join("describe.txt"), story)?;
@@ -130,30 +135,30 @@ fn a_session_is_a_desktop_in_a_browser_that_says_what_it_renders_with() -> Resul
 #[test]
 fn a_suspended_session_holds_no_gpu_and_finds_its_files_again_when_it_goes_on() -> Result<()> {
     with_desktops(async |stack| {
-        let space = space(stack, "files", json!({})).await?;
-        create(&space.sessions, &small("desktop", &space)).await?;
-        let before = space.wait_running("desktop").await?;
-        run(stack, &space, "desktop", "echo 'a plan' >~/plan").await?;
-        ensure!(gpus_held(&space).await? == 1);
+        let namespace = namespace(stack, "files", json!({})).await?;
+        create(&namespace.sessions, &small("desktop", &namespace)).await?;
+        let before = namespace.wait_running("desktop").await?;
+        run(stack, &namespace, "desktop", "echo 'a plan' >~/plan").await?;
+        ensure!(gpus_held(&namespace).await? == 1);
 
-        space.change("desktop", json!({ "suspend": true })).await?;
-        space.wait("desktop", Phase::Pending, "Suspended").await?;
-        ensure!(space.pods.get_opt("vdi-desktop").await?.is_none() && gpus_held(&space).await? == 0);
+        namespace.change("desktop", json!({ "suspend": true })).await?;
+        namespace.wait("desktop", Phase::Pending, "Suspended").await?;
+        ensure!(namespace.pods.get_opt("vdi-desktop").await?.is_none() && gpus_held(&namespace).await? == 0);
 
-        space.change("desktop", json!({ "suspend": false })).await?;
-        let after = space.wait_running("desktop").await?;
+        namespace.change("desktop", json!({ "suspend": false })).await?;
+        let after = namespace.wait_running("desktop").await?;
         ensure!(after.url == before.url, "{:?} was {:?}", after.url, before.url);
-        let found = run(stack, &space, "desktop", "cat ~/plan && echo more >>~/plan").await?;
+        let found = run(stack, &namespace, "desktop", "cat ~/plan && echo more >>~/plan").await?;
         ensure!(found == "a plan\n", "{found}");
 
         // The home is the user's, not the session's.
-        delete(&space.sessions, "desktop").await?;
-        wait_gone(&space.pods, "vdi-desktop").await?;
-        let homes: Api<PersistentVolumeClaim> = Api::namespaced(space.client.clone(), "files");
+        delete(&namespace.sessions, "desktop").await?;
+        wait_gone(&namespace.pods, "vdi-desktop").await?;
+        let homes: Api<PersistentVolumeClaim> = Api::namespaced(namespace.client.clone(), "files");
         ensure!(homes.list(&ListParams::default()).await?.items.len() == 1);
-        create(&space.sessions, &small("another", &space)).await?;
-        space.wait_running("another").await?;
-        let found = run(stack, &space, "another", "cat ~/plan").await?;
+        create(&namespace.sessions, &small("another", &namespace)).await?;
+        namespace.wait_running("another").await?;
+        let found = run(stack, &namespace, "another", "cat ~/plan").await?;
         ensure!(found == "a plan\nmore\n", "{found}");
         Ok(())
     })
@@ -162,28 +167,28 @@ fn a_suspended_session_holds_no_gpu_and_finds_its_files_again_when_it_goes_on() 
 #[test]
 fn a_desktop_that_crashes_is_started_again_in_place_and_given_up_after_the_fourth_time() -> Result<()> {
     with_desktops(async |stack| {
-        let space = space(stack, "crash", json!({ "logInStatus": true })).await?;
-        create(&space.sessions, &small("desktop", &space)).await?;
-        space.wait_running("desktop").await?;
-        let shown = space.wait_told("desktop", Phase::Creating, "DesktopCrashed");
-        let (told, ()) = tokio::try_join!(shown, crash(stack, &space, "desktop"))?;
+        let namespace = namespace(stack, "crash", json!({ "logInStatus": true })).await?;
+        create(&namespace.sessions, &small("desktop", &namespace)).await?;
+        namespace.wait_running("desktop").await?;
+        let shown = namespace.wait_message("desktop", Phase::Creating, "DesktopCrashed");
+        let (told, ()) = tokio::try_join!(shown, crash(stack, &namespace, "desktop"))?;
         let first = "the desktop crashed and is restarting (1 of 3): exit code 134 (Error):\n";
         let last = "vdi-desktop: the X server ended with code 134";
         ensure!(told.starts_with(first) && told.ends_with(last), "{told}");
-        let event = space.wait_event("desktop", "DesktopCrashed").await?;
+        let event = namespace.wait_event("desktop", "DesktopCrashed").await?;
         ensure!(event == format!("{} ... {last}", first.trim_end()), "{event}");
-        wait_restarted(&space, "desktop", 1).await?;
-        space.wait_running("desktop").await?;
+        wait_restarted(&namespace, "desktop", 1).await?;
+        namespace.wait_running("desktop").await?;
 
         for restarts in 2..=3 {
-            crash(stack, &space, "desktop").await?;
-            wait_restarted(&space, "desktop", restarts).await?;
+            crash(stack, &namespace, "desktop").await?;
+            wait_restarted(&namespace, "desktop", restarts).await?;
         }
-        crash(stack, &space, "desktop").await?;
-        let told = space.wait_told("desktop", Phase::Failed, "CrashLoop").await?;
+        crash(stack, &namespace, "desktop").await?;
+        let told = namespace.wait_message("desktop", Phase::Failed, "CrashLoop").await?;
         ensure!(told.starts_with("crashed 4 times; the last time with exit code 134 (Error)"), "{told}");
-        wait_gone(&space.pods, "vdi-desktop").await?;
-        ensure!(gpus_held(&space).await? == 0);
+        wait_gone(&namespace.pods, "vdi-desktop").await?;
+        ensure!(gpus_held(&namespace).await? == 0);
         let story = stack.kubectl_ok(&User::admin(), ["describe", "vdi", "-n", "crash"]).await?;
         std::fs::write(target().join("describe-crash.txt"), story)?;
         Ok(())
@@ -193,18 +198,18 @@ fn a_desktop_that_crashes_is_started_again_in_place_and_given_up_after_the_fourt
 #[test]
 fn a_desktop_that_uses_more_than_its_memory_is_told_from_one_that_crashes() -> Result<()> {
     with_desktops(async |stack| {
-        let space = space(stack, "memory", json!({})).await?;
-        let mut tight = small("desktop", &space);
+        let namespace = namespace(stack, "memory", json!({})).await?;
+        let mut tight = small("desktop", &namespace);
         tight.spec.resources.memory = "256Mi".to_owned();
-        create(&space.sessions, &tight).await?;
-        space.wait_running("desktop").await?;
+        create(&namespace.sessions, &tight).await?;
+        namespace.wait_running("desktop").await?;
         // As a browser with too many tabs would. What is in /dev/shm is nobody's, so the X server is ended for it.
-        let shown = space.wait_told("desktop", Phase::Creating, "OutOfMemory");
-        let fill = exec(stack, &space, "desktop", "dd if=/dev/zero of=/dev/shm/full bs=1M count=255; sleep 10");
+        let shown = namespace.wait_message("desktop", Phase::Creating, "OutOfMemory");
+        let fill = exec(stack, &namespace, "desktop", "dd if=/dev/zero of=/dev/shm/full bs=1M count=255; sleep 10");
         let (told, _) = tokio::try_join!(shown, fill)?;
         let what = "the desktop exceeded its memory limit of 256Mi and is restarting (1 of 3): exit code ";
         ensure!(told.starts_with(what), "{told}");
-        space.wait_running("desktop").await?;
+        namespace.wait_running("desktop").await?;
         Ok(())
     })
 }
@@ -215,27 +220,27 @@ fn a_desktop_that_fills_its_disk_is_ended_alone_and_its_user_is_told_so() -> Res
         let changes = json!({
             "ephemeralStorage": { "request": "16Mi", "limit": "64Mi" }, "home": { "scope": "Session" },
         });
-        let space = space(stack, "disk", changes).await?;
+        let namespace = namespace(stack, "disk", changes).await?;
         for name in ["desktop", "neighbour"] {
-            create(&space.sessions, &small(name, &space)).await?;
+            create(&namespace.sessions, &small(name, &namespace)).await?;
         }
-        space.wait_running("desktop").await?;
-        space.wait_running("neighbour").await?;
-        let neighbour = space.pods.get("vdi-neighbour").await?;
+        namespace.wait_running("desktop").await?;
+        namespace.wait_running("neighbour").await?;
+        let neighbour = namespace.pods.get("vdi-neighbour").await?;
 
         // Its home is a volume, and takes nothing from the node's disk.
-        run(stack, &space, "desktop", "dd if=/dev/zero of=$HOME/kept bs=1M count=80").await?;
-        let shown = space.wait_told("desktop", Phase::Pending, "Evicted");
-        let fill = exec(stack, &space, "desktop", "dd if=/dev/zero of=/tmp/full bs=1M count=80");
+        run(stack, &namespace, "desktop", "dd if=/dev/zero of=$HOME/kept bs=1M count=80").await?;
+        let shown = namespace.wait_message("desktop", Phase::Pending, "Evicted");
+        let fill = exec(stack, &namespace, "desktop", "dd if=/dev/zero of=/tmp/full bs=1M count=80");
         let (told, _) = tokio::try_join!(shown, fill)?;
         ensure!(told.starts_with("evicted by its node; starting a new pod: Evicted: "), "{told}");
         ensure!(told.contains("ephemeral") && told.contains("64Mi"), "{told}");
-        let event = space.wait_event("desktop", "Evicted").await?;
+        let event = namespace.wait_event("desktop", "Evicted").await?;
         ensure!(event == told, "{event}");
 
-        space.wait_running("desktop").await?;
-        run(stack, &space, "desktop", "test -e $HOME/kept && ! test -e /tmp/full").await?;
-        let now = space.pods.get("vdi-neighbour").await?;
+        namespace.wait_running("desktop").await?;
+        run(stack, &namespace, "desktop", "test -e $HOME/kept && ! test -e /tmp/full").await?;
+        let now = namespace.pods.get("vdi-neighbour").await?;
         ensure!(now.metadata.uid == neighbour.metadata.uid, "the neighbour was ended too");
         Ok(())
     })
@@ -245,14 +250,14 @@ fn a_desktop_that_fills_its_disk_is_ended_alone_and_its_user_is_told_so() -> Res
 fn an_image_that_cannot_be_pulled_is_explained_and_given_up_on_in_time() -> Result<()> {
     with_desktops(async |stack| {
         let changes = json!({ "image": "127.0.0.1:1/missing:1", "startDeadline": "15s" });
-        let space = space(stack, "missing", changes).await?;
-        create(&space.sessions, &small("desktop", &space)).await?;
-        let told = space.wait_told("desktop", Phase::Creating, "ImagePullFailed").await?;
+        let namespace = namespace(stack, "missing", changes).await?;
+        create(&namespace.sessions, &small("desktop", &namespace)).await?;
+        let told = namespace.wait_message("desktop", Phase::Creating, "ImagePullFailed").await?;
         ensure!(told.contains("127.0.0.1:1/missing:1"), "{told}");
-        let told = space.wait_told("desktop", Phase::Failed, "StartDeadlineExceeded").await?;
+        let told = namespace.wait_message("desktop", Phase::Failed, "StartDeadlineExceeded").await?;
         ensure!(told.contains("the desktop's image can't be pulled"), "{told}");
-        wait_gone(&space.pods, "vdi-desktop").await?;
-        ensure!(gpus_held(&space).await? == 0);
+        wait_gone(&namespace.pods, "vdi-desktop").await?;
+        ensure!(gpus_held(&namespace).await? == 0);
         Ok(())
     })
 }
@@ -260,14 +265,14 @@ fn an_image_that_cannot_be_pulled_is_explained_and_given_up_on_in_time() -> Resu
 #[test]
 fn a_session_whose_time_is_up_ends_with_its_desktop() -> Result<()> {
     with_desktops(async |stack| {
-        let space = space(stack, "expiry", json!({})).await?;
-        let mut short = small("desktop", &space);
+        let namespace = namespace(stack, "expiry", json!({})).await?;
+        let mut short = small("desktop", &namespace);
         short.spec.timeout = "5s".to_owned();
-        create(&space.sessions, &short).await?;
-        let told = space.wait_told("desktop", Phase::Terminating, "Expired").await?;
+        create(&namespace.sessions, &short).await?;
+        let told = namespace.wait_message("desktop", Phase::Terminating, "Expired").await?;
         ensure!(told.starts_with("timed out at"), "{told}");
-        wait_gone(&space.sessions, "desktop").await?;
-        ensure!(space.pods.get_opt("vdi-desktop").await?.is_none(), "the session stays until its GPU is free");
+        wait_gone(&namespace.sessions, "desktop").await?;
+        ensure!(namespace.pods.get_opt("vdi-desktop").await?.is_none(), "the session stays until its GPU is free");
         Ok(())
     })
 }

@@ -8,8 +8,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use vdi_tests::{
     gateway::DOMAIN,
-    objects::{Space, create, delete},
+    objects::{create, delete},
     stack::{alice, bob, carol},
+    test_namespace::TestNamespace,
     visitor::Visitor,
 };
 
@@ -18,11 +19,11 @@ use crate::{of, with_site};
 #[test]
 fn nobody_else_gets_in() -> Result<()> {
     with_site(async |site| {
-        let space = site.running("strangers").await?;
+        let namespace = site.running("strangers").await?;
         let mut bobs = of("bob@example.com", "strangers");
         bobs.metadata.name = Some("bobs".to_owned());
-        create(&space.sessions, &bobs).await?;
-        space.wait_running("bobs").await?;
+        create(&namespace.sessions, &bobs).await?;
+        namespace.wait_running("bobs").await?;
         let (alices, host) =
             Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "strangers", "desktop").await?;
         let (bobs, bobs_host) =
@@ -208,10 +209,11 @@ fn a_websocket_of_another_sites_page_is_refused() -> Result<()> {
 #[test]
 fn a_host_that_is_not_ours_is_answered_by_nobody() -> Result<()> {
     with_site(async |site| {
-        let space = site.running("hosts").await?;
+        let namespace = site.running("hosts").await?;
         let (visitor, host) =
             Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "hosts", "desktop").await?;
-        let pod = space.pods.get("vdi-desktop").await?.status.and_then(|status| status.pod_ip).context("no address")?;
+        let pod =
+            namespace.pods.get("vdi-desktop").await?.status.and_then(|status| status.pod_ip).context("no address")?;
         for name in ["evil.com".to_owned(), format!("a.{host}"), format!("{host}."), pod] {
             let (authority, cookie) = (site.first.authority(&name), visitor.cookies(&host).unwrap_or_default());
             let request =
@@ -300,16 +302,16 @@ fn a_session_that_was_made_again_is_not_opened_by_what_was_good_for_the_first() 
     with_site(async |site| {
         // The only one of carol's here, so its host is always hers alone.
         let carols = of("carol@example.com", "again");
-        let space = Space::new(&site.stack, "again").await?;
-        space.template(json!({ "port": site.desktop_port })).await?;
-        create(&space.sessions, &carols).await?;
-        space.wait_running("desktop").await?;
+        let namespace = TestNamespace::new(&site.stack, "again").await?;
+        namespace.template(json!({ "port": site.desktop_port })).await?;
+        create(&namespace.sessions, &carols).await?;
+        namespace.wait_running("desktop").await?;
         let (mut visitor, host) =
             Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &carol(), "again", "desktop").await?;
         let (_, code) = site.first.link(&site.stack, &carol(), "again", "desktop").await?;
-        delete(&space.sessions, "desktop").await?;
-        create(&space.sessions, &carols).await?;
-        space.wait_running("desktop").await?;
+        delete(&namespace.sessions, "desktop").await?;
+        create(&namespace.sessions, &carols).await?;
+        namespace.wait_running("desktop").await?;
         visitor
             .until(&site.first, &host, |answer| answer.status == 401)
             .await

@@ -12,8 +12,9 @@ use vdi_api::Phase;
 use vdi_cluster::User;
 use vdi_tests::{
     gateway::DOMAIN,
-    objects::{Space, delete},
+    objects::delete,
     stack::{alice, bob, carol},
+    test_namespace::TestNamespace,
     visitor::Visitor,
 };
 
@@ -44,17 +45,17 @@ fn the_owner_gets_in_by_a_link_and_the_desktop_sees_nothing_of_how() -> Result<(
 #[test]
 fn a_desktop_that_asks_for_a_password_gets_its_own_and_its_visitor_is_not_asked() -> Result<()> {
     with_site(async |site| {
-        let space = Space::new(&site.stack, "password").await?;
+        let namespace = TestNamespace::new(&site.stack, "password").await?;
         let asks = json!({ "user": "desk", "userEnv": "DESK_USER", "passwordEnv": "DESK_PASSWORD" });
         let clash = json!({ "port": 1, "basicAuth": asks, "env": [{ "name": "DESK_PASSWORD", "value": "known" }] });
-        let refused = space.template(clash).await.err().context("a variable is set twice")?;
+        let refused = namespace.template(clash).await.err().context("a variable is set twice")?;
         let refused = format!("{refused:#}");
         ensure!(refused.contains("spec.env sets a variable that spec.basicAuth sets too"), "{refused}");
 
-        space.template(json!({ "port": site.desktop_port, "basicAuth": asks })).await?;
-        let session = space.session("desktop").await?;
-        space.wait_running("desktop").await?;
-        let pod = space.pods.get("vdi-desktop").await?;
+        namespace.template(json!({ "port": site.desktop_port, "basicAuth": asks })).await?;
+        let session = namespace.session("desktop").await?;
+        namespace.wait_running("desktop").await?;
+        let pod = namespace.pods.get("vdi-desktop").await?;
         let env = pod.spec.context("no spec")?.containers.swap_remove(0).env.context("no env")?;
         let variable = |name: &str| env.iter().find(|variable| variable.name == name).context("no such variable");
         ensure!(variable("DESK_USER")?.value.as_deref() == Some("desk"));
@@ -101,7 +102,7 @@ fn whom_rbac_lets_connect_gets_a_link_to_the_owners_desktop() -> Result<()> {
 #[test]
 fn who_was_let_in_to_help_asks_again_after_the_hour_and_the_owner_is_renewed() -> Result<()> {
     with_site(async |site| {
-        let space = site.running("renewed").await?;
+        let namespace = site.running("renewed").await?;
         let binding = [
             "create",
             "rolebinding",
@@ -126,7 +127,7 @@ fn who_was_let_in_to_help_asks_again_after_the_hour_and_the_owner_is_renewed() -
         for of_the_owner in ["/.vdi/renew", "/.vdi/extend"] {
             ensure!(helper.post(&site.first, &host, of_the_owner, "").await?.status == 403);
         }
-        delete(&space.sessions, "desktop").await
+        delete(&namespace.sessions, "desktop").await
     })
 }
 
@@ -187,10 +188,10 @@ fn why_a_token_is_not_good_is_for_the_log_alone() -> Result<()> {
 #[test]
 fn the_waiting_page_is_told_what_becomes_of_the_session() -> Result<()> {
     with_site(async |site| {
-        let space = Space::new(&site.stack, "waiting").await?;
-        space.template(json!({ "port": site.desktop_port, "gpu": { "resourceName": "example.com/none" } })).await?;
-        space.session("desktop").await?;
-        space.wait("desktop", Phase::Pending, "Unschedulable").await?;
+        let namespace = TestNamespace::new(&site.stack, "waiting").await?;
+        namespace.template(json!({ "port": site.desktop_port, "gpu": { "resourceName": "example.com/none" } })).await?;
+        namespace.session("desktop").await?;
+        namespace.wait("desktop", Phase::Pending, "Unschedulable").await?;
         let (mut visitor, host) = Visitor::enter(&site.first, &site.stack, &alice(), "waiting", "desktop").await?;
         let page = visitor.open(&site.first, &host, "/").await?;
         ensure!(page.status == 200 && page.body.contains("no node is large enough"), "{page:?}");
@@ -204,12 +205,12 @@ fn the_waiting_page_is_told_what_becomes_of_the_session() -> Result<()> {
         let mut events = Events(response.into_body(), String::new());
         let first = events.next().await?;
         ensure!(first["isComing"] == true && first["isRunning"] == false, "{first}");
-        space.change("desktop", json!({ "suspend": true })).await?;
+        namespace.change("desktop", json!({ "suspend": true })).await?;
         let mut now = first;
         while now["title"] != "Suspended" {
             now = events.next().await?;
         }
-        delete(&space.sessions, "desktop").await?;
+        delete(&namespace.sessions, "desktop").await?;
         while now != json!("gone") {
             now = events.next().await?;
         }

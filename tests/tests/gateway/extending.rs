@@ -10,37 +10,38 @@ use kube::{
 use serde_json::json;
 use vdi_api::VDISession;
 use vdi_tests::{
-    objects::{Space, create, session, wait_for},
-    site::{BRIEF, BRIEFEST},
+    fixture::{BRIEF, BRIEFEST},
+    objects::{create, session, wait_for},
     stack::{alice, gateway},
+    test_namespace::TestNamespace,
     visitor::Visitor,
 };
 
 use crate::{Site, with_site};
 
 /// A running session of alice's with so much time, and alice at its desktop.
-async fn ending(site: &Site, space: &Space, timeout: &str) -> Result<(Visitor, String)> {
-    space.template(json!({ "port": site.desktop_port })).await?;
-    let mut ending = session("desktop", &space.name);
+async fn ending(site: &Site, namespace: &TestNamespace, timeout: &str) -> Result<(Visitor, String)> {
+    namespace.template(json!({ "port": site.desktop_port })).await?;
+    let mut ending = session("desktop", &namespace.name);
     ending.spec.timeout = timeout.to_owned();
-    create(&space.sessions, &ending).await?;
-    space.wait_running("desktop").await?;
-    Visitor::at_desktop(&[&site.first], &site.stack, &alice(), &space.name, "desktop").await
+    create(&namespace.sessions, &ending).await?;
+    namespace.wait_running("desktop").await?;
+    Visitor::at_desktop(&[&site.first], &site.stack, &alice(), &namespace.name, "desktop").await
 }
 
 #[test]
 fn who_has_little_time_left_gets_an_hour_more_and_then_has_time_enough() -> Result<()> {
     with_site(async |site| {
-        let space = Space::new(&site.stack, "extended").await?;
-        let (mut visitor, host) = ending(site, &space, "10m").await?;
-        let before = space.wait_running("desktop").await?.expires_at.context("no end")?;
+        let namespace = TestNamespace::new(&site.stack, "extended").await?;
+        let (mut visitor, host) = ending(site, &namespace, "10m").await?;
+        let before = namespace.wait_running("desktop").await?.expires_at.context("no end")?;
         let answer = visitor.post(&site.first, &host, "/.vdi/extend", "").await?;
         ensure!(answer.status == 200, "{answer:?}");
         let is_later = |session: &VDISession| {
             let end = session.status.as_ref().and_then(|status| status.expires_at.clone());
             end.is_some_and(|end| end.0.duration_since(before.0).as_secs() == 3600)
         };
-        let session = wait_for(&space.sessions, "desktop", "an hour more", is_later).await?;
+        let session = wait_for(&namespace.sessions, "desktop", "an hour more", is_later).await?;
         ensure!(session.spec.timeout == "1h10m", "{}", session.spec.timeout);
         // Once the gateway has seen that too.
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -51,7 +52,7 @@ fn who_has_little_time_left_gets_an_hour_more_and_then_has_time_enough() -> Resu
             }
             ensure!(answer.status == 200 && Instant::now() < deadline, "{answer:?}");
         }
-        ensure!(space.sessions.get("desktop").await?.spec.timeout == "1h10m", "twice is once");
+        ensure!(namespace.sessions.get("desktop").await?.spec.timeout == "1h10m", "twice is once");
         Ok(())
     })
 }
@@ -60,20 +61,20 @@ fn who_has_little_time_left_gets_an_hour_more_and_then_has_time_enough() -> Resu
 fn nobody_gets_more_time_than_the_policy_allows_and_is_told_so_in_its_words() -> Result<()> {
     with_site(async |site| {
         let (brief, most) = BRIEF;
-        let space = Space::new(&site.stack, brief).await?;
-        let (mut visitor, host) = ending(site, &space, "14m").await?;
+        let namespace = TestNamespace::new(&site.stack, brief).await?;
+        let (mut visitor, host) = ending(site, &namespace, "14m").await?;
         let answer = visitor.post(&site.first, &host, "/.vdi/extend", "").await?;
         ensure!(answer.status == 200, "{answer:?}");
-        let timeout = space.sessions.get("desktop").await?.spec.timeout;
+        let timeout = namespace.sessions.get("desktop").await?.spec.timeout;
         ensure!(timeout == "29m", "as much as there is room for below {most}, and not {timeout}");
 
         let (briefest, most) = BRIEFEST;
-        let space = Space::new(&site.stack, briefest).await?;
-        let (mut visitor, host) = ending(site, &space, "14m").await?;
+        let namespace = TestNamespace::new(&site.stack, briefest).await?;
+        let (mut visitor, host) = ending(site, &namespace, "14m").await?;
         let answer = visitor.post(&site.first, &host, "/.vdi/extend", "").await?;
         ensure!(answer.status == 409, "{answer:?}");
         ensure!(answer.body.contains("spec.timeout") && answer.body.contains(&format!("at most {most}")), "{answer:?}");
-        ensure!(space.sessions.get("desktop").await?.spec.timeout == "14m");
+        ensure!(namespace.sessions.get("desktop").await?.spec.timeout == "14m");
         Ok(())
     })
 }
@@ -81,9 +82,9 @@ fn nobody_gets_more_time_than_the_policy_allows_and_is_told_so_in_its_words() ->
 #[test]
 fn the_gateway_can_change_the_time_of_a_session_and_nothing_else_of_it() -> Result<()> {
     with_site(async |site| {
-        let space = Space::new(&site.stack, "narrow").await?;
-        space.template(json!({})).await?;
-        space.session("desktop").await?;
+        let namespace = TestNamespace::new(&site.stack, "narrow").await?;
+        namespace.template(json!({})).await?;
+        namespace.session("desktop").await?;
         let sessions: Api<VDISession> = Api::namespaced(site.stack.cluster.client(&gateway()).await?, "narrow");
         let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
         let change = async |patch| sessions.patch("desktop", &dry_run, &Patch::Merge(patch)).await;

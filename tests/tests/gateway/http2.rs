@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use vdi_tests::{
     gateway::{DOMAIN, Gateway},
-    objects::{Space, create},
+    objects::create,
     stack::{alice, bob},
+    test_namespace::TestNamespace,
     visitor::Visitor,
 };
 
@@ -56,10 +57,10 @@ fn head<'a>(
 fn a_request_of_http2_never_becomes_two_nor_one_that_can_be_read_in_two_ways() -> Result<()> {
     with_site(async |site| {
         let (recorder, port) = Recorder::start().await?;
-        let space = Space::new(&site.stack, "downgraded").await?;
-        space.template(json!({ "port": port })).await?;
-        space.session("desktop").await?;
-        space.wait_running("desktop").await?;
+        let namespace = TestNamespace::new(&site.stack, "downgraded").await?;
+        namespace.template(json!({ "port": port })).await?;
+        namespace.session("desktop").await?;
+        namespace.wait_running("desktop").await?;
         let (visitor, host) =
             Visitor::at_desktop(&[&site.first], &site.stack, &alice(), "downgraded", "desktop").await?;
         let (authority, cookies) = (site.first.authority(&host), visitor.cookies(&host).unwrap_or_default());
@@ -277,11 +278,11 @@ fn headers_without_end_are_refused_and_cost_little_memory() -> Result<()> {
 #[test]
 fn a_flood_of_frames_takes_neither_memory_nor_the_gateway_from_others() -> Result<()> {
     with_site(async |site| {
-        let space = site.running("flooded").await?;
+        let namespace = site.running("flooded").await?;
         let mut bobs = of("bob@example.com", "flooded");
         bobs.metadata.name = Some("bobs".to_owned());
-        create(&space.sessions, &bobs).await?;
-        space.wait_running("bobs").await?;
+        create(&namespace.sessions, &bobs).await?;
+        namespace.wait_running("bobs").await?;
         let mut gateway = site.gateway("gateway-flooded", vdi_cluster::free_port()?, &[]).await?;
         // Bob works, and somebody floods, with a request of alice's where it takes one that is passed on.
         let (visitor, host) = Visitor::at_desktop(&[&gateway], &site.stack, &alice(), "flooded", "desktop").await?;

@@ -13,24 +13,24 @@ mod running;
 use anyhow::Result;
 use vdi_api::VDISession;
 use vdi_tests::{
+    fixture::Fixture,
     gateway::Gateway,
     objects::session,
     shared::{Shared, directory},
-    site::Ground,
 };
 
 struct Site {
     // The gateways go first.
     first: Gateway,
     second: Gateway,
-    ground: Ground,
+    fixture: Fixture,
 }
 
 impl std::ops::Deref for Site {
-    type Target = Ground;
+    type Target = Fixture;
 
-    fn deref(&self) -> &Ground {
-        &self.ground
+    fn deref(&self) -> &Fixture {
+        &self.fixture
     }
 }
 
@@ -41,10 +41,10 @@ fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> 
 }
 
 async fn start() -> Result<Site> {
-    let ground = Ground::start(&directory()).await?;
-    let first = ground.gateway("gateway-1", ground.public_port, &[]).await?;
-    let second = ground.gateway("gateway-2", vdi_cluster::free_port()?, &[]).await?;
-    Ok(Site { first, second, ground })
+    let fixture = Fixture::start(&directory()).await?;
+    let first = fixture.gateway("gateway-1", fixture.public_port, &[]).await?;
+    let second = fixture.gateway("gateway-2", vdi_cluster::free_port()?, &[]).await?;
+    Ok(Site { first, second, fixture })
 }
 
 /// Somebody's session `desktop`, of a template.

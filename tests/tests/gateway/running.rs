@@ -20,7 +20,7 @@ use crate::with_site;
 #[test]
 fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result<()> {
     with_site(async |site| {
-        let space = site.running("cut").await?;
+        let namespace = site.running("cut").await?;
         let (mut visitor, host) =
             Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "cut", "desktop").await?;
         for change in ["suspend", "delete"] {
@@ -32,17 +32,17 @@ fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result
             }
             let start = Instant::now();
             match change {
-                "suspend" => drop(space.change("desktop", json!({ "suspend": true })).await?),
-                _ => drop(space.sessions.delete("desktop", &Default::default()).await?),
+                "suspend" => drop(namespace.change("desktop", json!({ "suspend": true })).await?),
+                _ => drop(namespace.sessions.delete("desktop", &Default::default()).await?),
             }
             for socket in &mut sockets {
                 socket.ended().await?;
             }
             ensure!(start.elapsed() < Duration::from_secs(2), "{change} took {:?}", start.elapsed());
             if change == "suspend" {
-                space.wait("desktop", Phase::Pending, "Suspended").await?;
+                namespace.wait("desktop", Phase::Pending, "Suspended").await?;
                 visitor.until(&site.first, &host, |page| page.body.contains("Suspended")).await?;
-                space.change("desktop", json!({ "suspend": false })).await?;
+                namespace.change("desktop", json!({ "suspend": false })).await?;
                 for gateway in [&site.first, &site.second] {
                     visitor.until_at_desktop(gateway, &host).await?;
                 }

@@ -19,10 +19,11 @@ use vdi_cluster::SimulatedNodes;
 use vdi_release::command;
 use vdi_tests::{
     gateway::{DOMAIN, Gateway, GatewayLaunch},
-    objects::Space,
     process, setup,
     stack::{Settings, Stack, alice},
-    step, target, visitor,
+    step, target,
+    test_namespace::TestNamespace,
+    visitor,
 };
 
 pub use self::options::Options;
@@ -116,20 +117,20 @@ impl Site {
             flags: ["--pod-cidr", "127.64.0.0/16"].map(str::to_owned).into(),
         };
         let gateway = step("Starting the gateway", Gateway::start_program(&stack, program, launch)).await?;
-        let space = Space::new(&stack, BENCH).await?;
-        space.template(json!({ "port": desktop_port })).await?;
-        let visitors = step("Starting sessions", visitors(&stack, &gateway, &space, sessions)).await?;
+        let namespace = TestNamespace::new(&stack, BENCH).await?;
+        namespace.template(json!({ "port": desktop_port })).await?;
+        let visitors = step("Starting sessions", visitors(&stack, &gateway, &namespace, sessions)).await?;
         Ok(Self { gateway, desktop_port, visitors, _nodes: nodes, stack })
     }
 }
 
 /// One for each of so many sessions.
-async fn visitors(stack: &Stack, gateway: &Gateway, space: &Space, sessions: u32) -> Result<Vec<Visitor>> {
+async fn visitors(stack: &Stack, gateway: &Gateway, namespace: &TestNamespace, sessions: u32) -> Result<Vec<Visitor>> {
     let mut visitors = Vec::new();
     for number in 0..sessions {
         let name = format!("desktop-{number}");
-        space.session(&name).await?;
-        space.wait_running(&name).await?;
+        namespace.session(&name).await?;
+        namespace.wait_running(&name).await?;
         let (guest, host) = visitor::Visitor::enter(gateway, stack, &alice(), BENCH, &name).await?;
         let cookie = guest.cookies(&host).context("no session token in a cookie")?;
         visitors.push(Visitor { authority: gateway.authority(&host), host, cookie });

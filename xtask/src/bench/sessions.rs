@@ -19,11 +19,12 @@ use vdi_cluster::SimulatedNodes;
 use vdi_release::command;
 use vdi_tests::{
     audit,
-    objects::{Space, delete, session},
+    objects::{delete, session},
     process,
     replica::Replica,
     stack::{ControllerLaunch, Settings, Stack},
     step, target,
+    test_namespace::TestNamespace,
 };
 
 pub use self::options::Options;
@@ -56,9 +57,9 @@ async fn measure(options: &Options, directory: &Path) -> Result<Report> {
     let stack = Stack::without_controller(directory, settings).await?;
     let nodes = options.count.div_ceil(PODS_PER_NODE) as usize;
     let nodes = SimulatedNodes::start(&stack.cluster, nodes, 250).await?;
-    let space = Space::new(&stack, BENCH).await?;
-    space.template(json!({})).await?;
-    let bench = Bench { options, stack: &stack, nodes: &nodes, space: &space, program };
+    let namespace = TestNamespace::new(&stack, BENCH).await?;
+    namespace.template(json!({})).await?;
+    let bench = Bench { options, stack: &stack, nodes: &nodes, namespace: &namespace, program };
 
     let pod = step("Looking what pod the controller makes", bench.sample_pod()).await?;
     let pods = bench.load("pods", Box::new(move |name| named(pod.clone(), name)));
@@ -81,7 +82,7 @@ struct Bench<'a> {
     options: &'a Options,
     stack: &'a Stack,
     nodes: &'a SimulatedNodes,
-    space: &'a Space,
+    namespace: &'a TestNamespace,
     /// The controller's.
     program: PathBuf,
 }
@@ -99,9 +100,9 @@ impl Bench<'_> {
     /// that it is the same whatever the controller comes to put into it.
     async fn sample_pod(&self) -> Result<Value> {
         let controller = self.controller().await?;
-        let sample = self.space.sessions.create(&Default::default(), &example("sample")).await?;
-        self.space.wait_running("sample").await?;
-        let pods: Api<Pod> = self.space.pods.clone();
+        let sample = self.namespace.sessions.create(&Default::default(), &example("sample")).await?;
+        self.namespace.wait_running("sample").await?;
+        let pods: Api<Pod> = self.namespace.pods.clone();
         let owned = |pod: &Pod| {
             pod.metadata.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == sample.metadata.uid.as_ref())
         };
@@ -110,7 +111,7 @@ impl Bench<'_> {
         controller.stop()?;
         // The garbage collector would delete it too, once it has learned of sessions, which takes it up to 40 s.
         delete(&pods, pod.metadata.name.as_deref().context("the pod has no name")?).await?;
-        delete(&self.space.sessions, "sample").await?;
+        delete(&self.namespace.sessions, "sample").await?;
         pod.metadata = kube::api::ObjectMeta {
             labels: pod.metadata.labels,
             annotations: pod.metadata.annotations,
@@ -131,11 +132,11 @@ impl Bench<'_> {
 
     fn load<'b>(&'b self, plural: &str, object: Box<dyn Fn(&str) -> Value + 'b>) -> Load<'b> {
         let Options { count, rate, .. } = *self.options;
-        Load { client: &self.space.client, path: self.path(plural), count: count as usize, rate, object }
+        Load { client: &self.namespace.client, path: self.path(plural), count: count as usize, rate, object }
     }
 
     async fn watch(&self, plural: &str) -> Result<Watch> {
-        Watch::start(self.space.client.clone(), &self.path(plural)).await
+        Watch::start(self.namespace.client.clone(), &self.path(plural)).await
     }
 
     async fn create(

@@ -4,19 +4,19 @@ use anyhow::Result;
 use vdi_tests::{
     browser::Browser,
     loading::Reader,
-    objects::Space,
     stack::{DESKTOPS, alice},
     step,
+    test_namespace::TestNamespace,
 };
 
 use super::running::{Demo, SESSION};
 
 pub(super) async fn run(demo: &Demo, times: u64) -> Result<()> {
-    let space = Space::there_is(&demo.stack, DESKTOPS);
-    space.wait_running(SESSION).await?;
+    let namespace = TestNamespace::existing(&demo.stack, DESKTOPS);
+    namespace.wait_running(SESSION).await?;
     let browser = Browser::start(&demo.stack.cluster.logs()).await?;
     let (stack, gateway) = (&demo.stack, demo.gateway()?);
-    let reader = Reader { browser: &browser, stack, gateway, space: &space, name: SESSION, user: &alice() };
+    let reader = Reader { browser: &browser, stack, gateway, namespace: &namespace, name: SESSION, user: &alice() };
     let pages = browser.witness(reader.come_and_go(times, 1));
     step("Loading each page while network interfaces come and go", pages).await
 }

@@ -9,11 +9,11 @@ use vdi_cluster::SimulatedNodes;
 use crate::{
     fake_desktop,
     gateway::{DOMAIN, Gateway, GatewayLaunch},
-    objects::Space,
     stack::{Settings, Stack},
+    test_namespace::TestNamespace,
 };
 
-pub struct Ground {
+pub struct Fixture {
     /// Where browsers are sent to.
     pub public_port: u16,
     pub desktop_port: u16,
@@ -25,7 +25,7 @@ pub struct Ground {
 pub const BRIEF: (&str, &str) = ("brief", "30m");
 pub const BRIEFEST: (&str, &str) = ("briefest", "15m");
 
-impl Ground {
+impl Fixture {
     /// With its state in `directory`. There are two nodes with 16 GPUs each.
     pub async fn start(directory: &Path) -> Result<Self> {
         Self::with_controller(directory, &[], Vec::new()).await
@@ -63,11 +63,11 @@ impl Ground {
     }
 
     /// A namespace with a running session of alice's.
-    pub async fn running(&self, name: &str) -> Result<Space> {
-        let space = Space::new(&self.stack, name).await?;
-        space.template(json!({ "port": self.desktop_port, "path": "/vnc.html" })).await?;
-        space.session("desktop").await?;
-        space.wait_running("desktop").await?;
-        Ok(space)
+    pub async fn running(&self, name: &str) -> Result<TestNamespace> {
+        let namespace = TestNamespace::new(&self.stack, name).await?;
+        namespace.template(json!({ "port": self.desktop_port, "path": "/vnc.html" })).await?;
+        namespace.session("desktop").await?;
+        namespace.wait_running("desktop").await?;
+        Ok(namespace)
     }
 }
