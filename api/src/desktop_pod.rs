@@ -25,7 +25,7 @@ pub const TEMPLATE: &str = "vdi.kasm.io/template";
 pub const TEMPLATE_GENERATION: &str = "vdi.kasm.io/template-generation";
 /// Annotation of pods: the port that the desktop listens on.
 pub const PORT: &str = "vdi.kasm.io/port";
-/// Annotation of pods: the protocol on that port, by [`Protocol::name`](crate::Protocol::name).
+/// Annotation of pods: the protocol on that port, as [`Protocol`](crate::Protocol) displays it.
 pub const PROTOCOL: &str = "vdi.kasm.io/protocol";
 /// Annotation of pods: the path that opens the desktop.
 pub const PATH: &str = "vdi.kasm.io/path";
@@ -33,7 +33,7 @@ pub const PATH: &str = "vdi.kasm.io/path";
 pub const RENDERER_PATH: &str = "vdi.kasm.io/renderer-path";
 /// Annotation of pods: the session ends after this time without input; a duration as in `spec.timeout`.
 pub const IDLE_TIMEOUT: &str = "vdi.kasm.io/idle-timeout";
-/// Annotation of pods: what counts as input, by [`Activity::name`](crate::Activity::name).
+/// Annotation of pods: what counts as input, as [`Activity`](crate::Activity) displays it.
 pub const ACTIVITY: &str = "vdi.kasm.io/activity";
 /// Annotation of pods: the longest time that a session may run; a duration.
 pub const MAX_TIMEOUT: &str = "vdi.kasm.io/max-timeout";

@@ -66,7 +66,7 @@ impl From<Verdict> for ValidationResponse {
             Answer::Accepted(mutated) => (true, None, None, mutated),
             Answer::Rejected(code, message) => (false, Some(code as u16), Some(message), None),
         };
-        let annotations = broken.into_iter().map(|(rule, mode)| (rule.to_owned(), mode.name().to_owned()));
+        let annotations = broken.into_iter().map(|(rule, mode)| (rule.to_owned(), mode.to_string()));
         Self {
             accepted,
             message,

@@ -2,31 +2,20 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString};
 
 use crate::{cpu::Cpu, memory::Memory, timeout::Timeout};
 
 // No doc comments on enum variants: they would turn the schema into a `oneOf`, which is not structural.
 
 /// The protocol that a desktop serves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Display, EnumString)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Protocol {
     #[default]
     Http,
     Https,
-}
-
-impl Protocol {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Http, Self::Https].into_iter().find(|protocol| protocol.name() == name)
-    }
 }
 
 /// When to pull the image, as in a pod.

@@ -55,7 +55,7 @@ pub async fn text_with_token(
 
 /// Put together from its parts: a path such as `@example.com` must not become part of the authority.
 fn url(address: SocketAddr, protocol: Protocol, path: &str) -> Result<Uri, hyper::http::Error> {
-    Uri::builder().scheme(protocol.name()).authority(address.to_string()).path_and_query(path).build()
+    Uri::builder().scheme(protocol.to_string().as_str()).authority(address.to_string()).path_and_query(path).build()
 }
 
 async fn send(request: Request<Empty<Bytes>>, patience: Duration) -> Result<String, FetchError> {

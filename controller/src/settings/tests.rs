@@ -62,10 +62,7 @@ fn what_is_wrong_in_the_file_is_named_with_the_file_and_the_key() {
         ("concurrency: many", "config.yaml: concurrency: invalid value 'many'"),
         ("url-template: ftp://x", "config.yaml: url-template: invalid value 'ftp://x'"),
         ("domain: [a, b]", r#"config.yaml: domain: expected one value, found ["a","b"]"#),
-        (
-            "activity-url: {a: b}",
-            r#"config.yaml: activity-url: expected a value or a list of values, found {"a":"b"}"#,
-        ),
+        ("activity-url: {a: b}", r#"config.yaml: activity-url: expected a value or a list of values, found {"a":"b"}"#),
         ("activity-url: [x]", "config.yaml: activity-url: invalid value 'x'"),
         ("domain:", "config.yaml: domain: expected one value, found null"),
         ("- domain", "config.yaml: "),

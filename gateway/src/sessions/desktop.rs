@@ -86,7 +86,7 @@ impl DesktopPod {
             owners: pod.owner_references().iter().filter(is_session).map(|owner| owner.uid.clone()).collect(),
             basic_auth: BasicAuth::of(pod.annotations()),
             idle_timeout: pod.annotations().get(IDLE_TIMEOUT).and_then(|text| text.parse().ok()),
-            activity: pod.annotations().get(ACTIVITY).and_then(|name| Activity::named(name)).unwrap_or_default(),
+            activity: pod.annotations().get(ACTIVITY).and_then(|name| name.parse().ok()).unwrap_or_default(),
             desktop: desktop(pod, reach),
         }
     }
@@ -106,7 +106,7 @@ fn desktop(pod: &PartialPod, reach: &Reach) -> Option<Desktop> {
     }
     let ip: IpAddr = status.pod_ip.as_ref()?.parse().ok()?;
     let port = pod.annotations().get(PORT)?.parse().ok()?;
-    let protocol = Protocol::named(pod.annotations().get(PROTOCOL)?)?;
+    let protocol: Protocol = pod.annotations().get(PROTOCOL)?.parse().ok()?;
     let address = SocketAddr::new(ip, port);
     let path = pod.annotations().get(PATH).filter(|path| path.starts_with('/')).map_or("/", |path| path);
     let tls = protocol == Protocol::Https;

@@ -25,11 +25,11 @@ impl PinnedTemplate {
         [
             (keys::TEMPLATE_GENERATION, Some(self.template_generation.to_string())),
             (keys::PORT, Some(self.port.to_string())),
-            (keys::PROTOCOL, Some(self.protocol.name().to_owned())),
+            (keys::PROTOCOL, Some(self.protocol.to_string())),
             (keys::PATH, Some(self.path.clone())),
             (keys::RENDERER_PATH, self.renderer_path.clone()),
             (keys::IDLE_TIMEOUT, self.idle_timeout.map(|time| time.to_string())),
-            (keys::ACTIVITY, Some(self.activity.name().to_owned())),
+            (keys::ACTIVITY, Some(self.activity.to_string())),
             (keys::MAX_TIMEOUT, self.max_timeout.map(|time| time.to_string())),
             (keys::START_DEADLINE, Some(self.start_deadline.to_string())),
             (keys::FAILED_RETENTION, Some(self.failed_retention.to_string())),
@@ -46,12 +46,12 @@ impl PinnedTemplate {
         Some(Self {
             template_generation: text(keys::TEMPLATE_GENERATION)?.parse().ok()?,
             port: text(keys::PORT)?.parse().ok()?,
-            protocol: Protocol::named(text(keys::PROTOCOL)?)?,
+            protocol: text(keys::PROTOCOL)?.parse().ok()?,
             path: text(keys::PATH)?.to_owned(),
             renderer_path: text(keys::RENDERER_PATH).map(str::to_owned),
             idle_timeout: optional(text(keys::IDLE_TIMEOUT))?,
             // Of a pod from before there was a choice.
-            activity: text(keys::ACTIVITY).map_or(Some(Activity::Auto), Activity::named)?,
+            activity: text(keys::ACTIVITY).map_or(Ok(Activity::Auto), str::parse).ok()?,
             max_timeout: optional(text(keys::MAX_TIMEOUT))?,
             start_deadline: text(keys::START_DEADLINE)?.parse().ok()?,
             failed_retention: text(keys::FAILED_RETENTION)?.parse().ok()?,

@@ -1,4 +1,5 @@
 use serde_json::Value;
+use strum::VariantNames as _;
 
 use crate::{
     field::refused,
@@ -17,7 +18,7 @@ impl Modes {
     }
 }
 
-const MODE: Shape = Shape::Choice(Mode::NAMES);
+const MODE: Shape = Shape::Choice(Mode::VARIANTS);
 
 const MEMBERS: &[Member] = &{
     let mut members = [Member { name: "", about: "", shape: &MODE }; RULES.len()];
@@ -40,7 +41,7 @@ impl Setting for Modes {
             let mode = match value {
                 // YAML 1.1, which Kubernetes tools read, takes a bare `off` for `false`.
                 Value::Bool(false) => Some(Mode::Off),
-                value => value.as_str().and_then(Mode::named),
+                value => value.as_str().and_then(|name| name.parse().ok()),
             };
             match mode {
                 Some(mode) => modes.push((*id, mode)),

@@ -35,7 +35,7 @@ fn rules() -> Result<String> {
         text.push_str(&format!("### For {title}\n\n| rule | default | code | what it requires |\n|---|---|---|---|\n"));
         let rules = || RULES.iter().filter(|rule| rule.kind == kind);
         for Rule { id, about, mode, code, .. } in rules() {
-            text.push_str(&format!("| `{id}` | {} | {} | {about} |\n", mode.name(), *code as u16));
+            text.push_str(&format!("| `{id}` | {} | {} | {about} |\n", mode, *code as u16));
         }
         text.push_str("\nExample messages:\n\n```\n");
         for rule in rules() {
