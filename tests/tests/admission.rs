@@ -48,7 +48,7 @@ fn everything_that_is_wrong_with_a_session_is_shown_to_the_person_who_applies_it
             "spec.template: found \"No Such\"; allowed",
             "spec.resources.gpu: found 0; allowed a whole number of GPUs, at least 1",
             "spec.resources.memory: found \"lots\"; allowed a Kubernetes quantity such as 4Gi",
-            "spec.timeout: found \"8 hours\"; allowed a duration such as 8h, 90m or 1h30m",
+            "spec.timeout: found \"8 hours\"; allowed a duration greater than zero, such as 8h, 90m or 1h30m",
         ] {
             ensure!(said.contains(line), "{line:?} is missing in:\n{said}");
         }
