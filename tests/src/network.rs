@@ -1,4 +1,4 @@
-//! A network that changes while somebody uses it.
+//! Networks that change while they are in use.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -20,72 +20,72 @@ use tokio::{
     sync::watch,
 };
 
-/// A port of this machine behind which there is a server, until the line is cut: then all connections break at once, and new ones
-/// can be made, as after a network change. Dropping it closes the port.
-pub struct Line {
-    way: Arc<Way>,
+/// A TCP proxy on a port of this machine. When it cuts, all connections break at once and new ones can be made, as after a
+/// network change. Dropping it closes the port.
+pub struct TcpProxy {
+    state: Arc<State>,
     task: tokio::task::JoinHandle<()>,
 }
 
-struct Way {
-    to: SocketAddr,
-    /// What came from the server so far, in bytes.
+struct State {
+    server: SocketAddr,
+    /// Bytes that came from the server.
     passed: AtomicU64,
-    /// What may still come before the line is cut.
+    /// Bytes that may still come before the next cut.
     left: AtomicI64,
-    /// How often it was cut.
+    /// The number of cuts.
     cuts: watch::Sender<usize>,
 }
 
-impl Line {
-    pub async fn start(port: u16, to: SocketAddr) -> Result<Self> {
+impl TcpProxy {
+    pub async fn start(port: u16, server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-        let way = Way { to, passed: AtomicU64::new(0), left: AtomicI64::new(i64::MAX), cuts: watch::Sender::new(0) };
-        let way = Arc::new(way);
-        Ok(Self { task: tokio::spawn(accept(listener, way.clone())), way })
+        let cuts = watch::Sender::new(0);
+        let state = Arc::new(State { server, passed: AtomicU64::new(0), left: AtomicI64::new(i64::MAX), cuts });
+        Ok(Self { task: tokio::spawn(accept(listener, state.clone())), state })
     }
 
-    /// Cuts it once the server has sent so many more bytes.
+    /// Cuts all connections once the server has sent this many more bytes.
     pub fn cut_after(&self, bytes: u64) {
-        self.way.left.store(i64::try_from(bytes).unwrap_or(i64::MAX), Relaxed);
+        self.state.left.store(i64::try_from(bytes).unwrap_or(i64::MAX), Relaxed);
     }
 
-    /// How many bytes came from the server.
+    /// The number of bytes that came from the server.
     pub fn passed(&self) -> u64 {
-        self.way.passed.load(Relaxed)
+        self.state.passed.load(Relaxed)
     }
 
-    /// How often it was cut.
+    /// The number of cuts so far.
     pub fn cuts(&self) -> usize {
-        *self.way.cuts.borrow()
+        *self.state.cuts.borrow()
     }
 }
 
-impl Drop for Line {
+impl Drop for TcpProxy {
     fn drop(&mut self) {
         self.task.abort();
-        self.way.cuts.send_modify(|cuts| *cuts += 1);
+        self.state.cuts.send_modify(|cuts| *cuts += 1);
     }
 }
 
-async fn accept(listener: TcpListener, way: Arc<Way>) {
+async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
-        let way = way.clone();
+        let state = state.clone();
         tokio::spawn(async move {
-            let mut cuts = way.cuts.subscribe();
-            // Both connections are dropped with what is read of them.
+            let mut cuts = state.cuts.subscribe();
+            // A cut drops both connections.
             tokio::select! {
                 _ = cuts.changed() => {}
-                _ = way.connect(client) => {}
+                _ = state.forward(client) => {}
             }
         });
     }
 }
 
-impl Way {
-    async fn connect(&self, mut client: TcpStream) -> std::io::Result<()> {
-        let mut server = TcpStream::connect(self.to).await?;
+impl State {
+    async fn forward(&self, mut client: TcpStream) -> std::io::Result<()> {
+        let mut server = TcpStream::connect(self.server).await?;
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = server.split();
         let down = async {
@@ -114,18 +114,18 @@ impl Way {
     }
 }
 
-/// Network interfaces of this machine that come and go at random: pairs of virtual ones, with an address that nothing is sent to.
-/// Chromium drops all connections each time. Dropping it takes them away. Needs Linux and root.
+/// Pairs of virtual network interfaces that come and go at random, with an address that nothing connects to. Chromium drops all
+/// connections each time. Dropping this removes them. Needs Linux and root.
 pub struct Interfaces {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<usize>>,
 }
 
 impl Interfaces {
-    /// Even the worst network is calm again after a while.
+    /// The number of changes. Even the worst network calms down after a while.
     const MOST: usize = 16;
 
-    /// The moments follow from the seed, and from how fast the machine is.
+    /// The times of the changes depend on the seed and on the speed of the machine.
     pub fn come_and_go(seed: u64) -> Result<Self> {
         let mut pair = Some(Pair::add().context("adding a network interface")?);
         let (stop, stopped) = channel();
@@ -145,7 +145,7 @@ impl Interfaces {
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Takes them away, and says how often one came or went.
+    /// Removes them. Returns how often one came or went.
     pub fn stop(mut self) -> usize {
         self.end()
     }
@@ -162,13 +162,13 @@ impl Drop for Interfaces {
     }
 }
 
-/// Two ends of a virtual cable. Dropping it takes them away.
+/// The two ends of a virtual cable. Dropping this removes them.
 struct Pair(String);
 
 impl Pair {
-    /// Makes one and brings it up, with an address of a range for documentation (RFC 5737).
+    /// Adds a pair and brings it up, with an address from a documentation range (RFC 5737).
     fn add() -> Result<Self> {
-        // At most 15 characters, and no other process's.
+        // A name has at most 15 characters. The process ID keeps it unique.
         let pair = Self(format!("vditest{}", std::process::id()));
         let (one, other) = (&pair.0, format!("{}p", pair.0));
         ip(&["link", "add", one, "type", "veth", "peer", "name", &other])?;
@@ -181,7 +181,7 @@ impl Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        // The other end goes with it.
+        // This removes the other end as well.
         let _ = ip(&["link", "delete", &self.0]);
     }
 }

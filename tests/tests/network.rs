@@ -9,7 +9,7 @@ use vdi_tests::{
     fixture::Fixture,
     gateway::Gateway,
     loading::{Page, Reader},
-    network::Line,
+    network::TcpProxy,
     oidc::OidcProvider,
     setup,
     shared::{Shared, directory},
@@ -19,7 +19,7 @@ use vdi_tests::{
 
 struct Site {
     gateway: Gateway,
-    line: Line,
+    proxy: TcpProxy,
     _provider: OidcProvider,
     fixture: Fixture,
     namespace: TestNamespace,
@@ -39,12 +39,12 @@ async fn start() -> Result<Site> {
     let flags = provider.flags();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let gateway = fixture.gateway("gateway", vdi_cluster::free_port()?, &flags).await?;
-    let line = Line::start(fixture.public_port, gateway.address()).await?;
+    let proxy = TcpProxy::start(fixture.public_port, gateway.address()).await?;
     let namespace = TestNamespace::new(&fixture.stack, "network").await?;
     namespace.template(json!({ "port": fixture.desktop_port, "path": "/client/" })).await?;
     namespace.session("desktop").await?;
     namespace.wait_running("desktop").await?;
-    Ok(Site { gateway, line, _provider: provider, fixture, namespace })
+    Ok(Site { gateway, proxy, _provider: provider, fixture, namespace })
 }
 
 /// Does something with alice's browser. One at a time, since all have the same session.
@@ -62,23 +62,23 @@ fn no_page_stays_dead_whose_connections_break_at_any_moment_of_its_loading() -> 
     /// So many times a page, evenly spread over what the gateway sends of it.
     const CUTS: u64 = 8;
     with_site(async |site| {
-        let line = &site.line;
+        let proxy = &site.proxy;
         with_reader(site, async |reader| {
             for page in Page::ALL {
                 reader.turn_to(page).await?;
-                let before = line.passed();
+                let before = proxy.passed();
                 reader.load(page, || Ok(())).await?;
-                let (whole, cuts) = (line.passed() - before, line.cuts());
+                let (whole, cuts) = (proxy.passed() - before, proxy.cuts());
                 for part in 0..CUTS {
                     let cut = || {
-                        line.cut_after(whole * part / CUTS);
+                        proxy.cut_after(whole * part / CUTS);
                         Ok(())
                     };
                     reader.load(page, cut).await.with_context(|| format!("{page:?}, cut at {part} of {CUTS} parts"))?;
-                    line.cut_after(u64::MAX);
+                    proxy.cut_after(u64::MAX);
                 }
                 // No load is quite as long as another.
-                let cuts = line.cuts() - cuts;
+                let cuts = proxy.cuts() - cuts;
                 ensure!(cuts >= 6, "{page:?}: only {cuts} of {CUTS} loads were cut");
             }
             Ok(())

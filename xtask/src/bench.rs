@@ -1,22 +1,22 @@
-//! `cargo xtask bench`: figures, not tests. docs/performance.md has some, with the machine that they are from.
+//! `cargo xtask bench`: measurements, not tests. docs/performance.md has figures, and the machine they come from.
 
-mod aim;
 mod cluster;
 mod cpu;
 mod figures;
 mod gateway;
 pub mod policy;
 mod sessions;
+mod targets;
 
 use anyhow::Result;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// The admission policy beside a module that does nothing
+    /// Compare the admission policy with a module that does nothing
     Policy,
-    /// Sessions beside bare pods, on simulated nodes
+    /// Compare sessions with bare pods, on simulated nodes
     Sessions(sessions::Options),
-    /// The gateway beside nginx and a direct connection, on loopback
+    /// Compare the gateway with nginx and with a direct connection, on loopback
     Gateway(gateway::Options),
 }
 

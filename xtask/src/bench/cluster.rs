@@ -5,7 +5,7 @@ use vdi_tests::target;
 
 use crate::stop::unless_stopped;
 
-/// Measures on a cluster in this folder, and prints the report, unless somebody interrupts it.
+/// Runs a benchmark on a cluster in target/clusters/bench, and prints its report. Ctrl-C ends it.
 pub async fn on_a_cluster<R: Display>(measure: impl AsyncFnOnce(&Path) -> Result<R>) -> Result<()> {
     let directory = target().join("clusters/bench");
     let measure = async {

@@ -1,40 +1,40 @@
-//! What processes have used, from /proc.
+//! CPU time and memory of processes, from /proc.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context, Result};
 use vdi_cluster::Server;
 
-/// CPU time by the name of the server, user and system together.
+/// CPU time (user and system) by the name of the server.
 pub type Cpu = BTreeMap<&'static str, Duration>;
 
-/// Of each server since it was started.
+/// The CPU time of each server since its start.
 pub fn of<'a>(servers: impl IntoIterator<Item = &'a Server>) -> Result<Cpu> {
     let used = |server: &Server| Ok((server.name(), of_process(&pid(server)?.to_string())?));
     servers.into_iter().map(used).collect()
 }
 
-/// Of this process since it was started.
+/// The CPU time of this process since its start.
 pub fn of_this() -> Result<Duration> {
     of_process("self")
 }
 
-/// Of a process and those that it has started, such as nginx and its workers.
+/// The CPU time of a process and its children, such as nginx and its workers.
 pub fn of_all(pid: u32) -> Result<Duration> {
     with_children(pid)?.iter().map(|pid| of_process(pid)).sum()
 }
 
-/// The most memory that a server has had at a time, in bytes: VmHWM.
+/// The peak memory of a server, in bytes (VmHWM).
 pub fn peak_memory(server: &Server) -> Result<u64> {
     bytes(&pid(server)?.to_string(), "VmHWM:")
 }
 
-/// The memory that a process and those that it has started have now, in bytes: VmRSS. What they share counts for each.
+/// The current memory of a process and its children, in bytes (VmRSS). Shared memory counts once for each process.
 pub fn memory_of_all(pid: u32) -> Result<u64> {
     with_children(pid)?.iter().map(|pid| bytes(pid, "VmRSS:")).sum()
 }
 
-/// A field of /proc/<pid>/status, which is in kibibytes there.
+/// A field of /proc/<pid>/status, where it is in KiB.
 fn bytes(pid: &str, field: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
@@ -48,7 +48,7 @@ fn with_children(pid: u32) -> Result<Vec<String>> {
     Ok([pid.to_string()].into_iter().chain(children.split_whitespace().map(str::to_owned)).collect())
 }
 
-/// Of a server that is running.
+/// The process ID of a running server.
 pub fn pid(server: &Server) -> Result<u32> {
     server.pid().with_context(|| format!("{} is not running; see its log", server.name()))
 }
@@ -59,10 +59,10 @@ fn of_process(pid: &str) -> Result<Duration> {
     cpu_time(&stat).with_context(|| format!("{path} is not as in proc_pid_stat(5)"))
 }
 
-/// Fields 14 and 15 of proc_pid_stat(5), utime and stime. Linux counts them in hundredths of a second for everybody
-/// (USER_HZ), whatever the kernel's own tick is.
+/// Fields 14 and 15 of proc_pid_stat(5), utime and stime. Linux reports them in hundredths of a second (USER_HZ),
+/// whatever the kernel's own tick is.
 fn cpu_time(stat: &str) -> Option<Duration> {
-    // The name in parentheses may hold spaces and parentheses itself. Field 3 is the first behind it.
+    // The name in parentheses may itself contain spaces and parentheses. Field 3 follows it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     Some(Duration::from_millis(10 * (ticks(14)? + ticks(15)?)))

@@ -1,11 +1,11 @@
-//! `cargo xtask bench gateway`: what the gateway costs beside nginx and beside nothing, on loopback.
+//! `cargo xtask bench gateway`: the gateway compared with nginx and with a direct connection, on loopback.
 
 mod desktop;
 mod measure;
 mod nginx;
 mod options;
 mod report;
-mod way;
+mod route;
 
 use std::{
     net::Ipv4Addr,
@@ -31,15 +31,15 @@ use self::{
     measure::{Measured, Round, idle_memory},
     nginx::Size,
     report::Report,
-    way::{Visitor, Way},
+    route::{Route, Visitor},
 };
 use super::{cluster::on_a_cluster, cpu};
 
 /// The namespace, and the template in it.
 const BENCH: &str = "bench";
-/// Of the 128 that the gateway allows a session at a time.
+/// The gateway allows 128 per session.
 const WEBSOCKETS_PER_SESSION: u32 = 100;
-/// Files that are open besides those of the idle websockets.
+/// Open files besides those of the idle websockets.
 const OTHER_FILES: u32 = 512;
 
 pub async fn run(options: &Options) -> Result<()> {
@@ -50,47 +50,53 @@ async fn measure(options: &Options, directory: &Path) -> Result<Report> {
     let connections = 2 * options.idle + OTHER_FILES;
     ensure_files(connections)?;
     setup::nginx().await?;
-    let program = step("Building the gateway in release mode (the first time about 4 minutes)", build()).await?;
+    let program = step("Building the gateway in release mode (about 4 minutes the first time)", build()).await?;
     let workers = available_parallelism()?.get();
 
     let site = Site::start(directory, &program, options.idle.div_ceil(WEBSOCKETS_PER_SESSION)).await?;
     let size = Size { workers, connections, buffer: options.nginx_buffer };
     let (nginx, nginx_address) = nginx::start(&site.stack, site.desktop_port, size).await?;
-    let ways = [
-        Way { name: "direct", address: (Ipv4Addr::LOCALHOST, site.desktop_port).into(), tls: None, proxy: None },
-        Way { name: "nginx", address: nginx_address, tls: Some(way::tls()?), proxy: Some(cpu::pid(nginx.server())?) },
-        Way {
+    let routes = [
+        Route { name: "direct", address: (Ipv4Addr::LOCALHOST, site.desktop_port).into(), tls: None, proxy: None },
+        Route {
+            name: "nginx",
+            address: nginx_address,
+            tls: Some(route::tls()?),
+            proxy: Some(cpu::pid(nginx.server())?),
+        },
+        Route {
             name: "gateway",
             address: site.gateway.address(),
-            tls: Some(way::tls()?),
+            tls: Some(route::tls()?),
             proxy: Some(cpu::pid(site.gateway.replica.server())?),
         },
     ];
-    let [direct, nginx, gateway] = step("Measuring", measure_all(options, &ways, &site.visitors)).await?;
+    let [direct, nginx, gateway] = step("Measuring", measure_all(options, &routes, &site.visitors)).await?;
     Ok(Report { options: options.clone(), workers, direct, nginx, gateway })
 }
 
-/// The ways take turns, each round in another order, so that what else the machine does is felt by all of them.
+/// The routes take turns, in a different order each round, so that other work on the machine affects all of them.
 async fn measure_all<const N: usize>(
     options: &Options,
-    ways: &[Way; N],
+    routes: &[Route; N],
     visitors: &[Visitor],
 ) -> Result<[Measured; N]> {
-    let mut measured = ways.each_ref().map(|way| Measured { name: way.name, rounds: Vec::new(), idle_memory: None });
-    for (way, measured) in ways.iter().zip(&mut measured) {
-        measured.idle_memory = idle_memory(way, visitors, options.idle as usize).await?;
+    let mut measured =
+        routes.each_ref().map(|route| Measured { name: route.name, rounds: Vec::new(), idle_memory: None });
+    for (route, measured) in routes.iter().zip(&mut measured) {
+        measured.idle_memory = idle_memory(route, visitors, options.idle as usize).await?;
     }
-    let visitor = visitors.first().context("nobody is let in")?;
+    let visitor = visitors.first().context("there is no visitor")?;
     for round in 0..options.rounds as usize {
         for turn in 0..N {
             let which = (round + turn) % N;
-            measured[which].rounds.push(Round::measure(&ways[which], visitor).await?);
+            measured[which].rounds.push(Round::measure(&routes[which], visitor).await?);
         }
     }
     Ok(measured)
 }
 
-/// The gateway in front of running sessions of alice's, whose desktops are all the same.
+/// The gateway in front of alice's running sessions. They share one desktop server.
 struct Site {
     // The gateway goes first.
     gateway: Gateway,
@@ -113,7 +119,7 @@ impl Site {
             name: "vdi-gateway",
             port: gateway_port,
             public_port: gateway_port,
-            // The pods of simulated nodes have addresses of this machine, which a gateway otherwise sends nothing to.
+            // Simulated pods have loopback addresses, which the gateway otherwise never connects to.
             flags: ["--pod-cidr", "127.64.0.0/16"].map(str::to_owned).into(),
         };
         let gateway = step("Starting the gateway", Gateway::start_program(&stack, program, launch)).await?;
@@ -124,7 +130,7 @@ impl Site {
     }
 }
 
-/// One for each of so many sessions.
+/// Starts sessions, and signs a visitor in to each.
 async fn visitors(stack: &Stack, gateway: &Gateway, namespace: &TestNamespace, sessions: u32) -> Result<Vec<Visitor>> {
     let mut visitors = Vec::new();
     for number in 0..sessions {
@@ -138,7 +144,7 @@ async fn visitors(stack: &Stack, gateway: &Gateway, namespace: &TestNamespace, s
     Ok(visitors)
 }
 
-/// Builds the gateway as it ships, and the controller, which isn't measured, in what is built already.
+/// Builds the gateway in release mode, as it ships. The controller isn't measured, so a debug build will do.
 async fn build() -> Result<PathBuf> {
     process::blocking(|| {
         command::cargo(["build", "--workspace", "--bin=vdi-controller"])?;
@@ -148,14 +154,14 @@ async fn build() -> Result<PathBuf> {
     Ok(target().join("release/vdi-gateway"))
 }
 
-/// Clients and desktop are this process, which has both ends of every websocket, and a proxy has as many.
+/// This process is both the clients and the desktop, so it holds both ends of every websocket. A proxy holds as many.
 fn ensure_files(needed: u32) -> Result<()> {
     let limits = std::fs::read_to_string("/proc/self/limits").context("can't read /proc/self/limits")?;
     let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
     let allowed = soft.and_then(|soft| soft.parse().ok()).unwrap_or(u32::MAX);
     ensure!(
         allowed >= needed,
-        "{needed} files are open at a time, and this shell allows {allowed}: `ulimit -n {needed}` first, or a smaller --idle"
+        "the benchmark opens {needed} files, but the limit is {allowed}: run `ulimit -n {needed}` first, or use a smaller --idle"
     );
     Ok(())
 }

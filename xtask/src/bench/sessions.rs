@@ -1,4 +1,4 @@
-//! `cargo xtask bench sessions`: what a session costs beside the bare pod that it becomes.
+//! `cargo xtask bench sessions`: what a session costs compared with a bare pod.
 
 mod load;
 mod options;
@@ -30,19 +30,19 @@ use vdi_tests::{
 pub use self::options::Options;
 use self::{
     load::Load,
-    report::{Ended, Idle, Ran, Report},
+    report::{Created, Deleted, Idle, Report},
     watch::Watch,
 };
 use super::{cluster::on_a_cluster, cpu};
 
-/// How the controller is started, besides where it listens.
+/// The controller's flags, besides where it listens.
 const CONTROLLER_FLAGS: &[&str] = &["--leader-elect=false"];
 
 /// The namespace, and the template in it.
 const BENCH: &str = "bench";
 /// A simulated node has room for 250 pods.
 const PODS_PER_NODE: u32 = 200;
-/// How long the servers go on working for what is done already.
+/// How long the servers keep working after the last object is done.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
 pub async fn run(options: &Options) -> Result<()> {
@@ -50,7 +50,7 @@ pub async fn run(options: &Options) -> Result<()> {
 }
 
 async fn measure(options: &Options, directory: &Path) -> Result<Report> {
-    let program = step("Building the controller in release mode (the first time about 3 minutes)", release()).await?;
+    let program = step("Building the controller in release mode (about 3 minutes the first time)", release()).await?;
     let flags = CONTROLLER_FLAGS.iter().map(|flag| flag.to_string()).collect();
     let settings =
         Settings { webhook: options.webhook, floor: options.floor_policies, controller: flags, ..Settings::default() };
@@ -61,29 +61,29 @@ async fn measure(options: &Options, directory: &Path) -> Result<Report> {
     namespace.template(json!({})).await?;
     let bench = Bench { options, stack: &stack, nodes: &nodes, namespace: &namespace, program };
 
-    let pod = step("Looking what pod the controller makes", bench.sample_pod()).await?;
+    let pod = step("Asking the controller for a sample pod", bench.sample_pod()).await?;
     let pods = bench.load("pods", Box::new(move |name| named(pod.clone(), name)));
     let mut watch = bench.watch("pods").await?;
-    let floor = bench.create("Bare pods", &pods, &mut watch, None).await?;
-    let floor_ended = bench.delete("Bare pods", &pods, &mut [&mut watch], None).await?;
+    let baseline = bench.create("Bare pods", &pods, &mut watch, None).await?;
+    let baseline_deleted = bench.delete("Bare pods", &pods, &mut [&mut watch], None).await?;
 
     let controller = bench.controller().await?;
     let sessions = bench.load("vdisessions", Box::new(|name| named(json!(example(name)), name)));
     let (mut watch, mut pod_watch) = (bench.watch("vdisessions").await?, bench.watch("pods").await?);
-    let ran = bench.create("Sessions", &sessions, &mut watch, Some(&controller)).await?;
+    let created = bench.create("Sessions", &sessions, &mut watch, Some(&controller)).await?;
     let idle = bench.idle(&controller).await?;
-    let ended = bench.delete("Sessions", &sessions, &mut [&mut watch, &mut pod_watch], Some(&controller)).await?;
+    let deleted = bench.delete("Sessions", &sessions, &mut [&mut watch, &mut pod_watch], Some(&controller)).await?;
     let peak_memory = cpu::peak_memory(controller.server())?;
-    Ok(Report { options: options.clone(), floor, floor_ended, sessions: ran, idle, ended, peak_memory })
+    Ok(Report { options: options.clone(), baseline, baseline_deleted, sessions: created, idle, deleted, peak_memory })
 }
 
-/// Everything that a part of the measurement works with.
+/// What every part of the benchmark needs.
 struct Bench<'a> {
     options: &'a Options,
     stack: &'a Stack,
     nodes: &'a SimulatedNodes,
     namespace: &'a TestNamespace,
-    /// The controller's.
+    /// The controller's executable.
     program: PathBuf,
 }
 
@@ -96,8 +96,8 @@ impl Bench<'_> {
         Ok(controller)
     }
 
-    /// The pod of a session as the controller makes it, without what ties it to that session. Asked of the controller, so
-    /// that it is the same whatever the controller comes to put into it.
+    /// A pod as the controller creates it for a session, without what ties it to that session. The controller itself creates
+    /// it, so that it stays the same as the controller changes.
     async fn sample_pod(&self) -> Result<Value> {
         let controller = self.controller().await?;
         let sample = self.namespace.sessions.create(&Default::default(), &example("sample")).await?;
@@ -109,7 +109,7 @@ impl Bench<'_> {
         let list = pods.list(&ListParams::default()).await?;
         let mut pod = list.items.into_iter().find(owned).context("the session has no pod")?;
         controller.stop()?;
-        // The garbage collector would delete it too, once it has learned of sessions, which takes it up to 40 s.
+        // The garbage collector would delete it too, but takes up to 40 s to discover sessions.
         delete(&pods, pod.metadata.name.as_deref().context("the pod has no name")?).await?;
         delete(&self.namespace.sessions, "sample").await?;
         pod.metadata = kube::api::ObjectMeta {
@@ -145,19 +145,19 @@ impl Bench<'_> {
         load: &Load<'_>,
         watch: &mut Watch,
         controller: Option<&Replica>,
-    ) -> Result<Ran> {
+    ) -> Result<Created> {
         let (mark, own) = (self.mark(controller)?, cpu::of_this()?);
         let times = load.create(title, watch).await?;
         sleep(AFTERMATH).await;
         let bench_cpu = cpu::of_this()?.saturating_sub(own);
         let (cpu, requests) = self.since(mark, controller)?;
-        Ok(Ran::new(times, cpu, requests, bench_cpu))
+        Ok(Created::new(times, cpu, requests, bench_cpu))
     }
 
     async fn idle(&self, controller: &Replica) -> Result<Idle> {
         let length = Duration::from_secs(self.options.idle.into());
         let mark = self.mark(Some(controller))?;
-        eprintln!("Looking on for {} s ...", length.as_secs());
+        eprintln!("Watching idle sessions for {} s ...", length.as_secs());
         sleep(length).await;
         let (cpu, requests) = self.since(mark, Some(controller))?;
         Ok(Idle { length, cpu, requests })
@@ -169,12 +169,12 @@ impl Bench<'_> {
         load: &Load<'_>,
         watches: &mut [&mut Watch],
         controller: Option<&Replica>,
-    ) -> Result<Ended> {
+    ) -> Result<Deleted> {
         let mark = self.mark(controller)?;
         let took = load.delete(title, watches).await?;
         sleep(AFTERMATH).await;
         let (cpu, requests) = self.since(mark, controller)?;
-        Ok(Ended { took, cpu, requests })
+        Ok(Deleted { took, cpu, requests })
     }
 
     fn mark(&self, controller: Option<&Replica>) -> Result<Mark> {
@@ -199,13 +199,13 @@ impl Bench<'_> {
     }
 }
 
-/// A moment, to measure from.
+/// The start of a measurement.
 struct Mark {
     log: u64,
     cpu: cpu::Cpu,
 }
 
-/// Everybody has one session, of a size that many of fit on a node.
+/// A session small enough that many fit on a node, each of a different user.
 fn example(name: &str) -> vdi_api::VDISession {
     let mut session = session(name, BENCH);
     session.spec.user = format!("{name}@example.com");

@@ -1,5 +1,5 @@
-//! What stands for a desktop: it sends what it is asked for, in websocket frames ([RFC 6455, 5.2]) that are written by hand,
-//! so that the bench itself costs little. It listens at all addresses of this machine, which those of simulated pods are.
+//! A fake desktop that sends the frames it is asked for. It writes websocket frames ([RFC 6455, 5.2]) by hand, so that the
+//! benchmark itself costs little. It listens on all addresses of this machine, which include those of simulated pods.
 //!
 //! [RFC 6455, 5.2]: https://www.rfc-editor.org/rfc/rfc6455#section-5.2
 
@@ -21,22 +21,22 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Where its websocket is.
+/// The path of its websocket.
 pub const WEBSOCKET: &str = "/websockify";
-/// What it answers to any other GET.
+/// Its response to any other GET.
 pub const PAGE: &str = "a desktop";
 
 const BINARY: u8 = 0x82;
 const MASKED: u8 = 0x80;
-/// Of a client's message: the header with its mask, and 16 bytes.
+/// The length of a client's message: the header with the mask, and 16 bytes.
 const MESSAGE: usize = 6 + 16;
 
-/// Starts one that lives as long as this process, and returns its port.
+/// Starts it for the lifetime of this process, and returns its port.
 pub async fn start() -> Result<u16> {
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).await?;
     let port = listener.local_addr()?.port();
     let listener = listener.tap_io(|stream| {
-        // One that is gone already needs no speed.
+        // Fails only when the client is gone.
         let _ = stream.set_nodelay(true);
     });
     let router = Router::new().route(WEBSOCKET, any(websocket)).fallback(async || PAGE);
@@ -44,8 +44,8 @@ pub async fn start() -> Result<u16> {
     Ok(port)
 }
 
-/// A client's message of 16 bytes that asks for so many frames, each with so many bytes of payload. Its mask is zero, which
-/// changes nothing.
+/// A client's message that requests `frames` frames with a payload of `size` bytes each. Its mask is zero, which changes
+/// nothing.
 pub fn message(frames: u64, size: u64) -> [u8; MESSAGE] {
     let mut message = [0; MESSAGE];
     [message[0], message[1]] = [BINARY, MASKED | 16];
@@ -59,7 +59,7 @@ fn asked(message: &[u8; MESSAGE]) -> (u64, u64) {
     (number(6), number(14))
 }
 
-/// A frame as it comes back, without a mask.
+/// A frame from the desktop, which has no mask.
 pub fn frame(size: u64) -> Vec<u8> {
     let length = match size {
         0..=125 => vec![size as u8],
@@ -74,7 +74,7 @@ async fn websocket(mut request: Request<Body>) -> impl IntoResponse {
     (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "websocket")])
 }
 
-/// Until the client goes, which it may do at any time.
+/// Serves a client until it disconnects.
 async fn serve(upgrade: OnUpgrade) -> Result<()> {
     let mut stream: TokioIo<Upgraded> = TokioIo::new(upgrade.await?);
     let mut message = [0; MESSAGE];
@@ -94,12 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_is_understood() {
+    fn a_message_is_parsed_back() {
         assert_eq!(asked(&message(3, 1 << 20)), (3, 1 << 20));
     }
 
     #[test]
-    fn a_frame_has_its_payload_behind_a_header_of_two_four_or_ten_bytes() {
+    fn a_frame_has_a_header_of_two_four_or_ten_bytes() {
         let lengths = [16, 300, 1 << 20].map(|size| frame(size).len() - size as usize);
         assert_eq!(lengths, [2, 4, 10]);
     }

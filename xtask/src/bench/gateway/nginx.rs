@@ -8,17 +8,17 @@ use vdi_tests::{gateway::DOMAIN, nginx::Nginx, stack::Stack};
 #[derive(Clone, Copy)]
 pub struct Size {
     pub workers: usize,
-    /// Of each worker, with those to the desktop.
+    /// Connections per worker, including those to the desktop.
     pub connections: u32,
-    /// What it reads at once from the desktop, in KiB.
+    /// How much it reads from the desktop at once, in KiB.
     pub buffer: u32,
 }
 
-/// Starts one, and says where it listens. It is set up as nginx's documentation has it for [websockets] and for
-/// [connections that are kept], and writes nothing down about requests.
+/// Starts nginx and returns its address. The configuration follows nginx's documentation for [websockets] and [keep-alive], and
+/// logs no requests.
 ///
 /// [websockets]: https://nginx.org/en/docs/http/websocket.html
-/// [connections that are kept]: https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive
+/// [keep-alive]: https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive
 pub async fn start(stack: &Stack, desktop_port: u16, size: Size) -> Result<(Nginx, SocketAddr)> {
     let Size { workers, connections, buffer } = size;
     let (certificate, key) = stack.cluster.certificate("nginx", &[DOMAIN, &format!("*.{DOMAIN}")])?;

@@ -1,4 +1,4 @@
-//! What is asked of the API server: many objects made, and taken away again.
+//! The load: many objects created and deleted.
 
 use std::{
     collections::HashMap,
@@ -20,25 +20,25 @@ use tokio::{
 
 use super::watch::Watch;
 
-/// Requests at a time. The API server is busy with fewer.
+/// Concurrent requests. Fewer are enough to keep the API server busy.
 const CONCURRENCY: usize = 64;
-/// A load that gets no further for so long is stuck.
+/// A load without progress for this long is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Many objects of a kind.
+/// Many objects of one kind.
 pub struct Load<'a> {
     pub client: &'a Client,
     /// Such as `/api/v1/namespaces/bench/pods`.
     pub path: String,
     pub count: usize,
-    /// How many are made a second; as fast as can be where it is `None`.
+    /// How many are created per second, `None` for as fast as possible.
     pub rate: Option<u32>,
-    /// The object of a name.
+    /// Builds the object with a name.
     pub object: Box<dyn Fn(&str) -> Value + 'a>,
 }
 
 impl Load<'_> {
-    /// Makes them all, waits until all are Ready, and returns from when to when that took, for each.
+    /// Creates all objects and waits until they are Ready. Returns the start and the end of each.
     pub async fn create(&self, title: &str, watch: &mut Watch) -> Result<Vec<(Instant, Instant)>> {
         let requests = self.names().map(|name| {
             let object = serde_json::to_vec(&(self.object)(&name))?;
@@ -54,7 +54,7 @@ impl Load<'_> {
         Ok(created.iter().filter_map(both).collect())
     }
 
-    /// Deletes them all, and returns how long it took until they were gone, and what was made of them too.
+    /// Deletes all objects. Returns how long it takes until they, and the objects in the other watches, are gone.
     pub async fn delete(&self, title: &str, watches: &mut [&mut Watch]) -> Result<Duration> {
         let requests = self
             .names()
@@ -76,7 +76,7 @@ impl Load<'_> {
     }
 }
 
-/// Sends all requests, and returns from when on each was on its way.
+/// Sends all requests. Returns when each was sent.
 async fn send(
     client: &Client,
     requests: Vec<(String, http::Request<Vec<u8>>)>,
@@ -96,36 +96,36 @@ async fn send(
             let began = Instant::now();
             let answer = client.request_text(request).await;
             drop(turn);
-            answer.map(|_| (name.clone(), began)).with_context(|| format!("asking for {name}"))
+            answer.map(|_| (name.clone(), began)).with_context(|| format!("request for {name}"))
         });
     }
-    let mut begun = HashMap::new();
+    let mut started = HashMap::new();
     while let Some(one) = sent.join_next().await {
         let (name, began) = one.context("a thread panicked")??;
-        begun.insert(name, began);
+        started.insert(name, began);
     }
-    Ok(begun)
+    Ok(started)
 }
 
-/// Prints how far it is every other second, until `count` are as `so_far` counts them.
+/// Prints the progress every two seconds until `so_far` reaches `count`.
 async fn progress(title: &str, what: &str, count: usize, watch: &mut Watch, so_far: fn(&Watch) -> usize) -> Result<()> {
     let began = Instant::now();
-    let (mut last, mut changed, mut told) = (0, began, began);
+    let (mut last, mut changed, mut printed) = (0, began, began);
     loop {
         watch.check().await?;
         let now = so_far(watch);
         if now != last {
             (last, changed) = (now, Instant::now());
         }
-        if now >= count || told.elapsed() > Duration::from_secs(2) {
+        if now >= count || printed.elapsed() > Duration::from_secs(2) {
             eprintln!("{title}: {now} of {count} {what} after {:.1} s", began.elapsed().as_secs_f64());
-            told = Instant::now();
+            printed = Instant::now();
         }
         if now >= count {
             return Ok(());
         }
         if changed.elapsed() > PATIENCE {
-            bail!("{title}: only {now} of {count} are {what}, and no other for {} s", PATIENCE.as_secs());
+            bail!("{title}: only {now} of {count} are {what}, and no more for {} s", PATIENCE.as_secs());
         }
         sleep(Duration::from_millis(20)).await;
     }

@@ -1,4 +1,4 @@
-//! When objects became Ready and when they went, by a watch.
+//! A watch that records when objects become Ready and how many are gone.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use kube::{
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 
-/// A watch of all objects of a kind in a namespace. It ends when it is dropped.
+/// A watch of all objects of a kind in a namespace. Dropping it ends it.
 pub struct Watch {
     seen: Arc<Mutex<Seen>>,
     task: JoinHandle<Result<()>>,
@@ -29,7 +29,7 @@ struct Seen {
 }
 
 impl Watch {
-    /// Of what is under `path`, such as `/api/v1/namespaces/bench/pods`.
+    /// Watches `path`, such as `/api/v1/namespaces/bench/pods`.
     pub async fn start(client: Client, path: &str) -> Result<Self> {
         let requests = Request::new(path);
         let list: Object = client.request(requests.list(&ListParams::default().limit(1))?).await?;
@@ -38,7 +38,7 @@ impl Watch {
         Ok(Self { seen, task })
     }
 
-    /// An error once the watch has ended, for then there is nothing to wait for.
+    /// Returns an error if the watch has ended.
     pub async fn check(&mut self) -> Result<()> {
         match self.task.is_finished() {
             true => (&mut self.task).await.context("a thread panicked")?,
@@ -70,7 +70,7 @@ impl Drop for Watch {
     }
 }
 
-/// What is read of an object: reading all of it would be felt on a machine that everything shares.
+/// The fields that are parsed. Parsing all of an object would slow down the shared machine.
 #[derive(Clone, Deserialize)]
 struct Object {
     metadata: Metadata,
@@ -100,7 +100,7 @@ struct Condition {
 }
 
 impl Object {
-    /// Of a pod and of a session alike. A session is Ready when it is Running.
+    /// Works for pods and sessions alike. A session is Ready when it is Running.
     fn is_ready(&self) -> bool {
         self.status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
     }

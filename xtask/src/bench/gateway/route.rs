@@ -1,4 +1,4 @@
-//! A way from a browser to a desktop, and what a browser does on it.
+//! A route from a browser to a desktop, and the requests that a browser makes over it.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -19,29 +19,29 @@ use tokio_rustls::{TlsConnector, rustls::client::Resumption};
 
 use super::desktop;
 
-/// Straight to the desktop, or through a proxy.
+/// A direct connection to the desktop, or a proxy in front of it.
 #[derive(Clone)]
-pub struct Way {
+pub struct Route {
     pub name: &'static str,
     pub address: SocketAddr,
-    /// `None` where there is no TLS.
+    /// `None` without TLS.
     pub tls: Option<TlsConnector>,
-    /// The proxy's process ID; `None` where there is none in between.
+    /// The proxy's process ID, `None` for a direct connection.
     pub proxy: Option<u32>,
 }
 
-/// Somebody who is let in by the gateway. The others are told the same, and don't care.
+/// A signed-in user. The other routes get the same headers and ignore them.
 #[derive(Clone)]
 pub struct Visitor {
-    /// Of the desktop, without the port.
+    /// The desktop's host, without the port.
     pub host: String,
-    /// With the port, as in the address.
+    /// The host with the port.
     pub authority: String,
     /// The session token, as `name=value`.
     pub cookie: String,
 }
 
-/// TLS as browsers have it, but each connection begins anew: nothing is resumed.
+/// TLS without session resumption: each connection makes a full handshake.
 pub fn tls() -> Result<TlsConnector> {
     let mut config = vdi_service::any_certificate::client()?;
     config.resumption = Resumption::disabled();
@@ -51,8 +51,8 @@ pub fn tls() -> Result<TlsConnector> {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-impl Way {
-    /// A connection of its own, with one small GET.
+impl Route {
+    /// One small GET over a new connection.
     pub async fn get(&self, visitor: &Visitor) -> Result<()> {
         let answer = self.ask(visitor, visitor.request("/page")?).await?;
         let status = answer.status();
@@ -61,7 +61,7 @@ impl Way {
         Ok(())
     }
 
-    /// A connection of its own, with a websocket.
+    /// Opens a websocket over a new connection.
     pub async fn open(&self, visitor: &Visitor) -> Result<Websocket> {
         let mut request = visitor.request(desktop::WEBSOCKET)?;
         let origin = format!("https://{}", visitor.authority);
@@ -88,7 +88,7 @@ impl Way {
             tokio::spawn(connection.with_upgrades());
             anyhow::Ok(sender.send_request(request).await?)
         };
-        asked.await.with_context(|| format!("{}: asking at {}", self.name, self.address))
+        asked.await.with_context(|| format!("{}: request to {}", self.name, self.address))
     }
 
     async fn connect(&self, host: &str) -> Result<Box<dyn Stream>> {
@@ -114,8 +114,8 @@ pub struct Websocket {
 }
 
 impl Websocket {
-    /// Asks the desktop for so many frames, each with so many bytes of payload, and reads them to the end. `buffer` is what
-    /// is read at once.
+    /// Requests `frames` frames with a payload of `size` bytes each from the desktop, and reads all of them. One read fills at
+    /// most `buffer`.
     pub async fn ask(&mut self, frames: u64, size: u64, buffer: &mut [u8]) -> Result<()> {
         self.stream.write_all(&desktop::message(frames, size)).await?;
         self.stream.flush().await?;
@@ -123,7 +123,7 @@ impl Websocket {
         while left > 0 {
             let room = left.min(buffer.len());
             let count = self.stream.read(&mut buffer[..room]).await?;
-            ensure!(count > 0, "a websocket has ended with {left} bytes missing");
+            ensure!(count > 0, "a websocket ended with {left} bytes missing");
             left -= count;
         }
         Ok(())
