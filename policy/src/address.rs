@@ -1,4 +1,4 @@
-//! What an e-mail address has to be before it may say whose a desktop is: stricter than the API server's pattern.
+//! E-mail addresses that identify the user of a desktop. They are stricter than the API server's pattern.
 
 use serde_json::Value;
 use vdi_api::{Email, Invalid};
@@ -9,18 +9,18 @@ const ALLOWED: &str = "an e-mail address such as alice@example.com: at most 254 
                        or brackets, with one @ followed by a domain";
 
 /// # Errors
-/// When it isn't one, or isn't even text.
+/// When it isn't such an address, or not a string.
 pub fn from_json(value: Option<&Value>) -> Result<Email, Invalid> {
     field::parse(value, ALLOWED, parse)
 }
 
-/// `None` for what is none, or could be taken for another.
+/// `None` if it isn't an address, or could be mistaken for another.
 pub fn parse(text: &str) -> Option<Email> {
     let (name, domain) = text.split_once('@')?;
     (name.chars().all(is_plain) && is_domain(domain)).then(|| text.parse().ok()).flatten()
 }
 
-/// What may stand in a name: an `atext` of RFC 5322, section 3.2.3, or a dot; beyond ASCII (RFC 6531) what can be seen.
+/// Allowed in the local part: an `atext` of RFC 5322, section 3.2.3, or a dot; beyond ASCII (RFC 6531) visible characters.
 fn is_plain(c: char) -> bool {
     match c {
         'a'..='z' | 'A'..='Z' | '0'..='9' => true,
@@ -29,8 +29,8 @@ fn is_plain(c: char) -> bool {
     }
 }
 
-/// What Unicode says is not shown (`Default_Ignorable_Code_Point`, among them zero-width and bidirectional characters),
-/// or only steers what is (category `Cf`), or stands for nothing (surrogates' and private areas, noncharacters).
+/// Characters that Unicode defines as not displayed (`Default_Ignorable_Code_Point`, including zero-width and bidirectional
+/// characters), as formatting (category `Cf`), or as unassigned (private use areas, noncharacters).
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
@@ -59,7 +59,7 @@ mod tests {
             if letter.is_match(&text) {
                 assert!(is_plain(c), "{c:?} is refused");
             }
-            // The last two of each plane are no characters.
+            // The last two code points of each plane are noncharacters.
             if u32::from(c) % 0x10000 >= 0xfffe {
                 assert!(!is_plain(c), "{c:?} is let through");
             }

@@ -1,4 +1,4 @@
-//! Domains, as they stand behind the `@` of an e-mail address.
+//! The domains of e-mail addresses.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use crate::{
     setting::{Shape, scalars},
 };
 
-/// A [DNS name] of several labels, as a mail domain is: letters, digits and inner hyphens; not all digits at the end, as
-/// in an IP address.
+/// A [DNS name] of several labels: letters, digits and inner hyphens. The last label is not all digits, unlike in an IP
+/// address.
 ///
 /// [DNS name]: https://www.rfc-editor.org/rfc/rfc1123#section-2
 pub fn is_domain(text: &str) -> bool {
@@ -28,14 +28,14 @@ pub fn is_domain(text: &str) -> bool {
         && !last.bytes().all(|c| c.is_ascii_digit())
 }
 
-/// A domain, or `*.` and a domain.
+/// A domain, or `*.` followed by a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainPattern(String);
 
 impl DomainPattern {
     const ALLOWED: &str = "a domain such as example.com, or *.example.com for any of its subdomains";
 
-    /// Case doesn't count (RFC 4343).
+    /// Ignores case (RFC 4343).
     pub fn matches(&self, domain: &str) -> bool {
         match self.0.strip_prefix("*.") {
             None => domain.eq_ignore_ascii_case(&self.0),

@@ -1,9 +1,9 @@
-//! Reading one field of a JSON object: it is absent, of the wrong type, or a value.
+//! Reading a field of a JSON object, which may be absent or have the wrong type.
 
 use serde_json::{Map, Value};
 use vdi_api::{Gpus, Invalid, Memory, Timeout};
 
-/// What stands at a dotted path such as `spec.resources.gpu`. `None` also when a parent is missing or no object.
+/// The value at a dotted path such as `spec.resources.gpu`. `None` also if a parent is missing or not an object.
 pub fn at<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     match path.split_once('.') {
         Some((head, rest)) => at(object.get(head)?.as_object()?, rest),
@@ -11,12 +11,12 @@ pub fn at<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     }
 }
 
-/// `spec.user: found 7; allowed ...`
+/// Formats `spec.user: found 7; allowed ...`.
 pub fn problem(path: &str, invalid: &Invalid) -> String {
     format!("{path}: {invalid}")
 }
 
-/// Refuses what isn't there, or is of the wrong type. The words for it are the same in a request and in the settings.
+/// Refuses a value that is absent or has the wrong type, with the same wording for requests and settings.
 pub fn refused(value: Option<&Value>, allowed: &str) -> Invalid {
     match value {
         None => Invalid::value("nothing", allowed),
@@ -27,7 +27,7 @@ pub fn refused(value: Option<&Value>, allowed: &str) -> Invalid {
     }
 }
 
-/// A value that is written the same way in a request and in the settings.
+/// A value with the same syntax in requests and settings.
 pub trait FromJson: Sized {
     fn from_json(value: Option<&Value>) -> Result<Self, Invalid>;
 }
@@ -46,13 +46,13 @@ impl FromJson for Timeout {
 
 impl FromJson for Gpus {
     fn from_json(value: Option<&Value>) -> Result<Self, Invalid> {
-        // `1.0` is refused too: it is a float to most readers of the stored object.
+        // `1.0` is refused too: most readers of the stored object take it for a float.
         let count = value.and_then(Value::as_i64).ok_or_else(|| refused(value, Self::ALLOWED))?;
         Self::try_from(count)
     }
 }
 
-/// What `read` makes of a string.
+/// Parses a string with `read`.
 pub fn parse<T>(value: Option<&Value>, allowed: &str, read: impl FnOnce(&str) -> Option<T>) -> Result<T, Invalid> {
     value.and_then(Value::as_str).and_then(read).ok_or_else(|| refused(value, allowed))
 }

@@ -1,29 +1,29 @@
-//! What the policy asks its host, which asks the API server. Only what a rule needs for the request at hand.
+//! Calls to the policy server, which asks the API server. The policy makes them only when a rule needs the answer.
 
 use serde_json::{Value, json};
 use vdi_api::{GROUP, VERSION};
 
 use crate::{field, request::Requester};
 
-/// Where the answers come from: Kubewarden's [host capabilities], or what a test says.
+/// Answers the policy's calls: Kubewarden's [host capabilities], or a test.
 ///
 /// [host capabilities]: https://docs.kubewarden.io/reference/spec/host-capabilities/kubernetes
 pub trait Host {
     /// Calls `kubernetes/<operation>`.
     ///
     /// # Errors
-    /// What the host says: that the policy may not call it, or that the API server doesn't answer.
+    /// The host's error: the policy may not make this call, or the API server doesn't answer.
     fn kubernetes(&self, operation: &str, request: &Value) -> Result<Value, String>;
 }
 
-/// What RBAC may let somebody do to sessions, beside what every cluster knows.
+/// A permission on sessions that RBAC grants by a verb or subresource of its own.
 #[derive(Clone, Copy, Debug)]
 pub enum Right {
-    /// To act on other people's sessions.
+    /// To act on other users' sessions.
     AssignUser,
-    /// To change the time that other people's sessions have.
+    /// To change `spec.timeout` of other users' sessions.
     Extend,
-    /// To keep a session from going, or its pod from going with it. Kubernetes asks for this too, by its admission plugin
+    /// To delay the deletion of a session, or to leave its pod behind. Kubernetes requires this too, in its admission plugin
     /// [OwnerReferencesPermissionEnforcement](https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/).
     Keep,
 }
@@ -38,10 +38,10 @@ impl Right {
     }
 }
 
-/// Whether RBAC lets the requester do it to the sessions of this namespace: a SubjectAccessReview.
+/// Whether RBAC grants the requester a permission on the sessions of a namespace, by a SubjectAccessReview.
 ///
 /// # Errors
-/// When there is no answer, or none that can be understood.
+/// When there is no answer, or a malformed one.
 pub fn may(host: &dyn Host, requester: &Requester, right: Right, namespace: Option<&str>) -> Result<bool, String> {
     let (verb, subresource) = right.verb_and_subresource();
     let answer = ask(
@@ -64,7 +64,7 @@ pub fn may(host: &dyn Host, requester: &Requester, right: Right, namespace: Opti
     allowed.map(|allowed| allowed && !denied).ok_or_else(|| not_understood("can_i"))
 }
 
-/// All sessions of the cluster, with as much of them as is needed to count.
+/// All sessions of the cluster, with only the fields that are needed to count.
 ///
 /// # Errors
 /// As [`may`].
@@ -92,10 +92,10 @@ pub fn sessions(host: &dyn Host) -> Result<Vec<Value>, String> {
     }
 }
 
-/// Looks for a VDITemplate. The host doesn't tell one that isn't there from one that can't be read.
+/// Looks for a VDITemplate. The host doesn't distinguish a missing template from an unreadable one.
 ///
 /// # Errors
-/// As [`may`], and when there is none.
+/// As [`may`], and when it isn't found.
 pub fn find_template(host: &dyn Host, name: &str) -> Result<(), String> {
     let answer = ask(
         host,
@@ -117,8 +117,8 @@ fn ask(host: &dyn Host, operation: &str, request: &Value) -> Result<Value, Strin
     host.kubernetes(operation, request).map_err(|why| readable(&why))
 }
 
-/// The host's words as they may stand in a message: their first line, not endless, and without what a terminal acts on.
-/// Below it a policy server may have put a backtrace.
+/// Makes the host's text safe for a message: its first line, shortened, with control characters escaped. Further lines may be a
+/// backtrace of the policy server.
 pub fn readable(words: &str) -> String {
     const SHOWN: usize = 500;
     let escaped = |c: char| match c {

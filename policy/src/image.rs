@@ -1,4 +1,4 @@
-//! Names of images, read as container runtimes read them.
+//! Image names, parsed as container runtimes parse them.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     pub repository: Repository,
-    /// Whether it says exactly which image, whatever the registry does later.
+    /// Whether a digest pins the image.
     pub has_digest: bool,
 }
 
@@ -29,7 +29,7 @@ impl Image {
         "an image such as registry.example.com/desktops/ubuntu:24.04, optionally with @sha256:...";
 
     /// # Errors
-    /// When a container runtime could not read it.
+    /// When a container runtime could not parse it.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         read(text).ok_or_else(|| Invalid::text(text, Self::ALLOWED))
     }
@@ -68,7 +68,7 @@ fn is_component(text: &str) -> bool {
 
 fn read(text: &str) -> Option<Image> {
     let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
-    // A colon behind the last slash is a tag's; one before it is a port's.
+    // A colon after the last slash starts a tag; one before it starts a port.
     let name_start = rest.rfind('/').map_or(0, |slash| slash + 1);
     let (name, tag) = match rest[name_start..].split_once(':') {
         Some((name, tag)) => (&rest[..name_start + name.len()], Some(tag)),
@@ -78,7 +78,7 @@ fn read(text: &str) -> Option<Image> {
     valid.then(|| repository(name)).flatten().map(|repository| Image { repository, has_digest: digest.is_some() })
 }
 
-/// What has no registry is Docker Hub's, as for Docker, containerd and the kubelet.
+/// A name without a registry means Docker Hub, as for Docker, containerd and the kubelet.
 fn repository(name: &str) -> Option<Repository> {
     let (host, path) = match name.split_once('/') {
         Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path.to_owned()),
@@ -104,7 +104,7 @@ fn is_digest(text: &str) -> bool {
     }
 }
 
-/// A registry, or the beginning of a path in one.
+/// A registry, optionally with a path prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registry(String);
 

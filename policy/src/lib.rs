@@ -1,7 +1,7 @@
 //! The Kubewarden admission policy for `VDISession`s and `VDITemplate`s.
 //!
-//! Everything but this file is pure: [`review::validate`] takes the bytes that a policy server sends and says what the
-//! answer is. Here it is only connected to waPC, the calling convention of Kubewarden's modules.
+//! [`review::validate`] turns the bytes that a policy server sends into its answer. It is pure, except for calls to
+//! [`host::Host`]. This file only connects it to waPC, the calling convention of Kubewarden's modules.
 
 pub mod address;
 mod domain;
@@ -26,7 +26,7 @@ use wapc_guest::{CallResult, host_call, register_function};
 pub use mode::Mode;
 pub use verdict::{Answer, Code, Verdict};
 
-// waPC finds this function by its name. That is all there is to the attribute's unsafety: no other symbol may have it.
+// waPC finds this function by its name. The attribute is unsafe only because no other symbol may have that name.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 pub extern "C" fn wapc_init() {
@@ -41,7 +41,7 @@ fn validate_settings(payload: &[u8]) -> CallResult {
     Ok(serde_json::to_vec(&settings::validate(payload))?)
 }
 
-/// What runs this module.
+/// The policy server that runs this module.
 struct PolicyServer;
 
 impl host::Host for PolicyServer {

@@ -1,4 +1,4 @@
-//! What the policy writes into a session. Doing it twice is doing it once, and what this version doesn't know stays.
+//! What the policy writes into a session. It is idempotent, and leaves unknown fields alone.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,7 @@ use crate::{
     site::Site,
 };
 
-/// A session as it will be stored, owned where that isn't what was given, and what its user should know of the changes.
-///
-/// Everything in it that can be reached has the right shape, see [`crate::review`].
+/// A session as it will be stored, owned if it differs from the request, and warnings about the changes.
 pub fn complete<'a>(request: &Request<'a>, site: &Site) -> (Cow<'a, Object>, Vec<String>) {
     let (object, old) = match request.operation {
         Operation::Create { object } => (object, None),
@@ -28,14 +26,14 @@ pub fn complete<'a>(request: &Request<'a>, site: &Site) -> (Cow<'a, Object>, Vec
     (object, warnings)
 }
 
-/// An old session with what it may leave out, so that writing that down is no change.
+/// A stored session with defaults filled in, so that setting a field to its default is no change.
 pub fn with_defaults<'a>(old: &'a Object, request: &Request, site: &Site) -> Cow<'a, Object> {
     let mut old = Cow::Borrowed(old);
     fill_in_defaults(&mut old, None, request, site);
     old
 }
 
-/// Lower case for the domain. In an update, the spelling that is stored: it can't be changed.
+/// Converts the domain to lower case. An update keeps the stored spelling, because the field is immutable.
 fn normalize_user(object: &mut Cow<Object>, old: Option<&Object>) -> Option<String> {
     let given = address::parse(field::at(object, "spec.user")?.as_str()?)?;
     let stored = old.and_then(|old| field::at(old, "spec.user")?.as_str()?.parse::<Email>().ok());
@@ -48,13 +46,13 @@ fn normalize_user(object: &mut Cow<Object>, old: Option<&Object>) -> Option<Stri
     Some(field::problem("spec.user", &Invalid::text(given.as_str(), allowed)))
 }
 
-/// What is there stays, whatever it is.
+/// Fills in absent fields, and leaves present ones alone.
 ///
 /// With the project's CRD the API server fills in the CRD's defaults when it decodes a request, before any admission
-/// webhook sees it; nothing then is absent here. The site's defaults count where the CRD has none.
+/// webhook sees it, so nothing is absent here. The site's defaults apply where the CRD has none.
 ///
-/// What can't change is taken from `old`: an update that leaves a field out (`kubectl replace`) must not look like one
-/// that changes it when the default is another by now.
+/// Immutable fields are taken from `old`: an update that omits a field (`kubectl replace`) must not look like a change if
+/// the default has changed since.
 fn fill_in_defaults(object: &mut Cow<Object>, old: Option<&Object>, request: &Request, site: &Site) {
     let is_absent = |path: &&str| field::at(object, path).is_none();
     let absent: Vec<_> =
@@ -75,7 +73,7 @@ fn fill_in_defaults(object: &mut Cow<Object>, old: Option<&Object>, request: &Re
     }
 }
 
-/// Writes who makes the session, and keeps it from then on, whatever a client sends.
+/// Records who creates the session, and keeps that record whatever a client sends later.
 fn stamp(object: &mut Cow<Object>, old: Option<&Object>, request: &Request) -> Option<String> {
     let stamp_of = |object: &Object| object.get("metadata")?.get("annotations")?.get(CREATED_BY).cloned();
     let creator = match old {
@@ -96,8 +94,8 @@ fn stamp(object: &mut Cow<Object>, old: Option<&Object>, request: &Request) -> O
     Some(field::problem(&format!("metadata.annotations[{CREATED_BY}]"), &problem))
 }
 
-/// Puts a value at a dotted path, with the objects on the way to it. Where one of them is something else, nothing happens:
-/// that is refused for its shape.
+/// Inserts a value at a dotted path, and creates missing parents. If a parent is not an object, it does nothing; the review
+/// refuses that object for its shape.
 fn insert(object: &mut Object, path: &str, value: Value) {
     match path.split_once('.') {
         None => {
@@ -111,7 +109,7 @@ fn insert(object: &mut Object, path: &str, value: Value) {
     }
 }
 
-/// A member that is an object, made when it is absent. `None` when it is there and something else.
+/// A member that is an object, created if absent. `None` if it is something else.
 fn member<'a>(object: &'a mut Object, name: &str) -> Option<&'a mut Object> {
     object.entry(name).or_insert_with(|| Value::Object(Map::new())).as_object_mut()
 }

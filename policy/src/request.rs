@@ -1,4 +1,4 @@
-//! Which admission requests are judged, and what of them.
+//! The admission requests that the policy reviews, and the parts of them that it reads.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,14 +13,14 @@ use crate::field;
 
 pub type Object = Map<String, Value>;
 
-/// Which of the two kinds an object is.
+/// The kind of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Session,
     Template,
 }
 
-/// What is done to an object, as the API server would store it.
+/// The operation on the object.
 #[derive(Clone, Copy, Debug)]
 pub enum Operation<'a> {
     Create {
@@ -32,30 +32,30 @@ pub enum Operation<'a> {
     },
     Delete {
         old: &'a Object,
-        /// Whether what belongs to the object stays behind.
+        /// Whether the dependents of the object stay behind.
         orphans: bool,
     },
 }
 
-/// Who asks.
+/// Who makes the request.
 #[derive(Clone, Debug)]
 pub struct Requester<'a> {
-    /// As the cluster knows them.
+    /// The user name in the cluster.
     pub name: &'a str,
     pub groups: Vec<&'a str>,
 }
 
-/// A request that there is something to judge about.
+/// A request to review.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     pub kind: Kind,
     pub operation: Operation<'a>,
     pub namespace: Option<&'a str>,
-    /// `None` in the requests that Kubewarden's background audit makes up. The API server always names somebody.
+    /// `None` in the requests of Kubewarden's background audit. The API server always sends a user.
     pub requester: Option<Requester<'a>>,
 }
 
-/// An AdmissionRequest without those of its members that nobody here reads: the others aren't even taken in.
+/// An AdmissionRequest, with only the members that the policy reads. Others are skipped while parsing.
 #[derive(Debug, Default)]
 pub struct Wanted(pub Value);
 
@@ -91,10 +91,10 @@ impl<'de> Deserialize<'de> for Wanted {
 }
 
 impl<'a> Request<'a> {
-    /// Reads an `admission.k8s.io/v1` AdmissionRequest. `None` when there is nothing in it to judge.
+    /// Reads an `admission.k8s.io/v1` AdmissionRequest. `None` when there is nothing to review.
     ///
     /// # Errors
-    /// The first thing that can't be read: `request.operation: found ...; allowed ...`.
+    /// The first malformed member: `request.operation: found ...; allowed ...`.
     pub fn read(request: &'a Value) -> Result<Option<Self>, String> {
         let request = object(Some(request), "request")?;
         let gvk = object(request.get("kind"), "request.kind")?;
@@ -110,7 +110,7 @@ impl<'a> Request<'a> {
         if version != VERSION {
             return Err(field::problem("request.kind.version", &Invalid::text(version, VERSION)));
         }
-        // The API server takes nothing but the status from a write to it, and RBAC says who may write it.
+        // A write to the status changes nothing else, and RBAC decides who may write it.
         if optional_text(request, "subResource", "request.subResource")? == Some("status") {
             return Ok(None);
         }
@@ -119,7 +119,7 @@ impl<'a> Request<'a> {
         Ok(Some(Self { kind, operation, namespace, requester: requester(request.get("userInfo"))? }))
     }
 
-    /// What is to be stored; `None` when it is deleted.
+    /// The new object; `None` on a delete.
     pub fn object(&self) -> Option<&'a Object> {
         match self.operation {
             Operation::Create { object } | Operation::Update { object, .. } => Some(object),
@@ -127,7 +127,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// What is stored; `None` when it is new.
+    /// The stored object; `None` on a create.
     pub fn old(&self) -> Option<&'a Object> {
         match self.operation {
             Operation::Create { .. } => None,
@@ -142,14 +142,14 @@ fn operation(request: &Object) -> Result<Option<Operation<'_>>, String> {
     match text(request, "operation", "request.operation")? {
         "CREATE" => Ok(Some(Operation::Create { object: new()? })),
         "UPDATE" => Ok(Some(Operation::Update { object: new()?, old: old()? })),
-        // A deletecollection is announced once without a name, and then asked about for each object.
+        // A deletecollection is admitted once without a name, and then once for each object.
         "DELETE"
             if optional_text(request, "name", "request.name")?.is_none() && is_absent(request.get("oldObject")) =>
         {
             Ok(None)
         }
         "DELETE" => Ok(Some(Operation::Delete { old: old()?, orphans: orphans(request.get("options"))? })),
-        // There is nothing to connect to.
+        // These kinds have no subresource to connect to.
         "CONNECT" => Ok(None),
         other => {
             let allowed = "CREATE, UPDATE, DELETE or CONNECT";
@@ -158,7 +158,7 @@ fn operation(request: &Object) -> Result<Option<Operation<'_>>, String> {
     }
 }
 
-/// Reads DeleteOptions.
+/// Reads from DeleteOptions whether dependents are orphaned.
 fn orphans(options: Option<&Value>) -> Result<bool, String> {
     if is_absent(options) {
         return Ok(false);
@@ -185,7 +185,7 @@ fn requester(user_info: Option<&Value>) -> Result<Option<Requester<'_>>, String>
         groups => groups.and_then(Value::as_array).and_then(|groups| groups.iter().map(Value::as_str).collect()),
     }
     .ok_or_else(|| refused(user_info.get("groups")))?;
-    // Somebody without a name is still in a group of those who have signed in, or of those who haven't.
+    // A requester without a name still has a group, of authenticated or of unauthenticated users.
     let is_nobody = name.is_none() && groups.is_empty();
     Ok((!is_nobody).then(|| Requester { name: name.unwrap_or_default(), groups }))
 }
@@ -203,7 +203,7 @@ fn text<'a>(object: &'a Object, name: &str, path: &str) -> Result<&'a str, Strin
     value.and_then(Value::as_str).ok_or_else(|| field::problem(path, &field::refused(value, "a string")))
 }
 
-/// `None` also when it is empty: Go leaves out what is, or not.
+/// `None` also when it is empty, because Go may or may not omit an empty string.
 fn optional_text<'a>(object: &'a Object, name: &str, path: &str) -> Result<Option<&'a str>, String> {
     if is_absent(object.get(name)) {
         return Ok(None);

@@ -16,11 +16,11 @@ use crate::{
     verdict::{Answer, Code, Verdict, list},
 };
 
-/// Judges `{"request": AdmissionRequest, "settings": {...}}`, as a policy server sends it.
+/// Reviews `{"request": AdmissionRequest, "settings": {...}}`, as a policy server sends it.
 ///
-/// Fails closed: what can't be read is rejected, with a message that says what it was.
+/// Fails closed: malformed input is rejected, with a message that says what is wrong.
 pub fn validate(payload: &[u8], host: &dyn Host) -> Verdict {
-    // A list of a struct's fields would be read as the struct too.
+    // serde would also accept a list of the struct's fields.
     let is_object = payload.trim_ascii_start().starts_with(b"{");
     let payload: Payload = match serde_json::from_slice(payload) {
         Ok(payload) if is_object => payload,
@@ -49,7 +49,7 @@ pub fn validate(payload: &[u8], host: &dyn Host) -> Verdict {
 struct Payload {
     #[serde(default)]
     request: Wanted,
-    /// `None` when they are absent; `null` is something else.
+    /// `None` if absent, in contrast to `null`.
     #[serde(default, deserialize_with = "present")]
     settings: Option<Value>,
 }
@@ -58,7 +58,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
     Value::deserialize(deserializer).map(Some)
 }
 
-/// Judges one AdmissionRequest. The object is completed first: what is judged is what will be stored.
+/// Reviews one AdmissionRequest. Defaults are filled in first, so that the rules check what will be stored.
 pub fn review(request: &Value, settings: &Settings, host: &dyn Host) -> Verdict {
     match Request::read(request) {
         Err(problem) => Verdict::refused(Code::BadRequest, problem),
@@ -67,7 +67,7 @@ pub fn review(request: &Value, settings: &Settings, host: &dyn Host) -> Verdict 
     }
 }
 
-/// What has to be an object, if it is there: without these there is nowhere to look for the fields.
+/// The fields that must be objects, if present: the rules look for fields in them.
 const SESSION_SHAPE: &[&str] = &["metadata", "metadata.annotations", "spec", "spec.resources"];
 const TEMPLATE_SHAPE: &[&str] = &["metadata", "spec", "spec.probe", "spec.gpu"];
 
@@ -88,7 +88,7 @@ fn judge(request: &Request, settings: &Settings, host: &dyn Host) -> Verdict {
         .iter()
         .map(|path| field::problem(path, &field::refused(field::at(&object, path), "an object")))
         .collect();
-    // Forbidden is what no correction of the object would put right.
+    // Forbidden only if no correction of the object would help.
     let mut code = if violations.is_empty() { Code::Forbidden } else { Code::UnprocessableEntity };
     let mut broken = Vec::new();
     for rule in RULES.iter().filter(|rule| rule.kind == request.kind) {
@@ -120,7 +120,7 @@ fn judge(request: &Request, settings: &Settings, host: &dyn Host) -> Verdict {
     Verdict { answer, warnings, broken }
 }
 
-/// Not a rule that a setting can turn off. What is deleted may have any shape.
+/// Settings can't turn this check off. Deleted objects may have any shape.
 fn misshapen(request: &Request) -> Vec<&'static str> {
     let shape = match request.kind {
         Kind::Session => SESSION_SHAPE,
@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers nothing: the rules that are tested here ask nothing.
+    /// The rules that are tested here never call it.
     struct NoHost;
 
     impl Host for NoHost {

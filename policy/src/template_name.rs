@@ -1,4 +1,4 @@
-//! Names of VDITemplates, and patterns of them.
+//! Names of VDITemplates, and globs that match them.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::{
 pub const TEMPLATE_NAME: &str =
     "a VDITemplate name: lowercase letters, digits, inner hyphens and dots, at most 253 characters";
 
-/// An [RFC 1123 subdomain], which is what the API server lets a VDITemplate be called.
+/// An [RFC 1123 subdomain], which the API server requires of VDITemplate names.
 ///
 /// [RFC 1123 subdomain]: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
 pub fn is_template_name(name: &str) -> bool {
@@ -24,7 +24,7 @@ pub fn is_template_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// A template's name in which `*` stands for any characters, also none, and `?` for one.
+/// A template name in which `*` matches any characters, including none, and `?` matches one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob(String);
 
@@ -32,11 +32,11 @@ impl Glob {
     const ALLOWED: &str =
         "a VDITemplate name or glob: lowercase letters, digits, hyphens, dots, * for any characters and ? for one";
 
-    /// Takes time proportional to both lengths at most, whatever the pattern.
+    /// Takes time at most proportional to the product of both lengths.
     pub fn matches(&self, name: &str) -> bool {
         let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
         let (mut p, mut n) = (0, 0);
-        // Where to go on when what follows the last star doesn't fit: one character further.
+        // Where to resume when the text after the last star doesn't match: one character further.
         let mut retry = None;
         while n < name.len() {
             match pattern.get(p) {
@@ -62,7 +62,7 @@ impl FromJson for Glob {
     fn from_json(value: Option<&Value>) -> Result<Self, Invalid> {
         parse(value, Self::ALLOWED, |text| {
             let is_known = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-.*?".contains(&c);
-            // Without its wildcards it must be able to be a name.
+            // With its wildcards replaced it must be a valid name.
             let could_match = is_template_name(&text.replace(['*', '?'], "0"));
             (could_match && text.bytes().all(is_known)).then(|| Self(text.to_owned()))
         })

@@ -5,18 +5,18 @@ use serde_json::Value;
 
 use crate::mode::Mode;
 
-/// What the policy says to a request.
+/// The policy's answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     pub answer: Answer,
     pub warnings: Vec<String>,
-    /// The rules that were broken, and what each of them does about it: for the API server's audit log.
+    /// The violated rules and their modes, for the API server's audit log.
     pub broken: Vec<(&'static str, Mode)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// With the whole object, when the policy changes it.
+    /// With the whole object, if the policy changes it.
     Accepted(Option<Value>),
     Rejected(Code, String),
 }
@@ -24,30 +24,30 @@ pub enum Answer {
 /// The HTTP status that the client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// The request isn't an admission request that this policy knows how to read.
+    /// The admission request is malformed.
     BadRequest = 400,
-    /// This requester may not have this; another might, or the same one later.
+    /// The object is valid, but not for this requester, or not now.
     Forbidden = 403,
-    /// The object breaks a rule, whoever asks. As with the API server's own validation, the client can correct it.
+    /// The object violates a rule, whoever the requester is. As with the API server's own validation, the client can correct it.
     UnprocessableEntity = 422,
-    /// The policy's settings are wrong: the client can do nothing about it.
+    /// The policy's settings are invalid; the client can do nothing about it.
     InternalServerError = 500,
 }
 
 impl Verdict {
-    /// For what there is nothing to say about.
+    /// Without changes or warnings.
     pub fn accepted() -> Self {
         Self { answer: Answer::Accepted(None), warnings: Vec::new(), broken: Vec::new() }
     }
 
-    /// For what could not be judged at all.
+    /// For a request that could not be reviewed.
     pub fn refused(code: Code, message: String) -> Self {
         Self { answer: Answer::Rejected(code, message), warnings: Vec::new(), broken: Vec::new() }
     }
 }
 
-/// One problem on the line that the API server has begun (`admission webhook "..." denied the request: `); several below
-/// it, one a line. kubectl prints line breaks as they are. No more than a person reads.
+/// Formats problems: a single one on the API server's own line (`admission webhook "..." denied the request: `), several below
+/// it, one a line, because kubectl prints line breaks as they are. Long lists are cut.
 pub fn list(problems: &[String]) -> String {
     const SHOWN: usize = 30;
     let lines = |shown: &[String]| shown.iter().fold(String::new(), |all, one| format!("{all}\n  {one}"));

@@ -1,5 +1,4 @@
-//! What one user has at a time. Two requests at the same moment are counted without each other: a budget holds down what
-//! people do, it isn't a lock.
+//! Limits on what one user has at a time. Simultaneous requests don't count each other: a limit restrains people, but is no lock.
 
 use serde_json::Value;
 use vdi_api::{Email, Invalid};
@@ -27,14 +26,14 @@ pub fn sessions(field: &Field, context: &Context) -> Result<(), Invalid> {
 pub fn gpus(field: &Field, context: &Context) -> Result<(), Invalid> {
     let Some(Count(allowed)) = context.site.per_user.gpus else { return Ok(()) };
     let suspended = |object: &Object| field::at(object, "spec.suspend").and_then(Value::as_bool) == Some(true);
-    // The GPUs of a new session are counted once, on their own field; later they count again when it is resumed.
+    // The GPUs of a new session are checked once, on their own field, and again whenever the session is resumed.
     let resumed = field.path == "spec.suspend";
     if suspended(context.object) || resumed != field.old.is_some() {
         return Ok(());
     }
     let Some(others) = others(context, "GPUs", allowed)? else { return Ok(()) };
     let wanted = gpus_of(context.object);
-    // Numbers that the CRD would refuse come here too, and must not add up to a small one.
+    // Numbers that the CRD would refuse arrive here too, and must not wrap around to a small sum.
     let total = others.iter().map(|session| session.gpus).fold(wanted, u64::saturating_add);
     if total <= u64::from(allowed) {
         return Ok(());
@@ -52,13 +51,13 @@ pub fn gpus(field: &Field, context: &Context) -> Result<(), Invalid> {
 struct Other {
     /// `namespace/name`
     name: String,
-    /// Neither being deleted nor over.
+    /// Neither being deleted nor ended.
     is_live: bool,
-    /// 0 when it holds none and isn't about to.
+    /// 0 if it neither holds GPUs nor is about to.
     gpus: u64,
 }
 
-/// The user's sessions without this one. `None` when there is no user: that is for other rules to refuse.
+/// The user's sessions without this one. `None` without a user, which other rules refuse.
 fn others(context: &Context, what: &str, allowed: u32) -> Result<Option<Vec<Other>>, Invalid> {
     let email = |object: &Object| {
         field::at(object, "spec.user").and_then(Value::as_str).and_then(|user| user.parse::<Email>().ok())
@@ -90,7 +89,7 @@ fn is_live(session: &Object) -> bool {
         && !matches!(phase(session), Some("Failed" | "Terminating"))
 }
 
-/// Until the pod is gone, which the controller then names no more. Of one that failed, the pod that is named has ended.
+/// Until the pod is gone and the controller removes its name from the status. The pod of a failed session has ended.
 fn holds_gpus(session: &Object) -> bool {
     let is_suspended = field::at(session, "spec.suspend").and_then(Value::as_bool) == Some(true);
     let has_pod = field::at(session, "status.podName").is_some_and(|name| !name.is_null());
@@ -110,7 +109,7 @@ fn name_of(session: &Object, namespace: Option<&str>) -> String {
     )
 }
 
-/// The first few: a message is read by a person.
+/// Lists the first few, to keep the message readable.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 10;
     let names: Vec<_> = names.map(host::readable).collect();

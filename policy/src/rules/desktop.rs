@@ -1,4 +1,4 @@
-//! Rules for VDITemplates. What a template leaves out has a default in the CRD, and breaks no rule.
+//! Rules for VDITemplates. An absent field has a default in the CRD, and breaks no rule.
 
 use serde_json::Value;
 use vdi_api::{Cidr, Invalid, METADATA_ADDRESSES, Memory};
@@ -21,7 +21,7 @@ pub fn image(field: &Field, context: &Context) -> Result<(), Invalid> {
 
 pub fn image_digest(field: &Field, _: &Context) -> Result<(), Invalid> {
     match read_image(field) {
-        // What is no image is for the other rule.
+        // A malformed image is for the other rule.
         Err(_) => Ok(()),
         Ok(image) if image.has_digest => Ok(()),
         Ok(_) => Err(refused(field.value, "an image pinned by its digest, as in ubuntu@sha256:...")),
@@ -58,7 +58,7 @@ pub fn privileges(field: &Field, context: &Context) -> Result<(), Invalid> {
             }
         }
         "spec.podLabels" => {
-            no_key(value, "pod labels", is_ours, "labels other than app.kubernetes.io/... and vdi.kasm.io/...")
+            no_key(value, "pod labels", is_reserved, "labels other than app.kubernetes.io/... and vdi.kasm.io/...")
         }
         "spec.home.mountPath" => field::parse(Some(value), MOUNT_PATH, |path| is_place_for_a_home(path).then_some(())),
         "spec.network.egress" => {
@@ -76,14 +76,14 @@ fn no_key(value: &Value, what: &str, is_wrong: fn(&str) -> bool, allowed: &str) 
     wrong.map_or(Ok(()), |key| Err(Invalid::text(key, allowed)))
 }
 
-/// What the controller, and the network policies, tell desktops by.
-fn is_ours(key: &str) -> bool {
+/// Whether the controller and the network policies identify desktops by this label.
+fn is_reserved(key: &str) -> bool {
     key.starts_with("app.kubernetes.io/") || key.starts_with("vdi.kasm.io/")
 }
 
 const MOUNT_PATH: &str = "a plain absolute path below /home, /root, /config, /data, /mnt, /opt, /srv or /var/lib, or one of the first four itself";
 
-/// A volume over `/etc` or `/usr` would let one session write what the next one runs.
+/// A volume over `/etc` or `/usr` would let one session replace programs of the next.
 fn is_place_for_a_home(path: &str) -> bool {
     let itself = ["/root", "/config", "/data", "/home"];
     let above = ["/home/", "/root/", "/config/", "/data/", "/mnt/", "/opt/", "/srv/", "/var/lib/"];
@@ -107,7 +107,7 @@ const EXTENDED_RESOURCE: &str =
     "an extended resource such as nvidia.com/gpu: a domain other than kubernetes.io, a slash and a name";
 const TOLERATION: &str = "tolerations with a key, except the keys of the control plane and of Kubernetes' own taints";
 
-/// [Extended resources] are outside the domain that Kubernetes keeps for itself.
+/// [Extended resources] are outside the domain that Kubernetes reserves for itself.
 ///
 /// [Extended resources]: https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#extended-resources
 fn is_extended_resource(name: &str) -> bool {
@@ -123,8 +123,8 @@ fn is_extended_resource(name: &str) -> bool {
     })
 }
 
-/// Without a key it tolerates every taint. Those of kubernetes.io are put on nodes that are going away, or belong to the
-/// control plane.
+/// Without a key it tolerates every taint. The taints of kubernetes.io mark nodes that are going away or belong to the control
+/// plane.
 fn tolerates_too_much(toleration: &Value) -> bool {
     match toleration.get("key").and_then(Value::as_str) {
         None | Some("") => true,

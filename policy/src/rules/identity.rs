@@ -9,8 +9,8 @@ use crate::{
     request::{Object, Operation, Requester},
 };
 
-/// Kubernetes' own controllers, by the names that they have with and without service accounts of their own. They delete
-/// what is in a namespace or belongs to something deleted, and rewrite objects as they are. They never create sessions.
+/// Kubernetes' own controllers, under their user names with and without service account credentials. They delete the
+/// contents of namespaces and the dependents of deleted objects, and rewrite objects unchanged. They never create sessions.
 const KUBERNETES: &[&str] = &[
     "system:serviceaccount:kube-system:generic-garbage-collector",
     "system:serviceaccount:kube-system:namespace-controller",
@@ -18,15 +18,15 @@ const KUBERNETES: &[&str] = &[
     "system:kube-controller-manager",
 ];
 
-/// Whether the settings, or Kubernetes itself, let the requester do whatever it is.
+/// Whether the requester is exempt from rules about ownership, by the settings or as a part of Kubernetes.
 pub fn is_exempt(requester: &Requester, context: &Context) -> bool {
     let is_new = matches!(context.request.operation, Operation::Create { .. });
     context.site.identity.is_exempt(requester) || (!is_new && KUBERNETES.contains(&requester.name))
 }
 
-/// An update may neither take a session nor give it away: both users have to be the requester.
+/// An update may neither take over a session nor give it away: the old and the new user must be the requester.
 pub fn owner_or_delegate(field: &Field, context: &Context) -> Result<(), Invalid> {
-    // Nobody asks in a background audit. Whoever made the session was asked about then.
+    // A background audit has no requester. The rule was checked when the session was created.
     let Some(requester) = &context.request.requester else { return Ok(()) };
     if is_exempt(requester, context) {
         return Ok(());
@@ -54,7 +54,7 @@ pub fn owner_or_delegate(field: &Field, context: &Context) -> Result<(), Invalid
     Err(refused(other, &allowed))
 }
 
-/// Whether a session has more time or less afterwards, and is otherwise what it was.
+/// Whether the update changes `spec.timeout` and nothing else that users write.
 fn changes_its_time_alone(context: &Context) -> bool {
     let Operation::Update { old, .. } = context.request.operation else { return false };
     let spec = |session: &Object| {
@@ -68,7 +68,7 @@ fn changes_its_time_alone(context: &Context) -> bool {
         && metadata.iter().all(|path| field::at(context.object, path) == field::at(old, path))
 }
 
-/// The requester's address, when the cluster knows them by it.
+/// The requester's e-mail address, if the user name is one.
 fn email_of(requester: &Requester, context: &Context) -> Option<Email> {
     let prefix = context.site.identity.username_prefix.as_deref().unwrap_or_default();
     requester.name.strip_prefix(prefix).and_then(address::parse)

@@ -3,7 +3,7 @@ use vdi_api::Invalid;
 use super::rule::{Context, Field};
 use crate::field::refused;
 
-/// Compared as JSON, as the CRD's `self == oldSelf` does: `4096Mi` in place of `4Gi` is a change.
+/// Compares JSON values, as the CRD's `self == oldSelf` does: `4096Mi` instead of `4Gi` is a change.
 pub fn unchanged(field: &Field, _: &Context) -> Result<(), Invalid> {
     match field.old {
         None => Ok(()),

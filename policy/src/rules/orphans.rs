@@ -1,4 +1,4 @@
-//! A GPU comes back when its session is deleted: nothing may keep the session then, and the pod goes with it.
+//! Deleting a session must release its GPU: nothing may delay the deletion, or leave the pod behind.
 
 use vdi_api::Invalid;
 
@@ -12,10 +12,10 @@ use crate::{
     request::Operation,
 };
 
-/// The only finalizer that everybody may add: with it a session stays until its pod is gone, and no longer.
+/// The only finalizer that everybody may add: it delays the deletion only until the pod is gone.
 const FOREGROUND: &str = "foregroundDeletion";
 
-/// Finalizers that are there already may stay, and be removed. A delete that leaves the pod behind adds `orphan`.
+/// Existing finalizers may stay or be removed. A delete that leaves the pod behind adds `orphan`.
 pub fn none(field: &Field, context: &Context) -> Result<(), Invalid> {
     let Some(requester) = &context.request.requester else { return Ok(()) };
     let Some(mut found) = added(field, context)? else { return Ok(()) };
@@ -36,7 +36,7 @@ pub fn none(field: &Field, context: &Context) -> Result<(), Invalid> {
     Err(Invalid::value(found, allowed))
 }
 
-/// The first that this request adds, as it is shown.
+/// The first finalizer that this request adds, quoted.
 fn added(field: &Field, context: &Context) -> Result<Option<String>, Invalid> {
     match context.request.operation {
         Operation::Delete { orphans, .. } => Ok(orphans.then(|| Invalid::text("orphan", "").found)),

@@ -1,4 +1,4 @@
-//! Rules that are a type of vdi-api, and what a site allows of it.
+//! Rules for VDISessions: a field must parse as its type in vdi-api, and be in the range that the site allows.
 
 use serde_json::Value;
 use vdi_api::{Invalid, SessionName};
@@ -13,7 +13,7 @@ use crate::{
 
 pub fn name(field: &Field, context: &Context) -> Result<(), Invalid> {
     match (field.value, context.object.get("metadata").and_then(|metadata| metadata.get("generateName"))) {
-        // A name that is still to be generated is absent, or empty, while the request is judged.
+        // A name that is yet to be generated is absent or empty at admission.
         (None, Some(Value::String(prefix))) => SessionName::check_prefix(prefix),
         (Some(Value::String(name)), Some(Value::String(prefix))) if name.is_empty() => {
             SessionName::check_prefix(prefix)
@@ -56,7 +56,7 @@ where
     let value = T::from_json(field.value)?;
     let template = field::at(context.object, "spec.template").and_then(Value::as_str);
     match range(context.site.ranges(template, context.request.requester.as_ref())) {
-        // The message shows the value as the user wrote it, not as the type prints it.
+        // Shows the value as the user wrote it, not as the type prints it.
         Some(range) => range.check(value).map_err(|outside| refused(field.value, &outside.allowed)),
         None => Ok(()),
     }
