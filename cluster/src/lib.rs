@@ -25,6 +25,7 @@ mod files;
 mod guard;
 mod kubeconfig;
 pub mod packages;
+mod privileges;
 pub mod progress;
 mod real;
 mod secrets;
@@ -38,12 +39,7 @@ pub use binaries::{Program, cache_directory};
 pub use control_plane::{ControlPlane, free_port};
 pub use error::Error;
 pub use guard::{Launch, Server};
+pub use privileges::is_root;
 pub use real::{RealNode, RealNodeOptions};
 pub use simulated::SimulatedNodes;
 pub use users::User;
-
-/// Whether this process may create namespaces, mounts and bridges.
-pub fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
-}

@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 use tokio::process::Command;
 
 use crate::error::{Error, IoContext};
+use crate::privileges::is_root;
 use crate::progress;
 
 /// Installs the packages that are missing.
@@ -24,7 +25,7 @@ pub async fn ensure(packages: &[&str]) -> Result<(), Error> {
         return Ok(());
     }
     let title = format!("Installing {} (first time only)", missing.join(", "));
-    if !crate::is_root() {
+    if !is_root() {
         return Err(Error::NotRoot { what: title });
     }
     progress::long_step(&title, async {

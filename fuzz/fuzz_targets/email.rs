@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use regex::Regex;
 use vdi_api::Email;
-use vdisession_policy::address;
+use vdisession_policy::values::address;
 
 /// `Email::PATTERN` with RE2's meaning of `\s`.
 static PATTERN: LazyLock<Regex> =

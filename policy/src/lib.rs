@@ -3,11 +3,8 @@
 //! [`review::validate`] turns the bytes that a policy server sends into its answer. It is pure, except for calls to
 //! [`host::Host`]. This file only connects it to waPC, the calling convention of Kubewarden's modules.
 
-pub mod address;
-mod domain;
 mod field;
 pub mod host;
-mod image;
 mod mode;
 mod mutation;
 pub mod request;
@@ -16,7 +13,7 @@ pub mod rules;
 pub mod setting;
 pub mod settings;
 mod site;
-mod template_name;
+pub mod values;
 mod verdict;
 
 use kubewarden_policy_sdk::{protocol_version_guest, response::ValidationResponse};

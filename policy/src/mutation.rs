@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 use vdi_api::{Email, Gpus, Invalid, Memory, Timeout, desktop_pod::CREATED_BY};
 
 use crate::{
-    address, field,
+    field,
     request::{Object, Operation, Request},
     site::Site,
+    values::address,
 };
 
 /// A session as it will be stored, owned if it differs from the request, and warnings about the changes.

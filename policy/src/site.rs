@@ -4,11 +4,9 @@ use serde_json::Value;
 use vdi_api::{Gpus, Invalid, Memory, Timeout};
 
 use crate::{
-    domain::DomainPattern,
-    image::Registry,
     request::{Object, Requester},
     setting::{At, Count, Range, Setting, Shape, section},
-    template_name::Glob,
+    values::{domain::DomainPattern, image::Registry, template_name::Glob},
 };
 
 section! {

@@ -18,6 +18,7 @@ use crate::command::run;
 use crate::control_plane::ControlPlane;
 use crate::error::{Error, KubeContext};
 use crate::guard::{Launch, Server};
+use crate::privileges::is_root;
 use crate::simulated::is_schedulable;
 use crate::wait::until_ready;
 use crate::{packages, progress};
@@ -58,7 +59,7 @@ impl RealNode {
         if !cfg!(target_os = "linux") {
             return Err(Error::Unsupported("a real node needs Linux"));
         }
-        if !crate::is_root() {
+        if !is_root() {
             return Err(Error::NotRoot { what: "A real node needs namespaces and mounts".into() });
         }
         ensure_packages().await?;

@@ -6,7 +6,7 @@ use vdi_api::{Cidr, Invalid, METADATA_ADDRESSES, Memory};
 use super::rule::{Context, Field};
 use crate::{
     field::{self, FromJson, refused},
-    image::Image,
+    values::{domain::is_domain, image::Image},
 };
 
 pub fn image(field: &Field, context: &Context) -> Result<(), Invalid> {
@@ -113,7 +113,7 @@ const TOLERATION: &str = "tolerations with a key, except the keys of the control
 fn is_extended_resource(name: &str) -> bool {
     let is_inner = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
     name.split_once('/').is_some_and(|(domain, name)| {
-        crate::domain::is_domain(domain)
+        is_domain(domain)
             && domain != "kubernetes.io"
             && !domain.ends_with(".kubernetes.io")
             && (1..=63).contains(&name.len())

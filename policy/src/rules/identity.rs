@@ -3,10 +3,10 @@ use vdi_api::{Email, Invalid};
 
 use super::rule::{Context, Field};
 use crate::{
-    address,
     field::{self, refused},
     host::{Right, may},
     request::{Object, Operation, Requester},
+    values::address,
 };
 
 /// Kubernetes' own controllers, under their user names with and without service account credentials. They delete the

@@ -5,10 +5,10 @@ use vdi_api::{Invalid, SessionName};
 
 use super::rule::{Context, Field};
 use crate::{
-    address,
     field::{self, FromJson, refused},
     setting::Range,
     site::Ranges,
+    values::address,
 };
 
 pub fn name(field: &Field, context: &Context) -> Result<(), Invalid> {

@@ -4,7 +4,7 @@ use super::rule::{Context, Field};
 use crate::{
     field,
     host::find_template,
-    template_name::{TEMPLATE_NAME, is_template_name},
+    values::template_name::{TEMPLATE_NAME, is_template_name},
 };
 
 pub fn allowed(field: &Field, context: &Context) -> Result<(), Invalid> {

@@ -3,7 +3,8 @@
 use serde_json::Value;
 use vdi_api::{Email, Invalid};
 
-use crate::{domain::is_domain, field};
+use super::domain::is_domain;
+use crate::field;
 
 const ALLOWED: &str = "an e-mail address such as alice@example.com: at most 254 visible characters, without spaces, quotes \
                        or brackets, with one @ followed by a domain";
