@@ -111,8 +111,9 @@ async fn run(settings: Settings) -> Result<()> {
         tracing::info!("stopping");
         stopping.send_replace(true);
     });
+    let (max_connections, drain) = (settings.max_connections, settings.drain.duration());
     tokio::select! {
-        served = listen::serve(gateway, listener, certificate, settings.max_connections, settings.drain.duration()) => served?,
+        served = listen::serve(gateway, listener, certificate, max_connections, drain) => served?,
         // Without the watches, the gateway would never learn of changes.
         ended = working.join_next() => bail!("a watch has ended: {ended:?}"),
     }

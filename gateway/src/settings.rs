@@ -16,8 +16,8 @@ use vdi_service::{LogSettings, Reach, settings};
 ///
 /// Connects to the cluster that KUBECONFIG or ~/.kube/config names or, inside a pod, to the pod's own cluster.
 ///
-/// Every setting is a flag, an environment variable, or a line such as `log-format: text` in the file that --config names. Flags
-/// override the environment, which overrides the file.
+/// Every setting is a flag, an environment variable, or a line such as `log-format: text` in the file that --config
+/// names. Flags override the environment, which overrides the file.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vdi-gateway", version)]
 pub struct Settings {
@@ -25,7 +25,8 @@ pub struct Settings {
     #[arg(long, env = "VDI_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// The URL at which browsers reach this gateway. Desktops are one label below it, so DNS and the certificate must also cover *.HOST
+    /// The URL at which browsers reach this gateway. Desktops are one label below it, so DNS and the certificate must
+    /// also cover *.HOST
     #[arg(long, env = "VDI_PUBLIC_URL", value_name = "URL", default_value = "https://vdi.example.com")]
     pub public_url: PublicUrl,
 
@@ -41,13 +42,13 @@ pub struct Settings {
     #[arg(long, env = "VDI_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// The highest number of open browser connections; one more is closed at once. Each takes a file descriptor, and another one for
-    /// its connection to the desktop
+    /// The highest number of open browser connections; one more is closed at once. Each takes a file descriptor, and
+    /// another one for its connection to the desktop
     #[arg(long, env = "VDI_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10000", value_parser = value_parser!(u32).range(1..))]
     pub max_connections: u32,
 
-    /// Serve browsers without TLS on an address other than loopback: only behind a proxy with TLS, on a network that nobody can
-    /// eavesdrop on
+    /// Serve browsers without TLS on an address other than loopback: only behind a proxy with TLS, on a network that
+    /// nobody can eavesdrop on
     #[arg(long, env = "VDI_INSECURE_HTTP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub insecure_http: bool,
 
@@ -70,8 +71,8 @@ pub struct Settings {
     #[arg(long, env = "VDI_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 
-    /// The namespace of the Leases that ensure that each launch code works once. It must have no other Leases. Default: the gateway's
-    /// namespace with the suffix -codes
+    /// The namespace of the Leases that ensure that each launch code works once. It must have no other Leases. Default:
+    /// the gateway's namespace with the suffix -codes
     #[arg(long, env = "VDI_CODES_NAMESPACE", value_name = "NAMESPACE")]
     pub codes_namespace: Option<String>,
 
@@ -107,8 +108,8 @@ pub struct Settings {
     #[arg(long, env = "VDI_OIDC_CA", value_name = "FILE", requires = "oidc_issuer")]
     pub oidc_ca: Option<PathBuf>,
 
-    /// How old the data from the watches of sessions and pods may be for new requests to be let in. Silence of up to ten seconds is
-    /// normal and does not count
+    /// How old the data from the watches of sessions and pods may be for new requests to be let in. Silence of up to
+    /// ten seconds is normal and does not count
     #[arg(long, env = "VDI_CACHE_LIMIT", value_name = "DURATION", default_value = "2m")]
     pub cache_limit: Timeout,
 

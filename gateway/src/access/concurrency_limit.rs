@@ -1,12 +1,13 @@
-//! How many requests and connections may be open to each desktop, and to the portal for each person. One more is refused, so that
-//! one user can't take the gateway from the others.
+//! How many requests and connections may be open to each desktop, and to the portal for each person. One more is
+//! refused, so that one user can't take the gateway from the others.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The requests and websockets to one session, or the open session lists of one person. A page opens a handful of connections.
+/// The requests and websockets to one session, or the open session lists of one person. A page opens a handful of
+/// connections.
 const MAX: usize = 128;
 
 /// Permits in use, by session uid or by e-mail address, which can't be a uid.

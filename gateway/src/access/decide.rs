@@ -1,7 +1,7 @@
 //! Whether a request may pass to a desktop.
 //!
-//! It fails closed, and in an order that tells strangers nothing: without a valid token, nobody learns whether a host has a
-//! session, or whose it is.
+//! It fails closed, and in an order that tells strangers nothing: without a valid token, nobody learns whether a host
+//! has a session, or whose it is.
 
 use jiff::Timestamp;
 use vdi_api::Email;
@@ -71,7 +71,8 @@ pub fn decide(
         (None, Ok(_)) => return Decision::Ended,
         (None, Err(_)) => return Decision::SignIn(DenyReason::NoSession),
     };
-    // A session has one owner for life: one that is deleted and made again has another uid. This check is a second line of defence.
+    // A session has one owner for life: one that is deleted and made again has another uid. This check is a second line
+    // of defence.
     let is_owner = claims.email.parse::<Email>().is_ok_and(|email| email.is_same_person(&session.owner));
     if !is_owner {
         return Decision::Forbid(DenyReason::NotTheOwner);

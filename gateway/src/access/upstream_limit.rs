@@ -1,5 +1,5 @@
-//! How many requests this gateway has open to the API server and the OpenID provider on behalf of strangers. One more is refused
-//! with "try again later", so that nobody can use the gateway to flood them.
+//! How many requests this gateway has open to the API server and the OpenID provider on behalf of strangers. One more
+//! is refused with "try again later", so that nobody can use the gateway to flood them.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 

@@ -30,8 +30,9 @@ impl Authenticator {
         })
     }
 
-    /// Checks that this person may open the session: as its owner, or because RBAC grants them the verb `connect` on it. Returns
-    /// the subject of the token to sign: the owner's e-mail address, or another person's user name in the cluster.
+    /// Checks that this person may open the session: as its owner, or because RBAC grants them the verb `connect` on
+    /// it. Returns the subject of the token to sign: the owner's e-mail address, or another person's user name in the
+    /// cluster.
     pub async fn authorize(&self, person: &Person, session: &Session) -> Result<String, AuthError> {
         let email = person.name.strip_prefix(&self.username_prefix).and_then(|name| name.parse::<Email>().ok());
         if email.is_some_and(|email| email.is_same_person(&session.owner)) {

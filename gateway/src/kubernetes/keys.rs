@@ -1,5 +1,5 @@
-//! The signing keys. Replicas share them through a Secret with one entry a key, named by its [`KeyId`]. Any replica that sees that a
-//! new key is due creates it; the API server lets only one of them succeed.
+//! The signing keys. Replicas share them through a Secret with one entry a key, named by its [`KeyId`]. Any replica
+//! that sees that a new key is due creates it; the API server lets only one of them succeed.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

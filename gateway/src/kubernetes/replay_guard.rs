@@ -1,4 +1,5 @@
-//! Each launch code works once, at whichever replica: the API server lets only one of them create the Lease named after it.
+//! Each launch code works once, at whichever replica: the API server lets only one of them create the Lease named after
+//! it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -53,8 +54,8 @@ impl ReplayGuard {
         Self { leases: Api::namespaced(client.clone(), namespace), used: Api::namespaced(client, namespace), aside }
     }
 
-    /// Whether the code with this `jti` may be used: it was never used before, or only in this same attempt, whose answer may
-    /// have been lost. An error means that nobody knows.
+    /// Whether the code with this `jti` may be used: it was never used before, or only in this same attempt, whose
+    /// answer may have been lost. An error means that nobody knows.
     pub async fn redeem(&self, id: &str, attempt: &str) -> Result<bool, kube::Error> {
         let (name, holder) = (name(id), sha256_hex(attempt));
         let lease = Lease {

@@ -32,7 +32,8 @@ pub struct Person {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// A [TokenReview]. It fails unless the token is valid for this audience: a token for another service opens nothing here.
+/// A [TokenReview]. It fails unless the token is valid for this audience: a token for another service opens nothing
+/// here.
 ///
 /// [TokenReview]: https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/
 pub async fn review(client: &Client, token: &str, audience: &str) -> Result<Person, AuthError> {

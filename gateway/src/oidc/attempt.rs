@@ -7,8 +7,8 @@ use ring::{
 
 use crate::token::base64url;
 
-/// A secret that only this browser has, in a cookie. `state`, `nonce` and the PKCE verifier are hashes of it, so that no replica has
-/// to remember them, and nobody without the cookie can forge them.
+/// A secret that only this browser has, in a cookie. `state`, `nonce` and the PKCE verifier are hashes of it, so that
+/// no replica has to remember them, and nobody without the cookie can forge them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attempt(String);
 

@@ -10,8 +10,8 @@ use ring::digest::{SHA256, digest};
 
 use super::assets::{SCRIPTS, STYLE};
 
-/// Only our own scripts and style, by their hashes, and the desktop in its frame. Not even the host itself may serve scripts, because
-/// a desktop has its own there.
+/// Only our own scripts and style, by their hashes, and the desktop in its frame. Not even the host itself may serve
+/// scripts, because a desktop has its own there.
 pub static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let scripts = SCRIPTS.map(source).join(" ");
     let policy = format!(

@@ -46,8 +46,8 @@ pub struct Enter {
     pub asks: bool,
 }
 
-/// Loads another page at once. With a redirect instead, browsers would treat that page as requested by the site that led to
-/// this one.
+/// Loads another page at once. With a redirect instead, browsers would treat that page as requested by the site that
+/// led to this one.
 #[derive(Template)]
 #[template(path = "continue.html")]
 pub struct Continue<'a> {

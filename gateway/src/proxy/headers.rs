@@ -40,14 +40,16 @@ pub struct Client<'a> {
     pub authority: &'a str,
 }
 
-/// Turns a browser's request into one of this gateway: without credentials, which are for the gateway alone, and with its own
-/// statement of where the request came from. Returns the protocol that the request asks to switch to; the header is kept.
+/// Turns a browser's request into one of this gateway: without credentials, which are for the gateway alone, and with
+/// its own statement of where the request came from. Returns the protocol that the request asks to switch to; the
+/// header is kept.
 pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderValue> {
     let upgrade = requested_protocol(headers);
     remove_hop_by_hop(headers);
     let cookies = cookie::all(headers);
     let cookies = cookie::without_ours(cookies.iter().map(|header| header.as_ref()));
-    // A proxy that uses /check knows from x-vdi-user who was let in. A desktop could not tell it from a client's own header.
+    // A proxy that uses /check knows from x-vdi-user who was let in. A desktop could not tell it from a client's own
+    // header.
     let is_forwarded = |name: &HeaderName| {
         ["x-forwarded-", "x-vdi-"].iter().any(|start| name.as_str().starts_with(start)) || name == FORWARDED
     };
@@ -77,8 +79,9 @@ pub fn clean_request(headers: &mut HeaderMap, client: &Client) -> Option<HeaderV
     upgrade
 }
 
-/// Whether no server confuses this name with another. Behind CGI, WSGI and the like, `x_forwarded_for` and `x.forwarded.for` are
-/// the same as `x-forwarded-for`: all characters but letters and digits become one there ([RFC 3875, 4.1.18]).
+/// Whether no server confuses this name with another. Behind CGI, WSGI and the like, `x_forwarded_for` and
+/// `x.forwarded.for` are the same as `x-forwarded-for`: all characters but letters and digits become one there ([RFC
+/// 3875, 4.1.18]).
 ///
 /// [RFC 3875, 4.1.18]: https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18
 fn is_unmistakable(name: &HeaderName) -> bool {
@@ -90,10 +93,10 @@ fn requested_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(UPGRADE).filter(|_| is_upgrade(headers)).cloned()
 }
 
-/// Headers that a desktop may not send, because they affect more than its own pages: all cookies of the domain, other addresses for
-/// the host, where browsers report to, and workers. Nor may it make the browser ask for a password: users would type their company
-/// password, and it would never reach the desktop. A proxy that goes to desktops itself has to remove the same headers: see
-/// docs/forward-auth.md.
+/// Headers that a desktop may not send, because they affect more than its own pages: all cookies of the domain, other
+/// addresses for the host, where browsers report to, and workers. Nor may it make the browser ask for a password: users
+/// would type their company password, and it would never reach the desktop. A proxy that goes to desktops itself has to
+/// remove the same headers: see docs/forward-auth.md.
 const NOT_FOR_DESKTOPS: [HeaderName; 8] = [
     HeaderName::from_static("alt-svc"),
     HeaderName::from_static("clear-site-data"),
@@ -271,7 +274,8 @@ mod tests {
         let samples = samples();
         assert_eq!(samples.len(), 4);
         for (name, text) in samples {
-            // This header of the answer says where the desktop is. A proxy that ignores it sends everything through the gateway.
+            // This header of the answer says where the desktop is. A proxy that ignores it sends everything through the
+            // gateway.
             let mut naming = text.lines().filter(|line| line.replace('_', "-").contains("x-vdi-upstream"));
             if naming.any(|line| !line.contains("- remove:")) {
                 assert_eq!(name, "nginx.conf", "how does it remove headers?");

@@ -30,7 +30,8 @@ pub use self::{headers::Client, visit::Visit};
 
 /// A desktop is in the same cluster: it accepts a connection at once or not at all.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How often a silent desktop is probed (TCP keepalive). This also keeps the connection alive in firewalls along the way.
+/// How often a silent desktop is probed (TCP keepalive). This also keeps the connection alive in firewalls along the
+/// way.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// After this many unanswered probes the connection is broken.
 const PROBES: u32 = 3;

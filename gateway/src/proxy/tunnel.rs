@@ -61,8 +61,8 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
 }
 
-/// Copies until the end of `from`, and then shuts `to` down. An idle tunnel holds no buffer: each thread has one for all of them, and
-/// only bytes that can't be written at once are kept.
+/// Copies until the end of `from`, and then shuts `to` down. An idle tunnel holds no buffer: each thread has one for
+/// all of them, and only bytes that can't be written at once are kept.
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, header::COOKIE};
 
-/// The cookie with a session token. Browsers accept a [`__Host-`] cookie only from its own host, over TLS, so a sibling host, which is
-/// another user's desktop, can't set it.
+/// The cookie with a session token. Browsers accept a [`__Host-`] cookie only from its own host, over TLS, so a sibling
+/// host, which is another user's desktop, can't set it.
 ///
 /// [`__Host-`]: https://httpwg.org/http-extensions/draft-ietf-httpbis-rfc6265bis.html#name-the-__host-prefix
 pub const SESSION: &str = "__Host-vdi-session";
@@ -25,8 +25,8 @@ pub fn all(headers: &HeaderMap) -> Vec<Cow<'_, str>> {
     headers.get_all(COOKIE).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
 }
 
-/// The value of a cookie, from all `Cookie` headers of a request. `None` if it is missing, and also if it is there twice: nobody can
-/// know which one is right.
+/// The value of a cookie, from all `Cookie` headers of a request. `None` if it is missing, and also if it is there
+/// twice: nobody can know which one is right.
 pub fn value<'a>(headers: impl IntoIterator<Item = &'a str>, name: &str) -> Option<&'a str> {
     let pairs = headers.into_iter().flat_map(|header| header.split(';'));
     let mut values = pairs.filter_map(|pair| {

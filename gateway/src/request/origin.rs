@@ -7,8 +7,8 @@ use http::{
     header::{CONNECTION, ORIGIN, UPGRADE},
 };
 
-/// Whether a page of another origin than `own` made the browser send this request, except by a link that somebody followed. Judged by
-/// [`Origin`] and by [fetch metadata], if the browser sends them.
+/// Whether a page of another origin than `own` made the browser send this request, except by a link that somebody
+/// followed. Judged by [`Origin`] and by [fetch metadata], if the browser sends them.
 ///
 /// A request to switch protocols, such as for a websocket, must have an `Origin`: browsers always send it.
 ///
@@ -24,8 +24,8 @@ pub fn is_cross_origin(method: &Method, headers: &HeaderMap, own: &str) -> bool 
     is_foreign && !is_page(method, headers)
 }
 
-/// Whether the browser says that a page of this very origin made the request. For requests that other pages must not even send
-/// blindly: a browser that says nothing, as those before 2023 do, may be showing anybody's page.
+/// Whether the browser says that a page of this very origin made the request. For requests that other pages must not
+/// even send blindly: a browser that says nothing, as those before 2023 do, may be showing anybody's page.
 pub fn is_from_own_page(headers: &HeaderMap, own: &str) -> bool {
     match (matches_origin(headers, own), fetch_metadata(headers, "site")) {
         (Some(false), _) => false,
@@ -49,16 +49,16 @@ pub fn is_cross_site(headers: &HeaderMap) -> bool {
     fetch_metadata(headers, "site") == Some("cross-site")
 }
 
-/// Whether the request is for a page in a tab or a window. It is answered with one of the gateway's own pages, not with what the
-/// desktop has at this address.
+/// Whether the request is for a page in a tab or a window. It is answered with one of the gateway's own pages, not with
+/// what the desktop has at this address.
 pub fn is_page(method: &Method, headers: &HeaderMap) -> bool {
     let is_navigation =
         fetch_metadata(headers, "mode") == Some("navigate") && fetch_metadata(headers, "dest") == Some("document");
     method == Method::GET && is_navigation && !is_upgrade(headers)
 }
 
-/// Whether the request is for the script of a [service worker]. A worker would outlive the session, in a browser that may return to
-/// the host for another session, and would see its requests before this gateway does.
+/// Whether the request is for the script of a [service worker]. A worker would outlive the session, in a browser that
+/// may return to the host for another session, and would see its requests before this gateway does.
 ///
 /// [service worker]: https://w3c.github.io/ServiceWorker/#service-worker-script-request
 pub fn is_service_worker(headers: &HeaderMap) -> bool {

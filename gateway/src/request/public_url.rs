@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-/// Where browsers reach the gateway, such as `https://vdi.example.com` or `https://vdi.localhost:8443`. Desktops are one label below
-/// it.
+/// Where browsers reach the gateway, such as `https://vdi.example.com` or `https://vdi.localhost:8443`. Desktops are
+/// one label below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     scheme: Scheme,
@@ -76,8 +76,8 @@ impl PublicUrl {
         &self.domain
     }
 
-    /// The site that a `Host` header, or HTTP/2's `:authority`, names. `None` for everything that isn't exactly one of the gateway's
-    /// own: that is answered with 421, and never passed on.
+    /// The site that a `Host` header, or HTTP/2's `:authority`, names. `None` for everything that isn't exactly one of
+    /// the gateway's own: that is answered with 421, and never passed on.
     pub fn site(&self, authority: &str) -> Option<Site> {
         let authority = Authority::parse(authority)?;
         let port = authority.port.filter(|port| *port != self.scheme.port());
@@ -108,7 +108,8 @@ impl PublicUrl {
     }
 }
 
-/// A host name and a port ([RFC 3986, 3.2]), without anything ambiguous: no user information, no IPv6 address, no trailing dot.
+/// A host name and a port ([RFC 3986, 3.2]), without anything ambiguous: no user information, no IPv6 address, no
+/// trailing dot.
 ///
 /// [RFC 3986, 3.2]: https://www.rfc-editor.org/rfc/rfc3986#section-3.2
 struct Authority {

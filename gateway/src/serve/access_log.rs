@@ -1,4 +1,5 @@
-//! The access log: one line for each request, without anything that could open a desktop. A query could, so it is left out.
+//! The access log: one line for each request, without anything that could open a desktop. A query could, so it is left
+//! out.
 
 use std::{net::IpAddr, time::Duration};
 

@@ -46,7 +46,8 @@ impl Refusal {
         Self::message(StatusCode::TOO_MANY_REQUESTS, "too many requests to this desktop at once")
     }
 
-    /// No script may become a service worker: neither a desktop's nor one of the gateway's own, which a desktop's page could register.
+    /// No script may become a service worker: neither a desktop's nor one of the gateway's own, which a desktop's page
+    /// could register.
     pub fn service_worker() -> Self {
         Self::message(StatusCode::FORBIDDEN, "service workers are not allowed here")
     }
@@ -99,14 +100,15 @@ const NOT_YOURS: Message =
 
 const SIGN_IN_FAILED: Message = Message {
     title: "Signing in failed",
-    text: "Either the sign-in service had a problem, or you did not give your consent there. The gateway's log has the details.",
+    text: "Either the sign-in service had a problem, or you did not give your consent there. The gateway's log has the \
+           details.",
     link: Some(Link { href: "/.vdi/sign-in", label: "Try again" }),
 };
 
 const OUT_OF_TOUCH: Message = Message {
     title: "Temporarily unavailable",
-    text: "The gateway has lost touch with the cluster, so it can't check who may enter. Open desktops stay open. Try again in a \
-           minute.",
+    text: "The gateway has lost touch with the cluster, so it can't check who may enter. Open desktops stay open. Try \
+           again in a minute.",
     link: None,
 };
 

@@ -130,8 +130,8 @@ impl OwnerChanges {
     }
 }
 
-/// Completes when connections that were opened to this version of a session must be cut: the session is gone, suspended or
-/// over, or it has another desktop or another owner.
+/// Completes when connections that were opened to this version of a session must be cut: the session is gone, suspended
+/// or over, or it has another desktop or another owner.
 pub async fn revoked(opened: Arc<Session>, mut changes: Changes) {
     let address = |session: &Session| session.desktop.as_ref().map(|desktop| desktop.address);
     let is_still_valid = |now: &Session| {

@@ -1,5 +1,5 @@
-//! The age of the directory: how long ago each watch behind it was last heard from. Other answers of the API server say nothing
-//! about the watches.
+//! The age of the directory: how long ago each watch behind it was last heard from. Other answers of the API server say
+//! nothing about the watches.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

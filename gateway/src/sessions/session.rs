@@ -30,8 +30,8 @@ pub struct Session {
     pub idle_timeout: Option<Timeout>,
     /// What counts as input.
     pub activity: Activity,
-    /// When idleness ends the session, once that is near. It comes from the controller, which knows of the input through all
-    /// gateways.
+    /// When idleness ends the session, once that is near. It comes from the controller, which knows of the input
+    /// through all gateways.
     pub idle_ends: Option<Timestamp>,
     /// From when the session's pod has an address until the pod is deleted.
     pub desktop: Option<Desktop>,
@@ -88,8 +88,8 @@ impl Session {
         self.desktop.as_ref().filter(|desktop| self.phase == Phase::Running && desktop.is_ready)
     }
 
-    /// Whether open connections to the desktop may stay open. A pod whose node has not reported for a while is not ready, but
-    /// its desktop may be fine.
+    /// Whether open connections to the desktop may stay open. A pod whose node has not reported for a while is not
+    /// ready, but its desktop may be fine.
     pub fn keeps_connections(&self) -> bool {
         self.desktop.is_some() && matches!(self.phase, Phase::Running | Phase::Creating)
     }

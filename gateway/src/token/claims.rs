@@ -24,7 +24,8 @@ pub struct Claims {
     pub iat: i64,
     pub nbf: i64,
     pub exp: i64,
-    /// When the person last authenticated. Tokens that are issued for this one keep it, from the login to the last renewal.
+    /// When the person last authenticated. Tokens that are issued for this one keep it, from the login to the last
+    /// renewal.
     pub auth_time: i64,
     /// Unique for each token.
     pub jti: String,
@@ -66,7 +67,8 @@ impl Purpose {
     }
 }
 
-/// A purpose and what it is for: a session, by its uid, so that no later session of the same name or host can pass for it.
+/// A purpose and what it is for: a session, by its uid, so that no later session of the same name or host can pass for
+/// it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Audience(String);

@@ -1,5 +1,5 @@
-//! jsonwebtoken's cryptography, by ring like everywhere here. Its default, RustCrypto, takes several times as long to verify a
-//! signature, and every request has one.
+//! jsonwebtoken's cryptography, by ring like everywhere here. Its default, RustCrypto, takes several times as long to
+//! verify a signature, and every request has one.
 
 use std::sync::LazyLock;
 

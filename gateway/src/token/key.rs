@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{base64url::base64url, crypto};
 
-/// The `kid` of a key: when it was made and a random number, as in `20260101T120000Z-1f2e3d4c`. It is also the name of the key's
-/// entry in the Secret, which therefore shows how old each key is.
+/// The `kid` of a key: when it was made and a random number, as in `20260101T120000Z-1f2e3d4c`. It is also the name of
+/// the key's entry in the Secret, which therefore shows how old each key is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyId {
     made: Timestamp,

@@ -1,5 +1,5 @@
-//! Session tokens: JWTs ([RFC 7519]) by which a browser shows that it may open one session's desktop, at one host. Every replica
-//! signs them, and verifies those of the others.
+//! Session tokens: JWTs ([RFC 7519]) by which a browser shows that it may open one session's desktop, at one host.
+//! Every replica signs them, and verifies those of the others.
 //!
 //! [RFC 7519]: https://www.rfc-editor.org/rfc/rfc7519
 

@@ -1,7 +1,7 @@
 //! The valid keys, and which of them signs.
 //!
-//! Replicas share them through a Secret, and each sees a change after a moment. So a new key verifies before it signs, and an old
-//! key goes on verifying until the last token that it signed has expired.
+//! Replicas share them through a Secret, and each sees a change after a moment. So a new key verifies before it signs,
+//! and an old key goes on verifying until the last token that it signed has expired.
 
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ impl Schedule {
         let newest = keys.iter().max();
         // In time for every replica to have it when the key before it stops signing.
         let needs_new = newest.is_none_or(|id| now >= after(id.made(), self.rotation));
-        // Its successor takes over `spread` after it was made, and the last token before that lives as long as any token may.
+        // Its successor takes over `spread` after it was made, and the last token before that lives as long as any
+        // token may.
         let last_token = Purpose::LONGEST + self.spread + SKEW;
         let is_over = |id: &&KeyId| {
             let successor = keys.iter().filter(|other| other > id).min();

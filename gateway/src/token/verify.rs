@@ -1,4 +1,5 @@
-//! Whether a token is valid here and now. It fails closed: a token that is not exactly as this gateway makes them is refused.
+//! Whether a token is valid here and now. It fails closed: a token that is not exactly as this gateway makes them is
+//! refused.
 
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
@@ -52,8 +53,8 @@ pub struct Expected<'a> {
     pub host: &'a str,
 }
 
-/// RFC 7515 allows more fields, such as keys to verify with (`jwk`, `jku`, `x5c`) and mandatory extensions (`crit`). This gateway's
-/// tokens have none of them.
+/// RFC 7515 allows more fields, such as keys to verify with (`jwk`, `jku`, `x5c`) and mandatory extensions (`crit`).
+/// This gateway's tokens have none of them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {

@@ -30,8 +30,8 @@ enum Protocol {
     None,
 }
 
-/// In an unknown protocol, messages of this size and more count as input. Smaller ones are heartbeats, which an open page sends by
-/// itself.
+/// In an unknown protocol, messages of this size and more count as input. Smaller ones are heartbeats, which an open
+/// page sends by itself.
 const SMALLEST_INPUT: usize = 6;
 
 impl InputDetector {

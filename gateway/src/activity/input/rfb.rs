@@ -1,10 +1,10 @@
-//! Input in the messages of a VNC client ([RFC 6143, 7.5], and the extensions of noVNC). An open viewer requests updates all the
-//! time.
+//! Input in the messages of a VNC client ([RFC 6143, 7.5], and the extensions of noVNC). An open viewer requests
+//! updates all the time.
 //!
 //! [RFC 6143, 7.5]: https://www.rfc-editor.org/rfc/rfc6143#section-7.5
 
-/// Whether a websocket message carries a key, a pointer or the clipboard. It may hold several VNC messages; noVNC never splits one
-/// across two.
+/// Whether a websocket message carries a key, a pointer or the clipboard. It may hold several VNC messages; noVNC never
+/// splits one across two.
 pub fn is_input(mut bytes: &[u8]) -> bool {
     while let Some((&kind, rest)) = bytes.split_first() {
         let length = match kind {

@@ -1,5 +1,5 @@
-//! Input in the messages of a Selkies client ([its server], as of 2.1.0, and LinuxServer's images). An open page reports all the
-//! time which frames it has received, its statistics, and its size.
+//! Input in the messages of a Selkies client ([its server], as of 2.1.0, and LinuxServer's images). An open page
+//! reports all the time which frames it has received, its statistics, and its size.
 //!
 //! [its server]: https://github.com/selkies-project/selkies
 
@@ -15,8 +15,8 @@ pub fn is_characteristic(Message { is_binary, start }: Message) -> bool {
 /// Whether a websocket message carries a key, a pointer, the clipboard, or part of a file.
 pub fn is_input(Message { is_binary, start }: Message) -> bool {
     if is_binary {
-        // The other types are the microphone, the camera, and compressed text, which is long: settings, or copied text, which
-        // comes with a key.
+        // The other types are the microphone, the camera, and compressed text, which is long: settings, or copied text,
+        // which comes with a key.
         return start.first() == Some(&FILE);
     }
     let mut words = start.split(|byte| matches!(byte, b',' | b':'));

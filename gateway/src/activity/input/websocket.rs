@@ -1,5 +1,5 @@
-//! Reads the messages of a websocket client as they pass ([RFC 6455, 5.2]). Nothing is held back or validated: that is up to the
-//! desktop. A stream that can't be parsed is passed on unread.
+//! Reads the messages of a websocket client as they pass ([RFC 6455, 5.2]). Nothing is held back or validated: that is
+//! up to the desktop. A stream that can't be parsed is passed on unread.
 //!
 //! [RFC 6455, 5.2]: https://www.rfc-editor.org/rfc/rfc6455#section-5.2
 

@@ -1,7 +1,7 @@
 //! The objects of one kind, as their watch reports them.
 //!
-//! kube's reflector store does not fit: it removes an object only when it is given that object, while of one that can't be parsed
-//! any more only the key is left; and when a list has been read again, it does not tell which keys have gone.
+//! kube's reflector store does not fit: it removes an object only when it is given that object, while of one that can't
+//! be parsed any more only the key is left; and when a list has been read again, it does not tell which keys have gone.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,8 @@ impl<K> Default for Store<K> {
 }
 
 impl<K> Store<K> {
-    /// Applies an event. `parse` makes the key and the value to keep from its object. Returns the keys that it may have changed.
+    /// Applies an event. `parse` makes the key and the value to keep from its object. Returns the keys that it may have
+    /// changed.
     pub fn apply<Read>(&mut self, event: Event<Read>, parse: impl FnOnce(Read) -> (Key, K)) -> Vec<Key> {
         match event {
             Event::Apply(object) => {

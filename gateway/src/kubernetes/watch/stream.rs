@@ -1,5 +1,5 @@
-//! A watch that also reports that it is alive. kube's own watcher hides what changes nothing: bookmarks, and watches that ran out
-//! and were restarted.
+//! A watch that also reports that it is alive. kube's own watcher hides what changes nothing: bookmarks, and watches
+//! that ran out and were restarted.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -49,8 +49,8 @@ enum State<K> {
     },
 }
 
-/// Lists and watches the objects with these labels, including those that can't be parsed. It never ends: after an error it
-/// continues, and until then what is known may be out of date.
+/// Lists and watches the objects with these labels, including those that can't be parsed. It never ends: after an error
+/// it continues, and until then what is known may be out of date.
 pub fn watch<K>(
     api: Api<Lenient<K>>,
     labels: Option<&str>,

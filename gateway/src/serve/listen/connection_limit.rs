@@ -13,8 +13,9 @@ use super::idle::{Connection, IdleTimeout};
 
 /// Limits the open connections. Each counts from before its TLS handshake until its last byte, including a websocket's.
 ///
-/// One too many is closed at once. If it waited, the browser would show nothing, perhaps for long; when it is closed, the browser
-/// tries again, and may reach another replica. Waiting would cost as much, because by now the connection has been accepted.
+/// One too many is closed at once. If it waited, the browser would show nothing, perhaps for long; when it is closed,
+/// the browser tries again, and may reach another replica. Waiting would cost as much, because by now the connection
+/// has been accepted.
 #[derive(Clone)]
 pub struct ConnectionLimit<A> {
     acceptor: A,

@@ -16,8 +16,8 @@ use tokio::{
     time::{Instant, Interval, interval_at},
 };
 
-/// A connection that has had no open request for this long is closed. Browsers then open another one, unnoticed by their users. (This
-/// matters for HTTP/2: with HTTP/1.1, the next request has to come sooner anyway.)
+/// A connection that has had no open request for this long is closed. Browsers then open another one, unnoticed by
+/// their users. (This matters for HTTP/2: with HTTP/1.1, the next request has to come sooner anyway.)
 const IDLE: Duration = Duration::from_secs(120);
 /// How often that is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(30);

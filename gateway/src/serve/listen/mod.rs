@@ -40,8 +40,8 @@ const ALIVE: Duration = Duration::from_secs(20);
 /// Concurrent requests on one HTTP/2 connection.
 const STREAMS: u32 = 128;
 
-/// Serves browsers until the gateway has to stop; then finishes open requests, within `drain`. At most `max_connections` are open at
-/// the same time.
+/// Serves browsers until the gateway has to stop; then finishes open requests, within `drain`. At most
+/// `max_connections` are open at the same time.
 pub async fn serve(
     gateway: Arc<Gateway>,
     listener: TcpListener,

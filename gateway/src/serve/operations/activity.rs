@@ -23,8 +23,8 @@ pub struct LastReport {
 
 /// A controller asks every five seconds. If it hasn't for this long, nobody waits for it.
 const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long to wait for the controller's next request, even if another gateway delays it. Together with a drain of 20 seconds, this
-/// is within the 30 seconds that Kubernetes gives a pod to stop.
+/// How long to wait for the controller's next request, even if another gateway delays it. Together with a drain of 20
+/// seconds, this is within the 30 seconds that Kubernetes gives a pod to stop.
 const FINAL_REPORT: Duration = Duration::from_secs(8);
 
 /// Ages in seconds, so that clocks need not agree.
@@ -48,7 +48,8 @@ pub fn report(gateway: &Gateway, last_report: &watch::Sender<LastReport>) -> Jso
     Json(Report { replica: started.to_string(), is_over, last_input })
 }
 
-/// Cuts all tunnels to desktops. Then waits until the controller has read the last input, if there is a controller that asks.
+/// Cuts all tunnels to desktops. Then waits until the controller has read the last input, if there is a controller that
+/// asks.
 pub async fn final_report(gateway: &Gateway, last_report: &watch::Sender<LastReport>) {
     gateway.activity.close();
     let asks = last_report.borrow().at.is_some_and(|at| at.elapsed() < CONTROLLER_TIMEOUT);

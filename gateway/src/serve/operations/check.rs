@@ -1,6 +1,7 @@
-//! The same decision as for the gateway's own requests, for a proxy in front of it: [nginx' auth_request], [Envoy's ext_authz],
-//! [Traefik's forwardAuth], [Caddy's forward_auth]. The proxy asks here about each request, and passes it on if the answer is 200.
-//! deploy/forward-auth has a sample for each, and docs/forward-auth.md describes request and answer.
+//! The same decision as for the gateway's own requests, for a proxy in front of it: [nginx' auth_request], [Envoy's
+//! ext_authz], [Traefik's forwardAuth], [Caddy's forward_auth]. The proxy asks here about each request, and passes it
+//! on if the answer is 200. deploy/forward-auth has a sample for each, and docs/forward-auth.md describes request and
+//! answer.
 //!
 //! [nginx' auth_request]: https://nginx.org/en/docs/http/ngx_http_auth_request_module.html
 //! [Envoy's ext_authz]: https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/ext_authz_filter
@@ -91,8 +92,9 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, TwoVa
     }
 }
 
-/// Proxies don't pass on hop-by-hop headers, and should forward the original `Upgrade` under another name. One that doesn't still
-/// passes on headers that every websocket request has ([RFC 6455, 4.1]), which get the stricter decision too.
+/// Proxies don't pass on hop-by-hop headers, and should forward the original `Upgrade` under another name. One that
+/// doesn't still passes on headers that every websocket request has ([RFC 6455, 4.1]), which get the stricter decision
+/// too.
 ///
 /// [RFC 6455, 4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 fn restore_upgrade(headers: &mut HeaderMap) {
@@ -104,9 +106,9 @@ fn restore_upgrade(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the proxy may pass the request to the desktop directly. These have to go through this gateway: pages in a tab, which
-/// get the gateway's page around the desktop; websockets of a session that ends when idle, in which the gateway detects input; and
-/// everything at a desktop that asks for a password, which only the gateway knows.
+/// Whether the proxy may pass the request to the desktop directly. These have to go through this gateway: pages in a
+/// tab, which get the gateway's page around the desktop; websockets of a session that ends when idle, in which the
+/// gateway detects input; and everything at a desktop that asks for a password, which only the gateway knows.
 fn may_bypass(head: &Parts, session: &Session, desktop: &Desktop) -> bool {
     let may_bypass = match is_upgrade(&head.headers) {
         true => session.idle_timeout.is_none(),

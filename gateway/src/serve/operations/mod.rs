@@ -1,5 +1,5 @@
-//! The operations port, for the cluster: health, metrics, access checks for other proxies, and the last input at each desktop for
-//! the controller.
+//! The operations port, for the cluster: health, metrics, access checks for other proxies, and the last input at each
+//! desktop for the controller.
 
 mod activity;
 mod check;
@@ -42,7 +42,8 @@ pub fn router(operations: Operations) -> Router {
 }
 
 impl Operations {
-    /// Cuts all tunnels to desktops. Then waits until the controller has read the last input, if there is a controller that asks.
+    /// Cuts all tunnels to desktops. Then waits until the controller has read the last input, if there is a controller
+    /// that asks.
     pub async fn final_report(&self) {
         activity::final_report(&self.gateway, &self.last_report).await;
     }

@@ -28,7 +28,8 @@ struct Launch {
 /// Longer than any name and namespace, in bytes.
 const LONGEST: usize = 2048;
 
-/// Makes a link for anyone with a Kubernetes token who may open the session. It signs in the first browser that follows it.
+/// Makes a link for anyone with a Kubernetes token who may open the session. It signs in the first browser that follows
+/// it.
 pub async fn launch(gateway: &Gateway, head: &Parts, body: Body) -> Result<Response, Refusal> {
     let keys = gateway.ring()?;
     // Browsers never send this header by themselves, so another site's page can't abuse them.
@@ -47,8 +48,8 @@ pub async fn launch(gateway: &Gateway, head: &Parts, body: Body) -> Result<Respo
     Ok(fields.attach(json(StatusCode::OK, &json!({ "url": url, "expiresIn": Purpose::Launch.longest().as_secs() }))))
 }
 
-/// A link by which `subject`, who authenticated at `signed_in` or just now, enters the session. The code is in the link's fragment,
-/// which browsers never send.
+/// A link by which `subject`, who authenticated at `signed_in` or just now, enters the session. The code is in the
+/// link's fragment, which browsers never send.
 pub fn link(
     gateway: &Gateway,
     subject: &str,

@@ -1,4 +1,5 @@
-//! Requests to the portal, the gateway's own site: signing in, launch links, and the desktops of the person who is signed in.
+//! Requests to the portal, the gateway's own site: signing in, launch links, and the desktops of the person who is
+//! signed in.
 
 pub(in crate::serve) mod launch;
 mod login;

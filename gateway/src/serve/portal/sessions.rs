@@ -28,8 +28,8 @@ const BURST: Duration = Duration::from_millis(200);
 
 const WELCOME: Message = Message {
     title: "GPU desktops",
-    text: "Each desktop has its own address below this one and opens for its owner only. To get a link, send your Kubernetes \
-           token to /launch.",
+    text: "Each desktop has its own address below this one and opens for its owner only. To get a link, send your \
+           Kubernetes token to /launch.",
     link: None,
 };
 

@@ -115,7 +115,7 @@ const NOT_BEGUN: Message = Message {
 
 const NO_EMAIL: Message = Message {
     title: "Your address is not verified",
-    text: "Desktops belong to e-mail addresses, and your account's address has not been verified. Ask the people who manage \
-           your account to verify it.",
+    text: "Desktops belong to e-mail addresses, and your account's address has not been verified. Ask the people \
+           who manage your account to verify it.",
     link: AGAIN,
 };
