@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn once_they_are_short_those_who_came_first_come_first_however_they_are_looked_at() {
+    fn once_gpus_are_short_sessions_queue_by_age_in_whatever_order_they_get_passes() {
         let queues = GpuQueues::default();
         assert_eq!(ahead(&queues, "c", 2), None);
         queues.wait(waiting("a", 0, true));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn when_the_first_leaves_the_next_is_called_and_nobody_is_when_another_leaves() {
+    fn when_the_first_leaves_the_next_gets_a_pass_and_nobody_does_when_another_leaves() {
         let queues = GpuQueues::default();
         queues.wait(waiting("a", 0, true));
         for (name, seconds) in [("b", 1), ("c", 2), ("d", 3)] {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_keeps_a_place_and_is_in_nobodys_way() {
+    fn a_refused_session_keeps_its_place_and_holds_nobody_up() {
         let queues = GpuQueues::default();
         let refused = || Waiting { is_passed_by: true, ..waiting("a", 0, true) };
         assert_eq!(queues.wait(refused()), None, "what is refused shows no lack of GPUs");

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_sessions_at_the_same_moment_one_gets_the_home() {
+    fn one_of_two_sessions_at_the_same_moment_gets_the_home() {
         let (homes, none) = (Homes::default(), pods(json!([])));
         assert_eq!(homes.hold(key(), "a", &none), Ok(()));
         assert_eq!(homes.hold(key(), "b", &none), Err("a".to_owned()));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn who_only_looks_at_a_home_or_gets_no_pod_after_all_leaves_it_to_others() {
+    fn a_session_that_only_looks_at_a_home_or_gets_no_pod_leaves_it_to_others() {
         let (homes, none) = (Homes::default(), pods(json!([])));
         assert_eq!(homes.holder(&key(), "a", &none), None);
         assert_eq!(homes.hold(key(), "b", &none), Ok(()));

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn two_live_sessions_never_get_the_same_address_and_keep_what_they_got() {
+    fn two_live_sessions_never_get_the_same_url_and_keep_theirs() {
         let (a, b) = (session("a", "alice@one.com", "7f3a9000"), session("b", "Alice@two.com", "11111-2222"));
         let (claims, store) = (claims(), store(&[a.clone(), b.clone()]));
         for _ in 0..2 {

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_server_is_told_when_a_write_is_given_up() {
+    fn the_api_server_learns_when_the_client_gives_up_on_a_write() {
         for (uri, limited) in [("/pods", "/pods?timeout=5s"), ("/pods?a=b", "/pods?a=b&timeout=5s")] {
             let mut uri = uri.parse().unwrap();
             limit(&mut uri, Duration::from_secs(5));

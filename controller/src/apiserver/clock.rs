@@ -91,8 +91,8 @@ mod tests {
 
     const DAY: i64 = 24 * 60 * 60;
 
-    /// Each step comes ten seconds after the one before: how far the API server's clock (where it is heard) and this
-    /// machine's are off, in seconds, and how far off what is said must be.
+    /// Steps are ten seconds apart: how far off the API server's clock (where it answers) and this machine's are, in seconds, and how far
+    /// off the result must be.
     fn check(name: &str, steps: &[(Option<i64>, i64, i64)]) {
         let (mut readings, start) = (Readings::default(), Instant::now());
         for (n, (api_server, wall, last)) in steps.iter().enumerate() {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn time_does_not_go_back_by_what_the_date_header_can_not_tell() {
+    fn time_does_not_go_back_by_less_than_the_date_header_resolves() {
         check("", &[(Some(0), 0, 0), (Some(-1), -1, 0), (Some(-1), -1, 0)]);
         check("", &[(Some(0), 0, 0), (Some(-2), -2, -2)]);
     }

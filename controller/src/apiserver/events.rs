@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_the_same_name_each_time_it_is_told_and_others_have_another() {
+    fn an_event_has_the_same_name_each_time_it_is_written_and_another_event_has_another() {
         let session = fixture::session("alice-desktop");
         let first = name(&session, &event("Expired", "noon"));
         assert_eq!(name(&session, &event("Expired", "noon")), first);

@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_taken_when_nobody_has_it_or_its_time_is_over_where_we_stand() {
+    fn a_lease_is_taken_when_nobody_holds_it_or_it_was_not_renewed_in_time() {
         let start = Instant::now();
         let other = lease(Some("other"), 0, Some(15));
         for (name, lease, passed, decision) in [
@@ -352,9 +352,9 @@ mod tests {
         }
     }
 
-    /// What the lease says of the time is the holder's clock, and never looked at.
+    /// The times in a lease are by its holder's clock, and ignored.
     #[test]
-    fn a_lease_lives_from_when_a_change_of_it_was_seen() {
+    fn a_lease_lasts_from_when_its_last_change_was_seen() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut seen = Seen { lease: lease(Some("other"), 1_000_000, Some(12)), since: start, vanished: None };
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_is_deleted_and_made_again_is_waited_out_like_one_that_is_gone() {
+    fn a_lease_that_is_deleted_and_created_again_is_waited_out_like_one_that_is_gone() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut seen = Seen { lease: lease(Some("other"), 0, Some(12)), since: start, vanished: None };

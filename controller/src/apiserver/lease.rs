@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_that_cannot_be_read_has_a_holder_who_renews_it_by_each_version() {
+    fn a_lease_that_cannot_be_parsed_counts_as_held_and_each_version_as_a_renewal() {
         let aside = Aside::default();
         let read = |version: &str, time: &str| {
             let text = format!(

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_was_begun_is_not_gone_on_with_once_the_gate_is_closed() {
+    async fn work_stops_once_the_gate_is_closed() {
         let gate = WriteGate::open();
         let closes_it = async {
             gate.close();

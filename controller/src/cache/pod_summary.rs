@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_belongs_to_the_session_that_owns_it_and_to_nobody_of_another_kind_or_time() {
+    fn a_pod_belongs_to_the_session_that_owns_it_and_to_nothing_of_another_kind_or_uid() {
         let owner = |kind: &str, uid: &str| json!({ "apiVersion": "vdi.kasm.io/v1alpha1", "kind": kind, "name": "a", "uid": uid });
         let owners = [owner("VDISession", "1"), owner("VDIPool", "2")];
         let pod: PartialPod =
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_holds_its_gpus_until_it_has_ended_or_its_node_has_not_ended_it_in_time() {
+    fn a_pod_holds_its_gpus_until_it_has_ended_or_its_node_is_gone() {
         let pod = |deleted: Option<&str>, phase: &str| {
             let metadata = json!({ "name": "vdi-a", "deletionTimestamp": deleted });
             PodSummary::from(

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn why_a_pod_went_is_known_after_it_is_gone_until_there_is_another() {
+    fn why_a_pod_went_stays_known_until_there_is_another() {
         let (reasons, (sessions, mut writer)) = (TerminationReasons::default(), reflector::store());
         let session = fixture::session("a");
         let key = ObjectRef::from_obj(&session);

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_pod_that_leads_elsewhere_is_not_asked_what_it_renders_with() {
+    async fn a_pod_address_outside_the_pod_networks_is_not_asked_for_its_renderer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let pinned = PinnedTemplate {
             port: listener.local_addr().unwrap().port().into(),

@@ -90,7 +90,7 @@ mod tests {
 
     /// A server's last answer comes so.
     #[tokio::test]
-    async fn an_answer_is_taken_also_when_the_connection_is_closed_right_behind_it() {
+    async fn an_answer_counts_although_the_connection_closes_right_behind_it() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {

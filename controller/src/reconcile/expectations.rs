@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_namespace_is_protected_once_its_policy_was_written_and_not_when_it_was_refused() {
+    async fn a_policy_counts_as_written_once_it_was_and_not_when_it_was_refused() {
         let expectations = Expectations::default();
         let protect = async |outcome: Outcome| {
             let mut is_asked = false;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_created_pod_is_awaited_for_a_while_and_until_it_is_seen() {
+    fn a_created_pod_is_expected_for_a_while_and_until_it_is_seen() {
         let (expectations, session) = (Expectations::default(), fixture::session("a"));
         assert_eq!(expectations.pod_expected(&session), None);
         expectations.expect_pod(&session);

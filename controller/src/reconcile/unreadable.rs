@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_cannot_be_read_is_told_so_once_and_keeps_its_other_conditions() {
+    fn a_session_that_cannot_be_parsed_is_marked_once_and_keeps_its_other_conditions() {
         let others = json!({ "type": "Fancy", "status": "True", "new": [7] });
         let told =
             conditions(&unreadable(&json!([others, { "type": "Ready", "status": "True" }])), Timestamp::UNIX_EPOCH);

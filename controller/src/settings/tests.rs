@@ -78,7 +78,7 @@ fn what_is_wrong_in_the_file_is_named_with_the_file_and_the_key() {
 }
 
 #[test]
-fn what_is_wrong_in_the_flags_is_said_too() {
+fn what_is_wrong_in_the_flags_is_named() {
     let error = load(&["--concurency=1"], "").unwrap_err();
     assert!(error.contains("--concurency") && error.contains("--concurrency"), "{error}");
 }

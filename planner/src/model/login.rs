@@ -16,7 +16,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// What the template asks for, with a password that `key` names the key of.
+    /// What the template asks for, with a password derived from the key of this name.
     pub fn new(basic_auth: &BasicAuth, key: &str, password: String) -> Self {
         let BasicAuth { user, user_env, password_env } = basic_auth.clone();
         Self { user, user_env, password_env, key: key.to_owned(), password }

@@ -40,7 +40,7 @@ impl PinnedTemplate {
         .collect()
     }
 
-    /// `None` when they aren't there or somebody has spoilt them; then what the template says now has to do.
+    /// `None` when annotations are missing or have been tampered with; the current template has to do then.
     pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let text = |key| annotations.get(key).map(String::as_str);
         Some(Self {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_from_before_there_was_a_choice_of_what_counts_as_input_can_still_be_read() {
+    fn annotations_of_a_pod_from_before_activity_was_configurable_can_still_be_read() {
         let pinned = fixture::template().pinned;
         let mut annotations = pinned.to_annotations();
         annotations.remove(keys::ACTIVITY);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_has_spoilt_is_not_half_believed() {
+    fn tampered_annotations_are_not_used_in_part() {
         for key in [keys::PORT, keys::PROTOCOL, keys::ACTIVITY, keys::MAX_TIMEOUT, keys::START_DEADLINE] {
             let mut annotations = fixture::template().pinned.to_annotations();
             annotations.insert(key.to_owned(), "soon".to_owned());

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renderer_is_told_by_its_name_and_software_is_known() {
+    fn software_renderers_are_recognized_by_name() {
         assert_eq!(verdict("NVIDIA H100 80GB HBM3/PCIe/SSE2\n").0, "True");
         assert_eq!(
             verdict("AMD Radeon RX 7900 XTX (radeonsi, navi31, LLVM 15.0.7)").0,
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_out_holds_and_what_was_not_is_asked_again() {
+    fn a_known_renderer_is_kept_and_an_unknown_one_is_asked_for_again() {
         let mut seen = Observed { renderer: Renderer::Unreadable, ..fixture::observed() };
         seen.status.conditions = vec![condition(&seen, noon())];
         seen.renderer = Renderer::Named("NVIDIA H100".to_owned());

@@ -1,4 +1,4 @@
-//! The one time at which a session ends by itself, of all that could be.
+//! The time at which a session ends by itself: the earliest of several.
 
 use std::time::Duration;
 
@@ -10,8 +10,7 @@ use crate::model::{
     time::{after, before},
 };
 
-/// How long before the end of an idle session its user is told. Until then idleness is not written anywhere: that would be
-/// a write for every pause.
+/// How long before its end an idle session shows it. Showing idleness earlier would cost a write for every pause.
 const IDLE_NOTICE: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +20,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Whether it has come. Of idleness only when the desktop's input is known up to that moment: the last seconds may have
-    /// brought some.
+    /// Whether it has passed. Idleness counts only once input is known up to that moment: the last seconds may have brought some.
     pub fn is_over(&self, seen: &Observed, now: Timestamp) -> bool {
         let is_known = self.expiry != Expiry::Idle || seen.idle.as_ref().is_some_and(|idle| idle.as_of >= self.at);
         now >= self.at && is_known
@@ -35,18 +33,18 @@ pub fn of_session(seen: &Observed, status: &VDISessionStatus) -> Option<Deadline
     let after_start = |length: Timeout, expiry| Deadline { at: after(start, length.duration()), expiry };
     let timeout = match &seen.spec {
         Ok(spec) => Some(after_start(spec.timeout, Expiry::Timeout)),
-        // What was promised holds.
+        // A published deadline stays.
         Err(_) => status.expires_at.as_ref().map(|at| Deadline { at: at.0, expiry: Expiry::Timeout }),
     };
     let max = seen.pinned.as_ref().and_then(|pinned| pinned.max_timeout);
     let max = max.map(|max| after_start(max, Expiry::MaxTimeout));
-    let idle = idle(seen, start).filter(|end| is_to_be_told(seen, end));
+    let idle = idle(seen, start).filter(|end| is_to_be_shown(seen, end));
     [timeout, max, idle].into_iter().flatten().min_by_key(|deadline| deadline.at)
 }
 
-/// When time alone will change what [`of_session`] says, or make it come true.
+/// When time alone will change what [`of_session`] returns, or when that passes.
 pub fn next_look(seen: &Observed, status: &VDISessionStatus, now: Timestamp) -> Option<Timestamp> {
-    /// How often an idle desktop is looked at again, and what is known of its input.
+    /// How often the input of an idle desktop is looked up again.
     const LOOK_AGAIN: Duration = Duration::from_secs(10);
     let end = of_session(seen, status)?;
     let start = status.start_time.as_ref()?.0;
@@ -55,8 +53,8 @@ pub fn next_look(seen: &Observed, status: &VDISessionStatus, now: Timestamp) -> 
     [Some(end.at).filter(|at| now < *at), idle].into_iter().flatten().min()
 }
 
-/// Not before it is known that there was no input until then.
-fn is_to_be_told(seen: &Observed, idle: &Deadline) -> bool {
+/// Whether it is known that there was no input until shortly before that end.
+fn is_to_be_shown(seen: &Observed, idle: &Deadline) -> bool {
     seen.idle.as_ref().is_some_and(|known| known.as_of >= before(idle.at, idle_notice(seen)))
 }
 

@@ -16,14 +16,14 @@ use crate::model::{Deletion, Observed, PodState, Reason, time::after};
 /// For a session whose template is gone before it had a pod.
 const DEFAULT_FAILED_RETENTION: Duration = Duration::from_secs(60 * 60);
 
-/// In this time Kubernetes deletes what a deleted session owned, unless its garbage collector has trouble of its own.
+/// Kubernetes' garbage collector gets this time to delete what a deleted session owned.
 const GARBAGE_COLLECTION: Duration = Duration::from_secs(10);
 
 /// How many evictions by nodes a session survives: more are taken for the desktop's own fault.
 const FAILED_PODS: i64 = 3;
 
-/// Kubernetes deletes the pod, through its owner reference. Where somebody keeps it from that, it is done here: whatever becomes
-/// of the session, its GPU comes back.
+/// Kubernetes deletes the pod, through its owner reference. Where somebody prevents that, the controller does: the GPU is released
+/// whatever happens to the session.
 pub fn deleting(seen: &Observed, deletion: &Deletion, now: Timestamp) -> Plan {
     let published = match seen.status.phase {
         Phase::Terminating => seen.status.clone(),
@@ -35,7 +35,7 @@ pub fn deleting(seen: &Observed, deletion: &Deletion, now: Timestamp) -> Plan {
         false => deletion.since,
     };
     match seen.pod {
-        // A session that names no pod holds no GPU, as far as budgets are concerned.
+        // Budgets count a session's GPUs while its status names a pod.
         PodState::Absent | PodState::Foreign => {
             Plan { status: VDISessionStatus { pod_name: None, ..plan.status.clone() }, ..plan }
         }
@@ -61,7 +61,7 @@ pub fn expired(seen: &Observed, deadline: &Deadline, now: Timestamp) -> Plan {
 
 /// The end of a session that can't run. Its pod goes in the next pass, so that a crash in between can't lose the reason.
 pub fn fail(seen: &Observed, reason: Reason, message: String, now: Timestamp) -> Plan {
-    // A pod that goes is not named any more; one that has ended is kept for its log.
+    // A pod that is deleted is no longer named; one that has ended is kept for its log.
     let is_kept = matches!(seen.pod, PodState::Ended(_));
     Plan::publish(VDISessionStatus {
         pod_name: seen.status.pod_name.clone().filter(|_| is_kept),
@@ -77,12 +77,12 @@ pub fn failed(seen: &Observed, now: Timestamp) -> Plan {
     let action = match seen.pod {
         _ if now >= removal => Some(Action::DeleteSession),
         PodState::Unscheduled(_) | PodState::Starting(_) | PodState::Ready { .. } => Some(Action::DeletePod),
-        // What has ended holds no GPU, and its log may be of use.
+        // An ended pod holds no GPU, and its log may be of use.
         PodState::Absent | PodState::Foreign | PodState::Unreadable | PodState::Ended(_) | PodState::Leaving(_) => None,
     };
     Plan {
         actions: action.into_iter().collect(),
-        // Once it is deleted, that it is gone is an event. Until a slow watch shows it, there is nothing to ask for.
+        // Once it is deleted, the watch will show it. Until then there is nothing to do.
         wake: Some(removal).filter(|removal| now < *removal),
         ..Plan::publish(VDISessionStatus { expires_at: Some(Time(removal)), ..seen.status.clone() })
     }

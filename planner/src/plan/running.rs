@@ -8,7 +8,7 @@ use super::{acceleration, action::Plan, status::status_after};
 use crate::model::{Observed, Reason, Renderer, time::after};
 
 pub fn running(seen: &Observed, now: Timestamp) -> Plan {
-    // By the clock that will end it: nodes have clocks of their own.
+    // By the same clock that will end it, not the node's.
     let start_time = seen.status.start_time.clone().unwrap_or(Time(now));
     let started = VDISessionStatus {
         start_time: Some(start_time.clone()),

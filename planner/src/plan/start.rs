@@ -19,24 +19,23 @@ use crate::{
     resources,
 };
 
-/// Sessions and templates come through different watches, so a new session can be seen before the template that its user
-/// made first.
+/// Sessions and templates come through different watches, so a new session can be seen before an older template.
 const TEMPLATE_GRACE: Duration = Duration::from_secs(2);
-/// How often a session that waits for its home or its turn looks at memory again. It asks nobody.
+/// How often a session that waits for its home or its turn gets a pass, which makes no requests.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// The same for what is over in seconds.
+/// The same, for a wait of seconds.
 const LOOK_SOON: Duration = Duration::from_secs(1);
-/// How often it is asked why a home has no volume.
+/// How often the events of a home without a volume are listed.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
-/// For a session whose template is gone, and its pod's annotations too.
+/// For a session whose template is gone and whose pod's annotations have been tampered with.
 const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(5 * 60);
-/// So many crashes in one pod, and the desktop is taken for broken.
+/// After this many crashes in one pod, the desktop counts as broken.
 const CRASHES: i32 = 4;
 
-/// Only whoever installed the controller can change that.
+/// Only the controller's operator can change this.
 const NO_LOGIN_KEY: &str = "spec.basicAuth needs a key to derive passwords from: set login-keys-file on the controller";
 
-/// There is no pod, and there should be.
+/// There should be a pod, and there is none.
 pub fn create(seen: &Observed, now: Timestamp) -> Plan {
     let blocked = |reason, message| Plan::publish(status(seen, reason, message, now));
     if seen.status.pod_name.is_some() {
@@ -102,8 +101,8 @@ fn create_from(seen: &Observed, spec: &Spec, template: &Template, now: Timestamp
 /// There is a pod, and no node for it yet.
 pub fn unscheduled(seen: &Observed, wait: &Wait, now: Timestamp) -> Plan {
     let mut plan = waiting_for_node(seen, wait, now);
-    // Somebody has deleted the home since the pod was made, which can't be scheduled without.
-    // At first its watch may only lag behind.
+    // Somebody has deleted the home since the pod was created, and the pod can't be scheduled without it. Before the first status, the
+    // watch of homes may only lag behind.
     if let (HomeState::Missing, Some(_), Ok(spec), Some(Ok(template))) =
         (&seen.home, seen.reason(), &seen.spec, &seen.template)
         && let Some(home) = resources::home(seen, spec, template)
@@ -123,7 +122,7 @@ fn waiting_for_node(seen: &Observed, wait: &Wait, now: Timestamp) -> Plan {
     match (wait, &seen.place, &seen.template) {
         (Wait::Scheduler, ..) => Plan::publish(waiting(seen, now)),
         (Wait::Gates(words), ..) => Plan::publish(with_pod(status(seen, Reason::SchedulingGated, words.clone(), now))),
-        // Its pod would be in the way of those ahead.
+        // Its pod would compete with those of the sessions ahead.
         (Wait::Node(_), Some(place), Some(Ok(template))) if !place.may_start => {
             Plan { actions: vec![Action::DeletePod], ..queued(seen, place, template, now) }
         }
@@ -141,9 +140,9 @@ fn waiting_for_node(seen: &Observed, wait: &Wait, now: Timestamp) -> Plan {
     }
 }
 
-/// A volume is often made only once its pod has a node, so that it has none says nothing while the scheduler has other reasons.
+/// A volume is often provisioned only once its pod has a node, so its absence means nothing while the scheduler has other reasons.
 fn is_about_volumes(wait: &Wait) -> bool {
-    /// What the reasons of kube-scheduler's plugins VolumeBinding and VolumeZone have in common.
+    /// Parts of the messages of kube-scheduler's plugins VolumeBinding and VolumeZone.
     const WORDS: [&str; 5] = ["PersistentVolume", "persistent volume", "pvc(s)", "free storage", "volume zone"];
     match wait {
         Wait::Node(said) => WORDS.iter().any(|words| said.contains(words)),
@@ -152,7 +151,7 @@ fn is_about_volumes(wait: &Wait) -> bool {
     }
 }
 
-/// The scheduler waits for the volume of the home, with words or without.
+/// The scheduler waits for the home's volume.
 fn with_unbound_home(seen: &Observed, wait: &Wait, why: Option<&str>, now: Timestamp) -> Plan {
     let words = match wait {
         Wait::Node(words) => Some(words.as_str()),
@@ -169,8 +168,8 @@ fn with_unbound_home(seen: &Observed, wait: &Wait, why: Option<&str>, now: Times
     Plan::publish(published).wake_by(Some(after(now, ASK_AGAIN)))
 }
 
-/// No pod for now: others were there first. How many is told in steps, so that a queue that moves isn't a write for each
-/// who waits in it.
+/// No pod for now: other sessions came first. The number ahead is published in steps, so that a queue that moves doesn't cost a
+/// write for every session in it.
 fn queued(seen: &Observed, place: &Place, template: &Template, now: Timestamp) -> Plan {
     let shown = seen.status.queue.as_ref().map(|queue| queue.ahead);
     let ahead = shown.filter(|shown| place.is_shown_by(*shown)).unwrap_or(place.ahead);
@@ -189,10 +188,10 @@ fn queue_status(place: &Place) -> QueueStatus {
     QueueStatus { ahead: place.ahead, since: Time(place.since) }
 }
 
-/// The pod has been deleted by somebody else. Its absence will be the next event, and then there is a new one.
+/// Somebody else deleted the pod. Once it is gone, the session gets a new one.
 pub fn leaving(seen: &Observed, why: Reason, now: Timestamp) -> Plan {
     match seen.status.phase {
-        // It never got as far as a node, was put in the queue, or has been told.
+        // The pod never had a node, the session was put in the queue, or this is published already.
         Phase::Pending => Plan::publish(seen.status.clone()),
         _ => lost(seen, why, now),
     }
@@ -230,9 +229,9 @@ pub fn starting(seen: &Observed, trouble: Option<&Trouble>, now: Timestamp) -> P
         return Plan::publish(status(seen, reason, message, now));
     }
     let deadline = match &seen.status {
-        // What was promised holds.
+        // A published deadline stays.
         VDISessionStatus { phase: Phase::Creating, expires_at: Some(deadline), .. } => deadline.0,
-        // By the clock that will end it: the cluster's machines have clocks of their own.
+        // By the same clock that will end it, not that of another machine.
         _ => after(now, start_deadline(seen)),
     };
     if now >= deadline {
@@ -243,14 +242,14 @@ pub fn starting(seen: &Observed, trouble: Option<&Trouble>, now: Timestamp) -> P
         template_generation: seen.pinned.as_ref().map(|pinned| pinned.template_generation),
         ..status(seen, reason, message, now)
     };
-    // A desktop that is started anew may run out of its session's time first.
+    // The session's own end may come first, for a desktop that restarts.
     let end = deadline::of_session(seen, &seen.status).filter(|end| end.at < deadline);
     let (expires_at, expiry) = end.map_or((deadline, Expiry::StartDeadline), |end| (end.at, end.expiry));
     let status = VDISessionStatus { expires_at: Some(Time(expires_at)), expiry: Some(expiry), ..status };
     Plan { wake: Some(deadline), ..Plan::publish(status) }
 }
 
-/// The kubelet's words change with every try to pull an image; they aren't written again.
+/// The kubelet's message changes with every attempt to pull an image, and is published only once.
 fn describe(seen: &Observed, trouble: &Trouble) -> (Reason, String) {
     match trouble {
         Trouble::Image(words) => {
@@ -274,8 +273,8 @@ fn start_deadline(seen: &Observed) -> Duration {
     seen.pinned.as_ref().map_or(DEFAULT_START_DEADLINE, |pinned| pinned.start_deadline.duration())
 }
 
-/// Nothing is wrong and nothing has happened yet: that costs no write, since Pending is the default. Nor does it need
-/// one while the last word still holds, that the pod was lost and is replaced.
+/// Nothing has happened yet. That costs no write, since Pending is the default; nor does it while the status still says that the pod
+/// was lost and is being replaced.
 fn waiting(seen: &Observed, now: Timestamp) -> VDISessionStatus {
     match seen.reason() {
         None => seen.status.clone(),

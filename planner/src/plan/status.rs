@@ -5,12 +5,12 @@ use vdi_api::{Phase, VDISessionStatus, printable};
 use super::{acceleration, deadline};
 use crate::model::{Observed, Reason};
 
-/// The status of a session that is where it is for this reason.
+/// The status of a session for this reason.
 pub fn status(seen: &Observed, reason: Reason, message: String, now: Timestamp) -> VDISessionStatus {
     status_after(&seen.status, seen, reason, message, now)
 }
 
-/// The same, after another status than the one that is published.
+/// The same, following a status other than the published one.
 pub fn status_after(
     last: &VDISessionStatus,
     seen: &Observed,
@@ -30,7 +30,7 @@ pub fn status_after(
         last_transition_time: same.map_or(Time(now), |condition| condition.last_transition_time.clone()),
         observed_generation: seen.generation,
     };
-    // What it renders with is known of a desktop that is up, and not of the next one.
+    // The next pod may render with something else.
     let is_kept = |condition: &&Condition| match condition.type_.as_str() {
         "Ready" => false,
         acceleration::CONDITION => phase != Phase::Pending,

@@ -8,7 +8,7 @@ use vdi_api::{Expiry, Phase};
 use super::action::{Notice, Plan};
 use crate::model::{Template, time::before};
 
-/// Before the end of a running session, the last one first.
+/// When users are warned, before the end of a running session. The last warning comes first.
 const WARNINGS: [Duration; 2] = [Duration::from_secs(5 * 60), Duration::from_secs(15 * 60)];
 
 /// Warns of the end that the plan's status gives, and wakes up for the next warning.

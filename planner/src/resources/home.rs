@@ -10,7 +10,7 @@ use crate::{
     model::{Home, Observed, Spec, Template},
 };
 
-/// The claim that a session's home is: always the same for the same user, and never another user's.
+/// The name of a session's home: always the same for the same user, and never another user's.
 pub fn home_name(session_uid: &str, spec: &Spec, home: &Home) -> String {
     match home.scope {
         HomeScope::Session => own_name(session_uid),
@@ -19,24 +19,24 @@ pub fn home_name(session_uid: &str, spec: &Spec, home: &Home) -> String {
     }
 }
 
-/// The first part is for people; the second, a digest of the whole address, is what makes it the user's own.
+/// The first part is for people; the digest of the whole address makes it unique.
 fn name_of_user(user: &Email, template: &str) -> String {
     let label = HostLabel::of_user(user);
     let label = label.as_str().get(..30).unwrap_or(label.as_str()).trim_end_matches('-');
-    // A line break is in no address.
+    // No address contains a line break.
     let digest = digest::short(&format!("{}\n{template}", user.normalized()));
     format!("vdi-home-{label}-{digest}")
 }
 
-/// What a session's user is told when its home's name is another claim's.
+/// The message for a session whose home's name is taken.
 pub fn home_taken(claim: &str) -> String {
     format!(
-        "another claim is named {claim}, which this session needs for its home: delete it, or, to make a home of it, label it {}",
+        "a PersistentVolumeClaim named {claim} exists and isn't this session's home: delete it, or label it {} to use it as the home",
         keys::MANAGED_BY_SELECTOR
     )
 }
 
-/// The user's files. Without an owner they outlive every session; only a session's own home goes with it.
+/// Holds the user's files. Without an owner it outlives every session; only a session's own home is deleted with it.
 pub fn home(session: &Observed, spec: &Spec, template: &Template) -> Option<PersistentVolumeClaim> {
     let home = template.home.as_ref()?;
     let is_the_sessions = home.scope == HomeScope::Session;

@@ -18,11 +18,10 @@ use super::{
 };
 use crate::model::{Observed, Template};
 
-/// The name of the policy that all desktops of a namespace are under.
+/// The name of the policy for all desktops of a namespace.
 pub const NAMESPACE_POLICY: &str = "vdi-desktops";
 
-/// What is not the world, beside the metadata services of clouds: [private], shared, link-local, loopback and multicast
-/// addresses.
+/// Networks outside the public internet, besides the metadata services of clouds: [private], shared, link-local, loopback and multicast.
 ///
 /// [private]: https://www.iana.org/assignments/iana-ipv4-special-registry/iana-ipv4-special-registry.xhtml
 const NOT_THE_WORLD: [&str; 9] = [
@@ -36,15 +35,15 @@ const NOT_THE_WORLD: [&str; 9] = [
     "198.18.0.0/15",
     "224.0.0.0/3",
 ];
-/// Only [global unicast] is the world, without unique local and NAT64 addresses, through which IPv4 would be reached.
+/// Only [global unicast] is public, without unique local addresses and NAT64, which leads to IPv4.
 ///
 /// [global unicast]: https://www.iana.org/assignments/ipv6-address-space/ipv6-address-space.xhtml
 const THE_WORLD_IN_IPV6: &str = "2000::/3";
 /// Where nodes' own DNS caches listen: https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns/
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 
-/// What holds for all desktops of a namespace: only the gateway's and the controller's pods get in, and out they get to DNS and to
-/// the world. Other desktops, the cluster's own services and the metadata service are neither.
+/// The rules for all desktops of a namespace: only the gateway's and the controller's pods reach them, and they reach DNS and the
+/// public internet, but no other desktop, no service of the cluster and no metadata service.
 pub fn namespace_policy_spec(gateway_namespace: &str) -> NetworkPolicySpec {
     let dns = NetworkPolicyEgressRule {
         to: Some(vec![namespace_peer("kube-system"), block(NODE_LOCAL_DNS, &[])]),
@@ -78,7 +77,7 @@ pub fn namespace_policy(namespace: &str, spec: &NetworkPolicySpec) -> NetworkPol
     }
 }
 
-/// What one session's desktop reaches besides, because its template says so. Policies add up.
+/// What one session's desktop may reach besides, as its template says. Policies add up.
 pub fn own_network_policy(session: &Observed, template: &Template) -> NetworkPolicy {
     let rule = |reachable: &Reachable| NetworkPolicyEgressRule {
         to: Some(vec![block(&reachable.cidr, &[])]),
@@ -103,14 +102,14 @@ pub fn own_network_policy(session: &Observed, template: &Template) -> NetworkPol
 }
 
 fn namespace_peer(name: &str) -> NetworkPolicyPeer {
-    // Every namespace has this label, and nobody can give it another value.
+    // Every namespace has this label, and nobody can change it.
     NetworkPolicyPeer {
         namespace_selector: Some(selector([("kubernetes.io/metadata.name", name)])),
         ..Default::default()
     }
 }
 
-/// Never with a cloud's metadata service in it, unless it is nothing else.
+/// Excludes the metadata services of clouds, unless the block is exactly one of them.
 fn block(cidr: &str, except: &[&str]) -> NetworkPolicyPeer {
     let is_in = |network: &str, address| network.parse().is_ok_and(|it: Cidr| it.contains(address) && !it.is_single());
     let metadata = METADATA_ADDRESSES.iter().filter(|address| is_in(cidr, **address));

@@ -21,9 +21,9 @@ use crate::model::{GpuSource, Observed, PinnedTemplate, Spec, Template};
 /// The label `app.kubernetes.io/name` of desktops.
 pub const DESKTOP: &str = "vdi-desktop";
 
-/// What a session's user is told when its pod's name is another pod's.
+/// The message for a session whose pod's name is taken.
 pub fn pod_name_taken(session: &str) -> String {
-    format!("another pod is named {}, which this session needs for its own", keys::pod_name(session))
+    format!("a pod named {} exists and isn't this session's: delete it", keys::pod_name(session))
 }
 
 /// The desktop: one container with its GPUs, under the template's security profile.
@@ -57,7 +57,7 @@ pub fn pod(session: &Observed, spec: &Spec, template: &Template) -> Pod {
             resource_claims: some(claims(spec, template)),
             active_deadline_seconds: active_deadline(template),
             host_users: (!template.host_users).then_some(false),
-            // A desktop that crashes is started again in place, and one that ends by itself has ended.
+            // A desktop that crashes is restarted in place, and one that exits has ended.
             restart_policy: Some("OnFailure".to_owned()),
             termination_grace_period_seconds: Some(10),
             automount_service_account_token: Some(false),
@@ -69,7 +69,7 @@ pub fn pod(session: &Observed, spec: &Spec, template: &Template) -> Pod {
     }
 }
 
-/// Gives the GPU back even when no controller runs. Where one does, the session has ended before: its time counts from when the
+/// Releases the GPU even if no controller runs. A running controller ends the session earlier, since its time counts from when the
 /// desktop was up.
 fn active_deadline(template: &Template) -> Option<i64> {
     let PinnedTemplate { max_timeout, start_deadline, .. } = &template.pinned;
@@ -103,7 +103,7 @@ fn desktop(session: &Observed, spec: &Spec, template: &Template) -> Container {
         resources: Some(resources(spec, template)),
         liveness_probe: liveness(template, &probe),
         readiness_probe: Some(probe),
-        // The last lines of its log become the reason that the user reads, where that is wanted.
+        // The last lines of its log go into the session's status.
         termination_message_policy: template.pinned.log_in_status.then(|| "FallbackToLogsOnError".to_owned()),
         volume_mounts: Some([Some(mount(SHARED_MEMORY, "/dev/shm")), home].into_iter().flatten().collect()),
         security_context: Some(security::of_container(template)),
@@ -111,7 +111,7 @@ fn desktop(session: &Observed, spec: &Spec, template: &Template) -> Container {
     }
 }
 
-/// Memory is requested as much as it is limited, so that a desktop isn't put away for the memory of others.
+/// The memory request equals the limit, so that no desktop is evicted because of others' memory.
 fn resources(spec: &Spec, template: &Template) -> ResourceRequirements {
     let quantity = |name: &str, amount: String| (name.to_owned(), Quantity(amount));
     let memory = quantity("memory", spec.memory.to_string());
@@ -158,7 +158,7 @@ fn readiness(template: &Template) -> Probe {
     let (http_get, tcp_socket) = match probe.kind {
         ProbeKind::Tcp => (None, Some(TCPSocketAction { port, host: None })),
         ProbeKind::Http => {
-            // The kubelet doesn't ask who signed the certificate.
+            // The kubelet accepts any certificate.
             let scheme = (template.pinned.protocol == Protocol::Https).then(|| "HTTPS".to_owned());
             (Some(HTTPGetAction { path: Some(probe.path.clone()), port, scheme, ..Default::default() }), None)
         }
@@ -173,7 +173,7 @@ fn readiness(template: &Template) -> Probe {
     }
 }
 
-/// Begins after the whole of the start deadline: until then it isn't for the kubelet to say that the start took too long.
+/// Begins after the start deadline: until then the kubelet must not restart a desktop that starts slowly.
 fn liveness(template: &Template, readiness: &Probe) -> Option<Probe> {
     let seconds = |time: vdi_api::Timeout| i32::try_from(time.duration().as_secs()).unwrap_or(i32::MAX);
     let failures = seconds(template.probe.restart_after?) / template.probe.period_seconds;
@@ -185,7 +185,7 @@ fn liveness(template: &Template, readiness: &Probe) -> Option<Probe> {
 }
 
 fn env(session: &Observed, spec: &Spec, template: &Template) -> Vec<EnvVar> {
-    // The kubelet expands $(NAME): in what a user chose, nothing is to be expanded.
+    // The kubelet expands $(NAME), which it must not do in what a user chose.
     let literal = |text: &str| text.replace('$', "$$");
     let values = [
         ("{user}", literal(spec.user.as_str())),
@@ -201,7 +201,7 @@ fn env(session: &Observed, spec: &Spec, template: &Template) -> Vec<EnvVar> {
     template.env.iter().map(var).chain(login).collect()
 }
 
-/// In one go: what was put in isn't looked at again.
+/// In one pass: inserted values are not searched for placeholders.
 fn substitute(text: &str, values: &[(&str, String)]) -> String {
     let (mut result, mut rest) = (String::new(), text);
     while let Some(start) = rest.find('{') {
@@ -222,7 +222,7 @@ fn mount(volume: &str, path: &str) -> VolumeMount {
     VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), ..Default::default() }
 }
 
-/// Browsers and X clients need more of `/dev/shm` than the 64 MiB that a container gets by itself.
+/// Browsers and X clients need more of `/dev/shm` than a container's default of 64 MiB.
 fn shared_memory(template: &Template) -> Volume {
     Volume {
         name: SHARED_MEMORY.to_owned(),

@@ -1,4 +1,4 @@
-//! The template's [pod security standard], as a pod says it.
+//! The template's [pod security standard], as security contexts.
 //!
 //! [pod security standard]: https://kubernetes.io/docs/concepts/security/pod-security-standards/
 
@@ -12,15 +12,15 @@ pub fn of_pod(template: &Template) -> PodSecurityContext {
         run_as_non_root: (template.security == SecurityProfile::Restricted).then_some(true),
         run_as_user: template.run_as_user,
         fs_group: template.fs_group,
-        // A home of many files would take minutes to change owners each time.
+        // Changing the owner of a home with many files would take minutes each time.
         fs_group_change_policy: template.fs_group.map(|_| "OnRootMismatch".to_owned()),
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..Default::default() }),
         ..Default::default()
     }
 }
 
-/// The baseline leaves most of what a container gets by itself: an image that starts as root needs it to become somebody else
-/// and to set itself up. Nothing needs raw packets, which can lie about where they come from.
+/// The baseline keeps most default capabilities: an image that starts as root needs them to set itself up and to change its user.
+/// Nothing needs raw packets, which can forge their source.
 pub fn of_container(template: &Template) -> SecurityContext {
     let drop = |capability: &str| Some(Capabilities { drop: Some(vec![capability.to_owned()]), add: None });
     match template.security {

@@ -46,7 +46,7 @@ fn a_pod_without_a_node_says_what_it_waits_for() {
 }
 
 #[test]
-fn all_of_the_kubelets_words_for_an_image_that_fails_are_one_trouble() {
+fn all_of_the_kubelets_reasons_for_an_image_that_fails_are_one_trouble() {
     for reason in ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"] {
         let waiting = json!({ "waiting": { "reason": reason, "message": "no such image" } });
         assert_eq!(trouble(0, waiting, json!({})), Some(Trouble::Image("no such image".to_owned())));
@@ -75,14 +75,14 @@ fn a_crash_is_counted_once_through_all_states_that_the_kubelet_shows_of_it() {
 }
 
 #[test]
-fn running_out_of_memory_is_told_from_other_crashes() {
+fn running_out_of_memory_differs_from_other_crashes() {
     let end = json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
     let words = "exit code 137 (OOMKilled)".to_owned();
     assert_eq!(trouble(0, end, json!({})), Some(Trouble::Crash { crashes: 1, out_of_memory: true, words }));
 }
 
 #[test]
-fn of_a_long_log_the_last_twenty_lines_are_told() {
+fn the_last_twenty_lines_of_a_long_log_are_shown() {
     let log: Vec<String> = (1..=50).map(|n| format!("line {n}")).collect();
     let end = json!({ "terminated": { "exitCode": 1, "reason": "Error", "message": log.join("\n") } });
     let Some(Trouble::Crash { words, .. }) = trouble(0, end, json!({})) else { panic!() };
@@ -90,7 +90,7 @@ fn of_a_long_log_the_last_twenty_lines_are_told() {
 }
 
 #[test]
-fn what_a_desktop_wrote_itself_is_not_told_unless_its_template_says_so() {
+fn a_desktops_log_is_not_shown_unless_its_template_says_so() {
     let end = json!({ "terminated": { "exitCode": 1, "reason": "Error", "message": "password: hunter2" } });
     let mut status = desktop(0, end, json!({}));
     for phase in ["Running", "Failed"] {

@@ -17,7 +17,7 @@ fn an_image_that_cannot_be_pulled_is_explained_once_and_fails_at_the_start_deadl
 }
 
 #[test]
-fn a_container_that_cannot_be_made_is_explained_in_the_nodes_words() {
+fn a_container_that_cannot_be_created_is_explained_with_the_nodes_message() {
     let trouble = Trouble::Container("secret \"vnc\" not found".to_owned());
     let plan = plan(&with_pod(fixture::observed(), PodState::Starting(Some(trouble))), noon());
     assert_eq!(said(&plan), (Phase::Creating, "ContainerFailed"));
@@ -25,7 +25,7 @@ fn a_container_that_cannot_be_made_is_explained_in_the_nodes_words() {
 }
 
 #[test]
-fn a_crashed_desktop_is_started_again_in_place_and_keeps_its_clock() {
+fn a_crashed_desktop_restarts_in_place_and_keeps_its_clock() {
     let seen = then(&with_pod(running(), crashed(1)), noon() + hours(1));
     assert_eq!(said(&plan(&seen, noon() + hours(1))), (Phase::Creating, "DesktopCrashed"));
     assert_eq!(seen.message(), "the desktop crashed and is restarting (1 of 3): exit code 1");
@@ -44,7 +44,7 @@ fn a_desktop_out_of_memory_says_how_much_it_had() {
 }
 
 #[test]
-fn a_desktop_that_crashes_again_and_again_fails_its_session_with_its_last_words() {
+fn a_desktop_that_keeps_crashing_fails_its_session_with_its_last_words() {
     for before in [fixture::observed(), running()] {
         let plan = plan(&with_pod(before, crashed(4)), noon());
         assert_eq!(said(&plan), (Phase::Failed, "CrashLoop"));
@@ -70,7 +70,7 @@ fn a_desktop_that_ended_by_itself_ends_its_session() {
 }
 
 #[test]
-fn a_pod_that_was_taken_away_is_named_by_why_and_replaced_once_it_is_gone() {
+fn a_pod_that_was_taken_away_is_explained_and_replaced_once_it_is_gone() {
     for why in [Reason::Preempted, Reason::Evicted, Reason::NodeLost, Reason::PodDeleted] {
         let leaving = then(&with_pod(running(), PodState::Leaving(why)), noon() + hours(1));
         let waiting = plan(&leaving, noon() + hours(1));
@@ -84,7 +84,7 @@ fn a_pod_that_was_taken_away_is_named_by_why_and_replaced_once_it_is_gone() {
 }
 
 #[test]
-fn a_pod_that_vanished_is_told_first_and_then_replaced() {
+fn a_pod_that_vanished_is_reported_first_and_then_replaced() {
     let vanished = with_pod(running(), PodState::Absent);
     let first = plan(&vanished, noon());
     assert_eq!((said(&first), first.actions.len()), ((Phase::Pending, "PodLost"), 0));
@@ -94,7 +94,7 @@ fn a_pod_that_vanished_is_told_first_and_then_replaced() {
 }
 
 #[test]
-fn a_pod_that_was_deleted_before_it_had_a_node_is_made_again() {
+fn a_pod_that_was_deleted_before_it_had_a_node_is_created_again() {
     let waiting = then(&with_pod(fixture::observed(), no_node("no")), noon());
     let leaving = with_pod(waiting, PodState::Leaving(Reason::PodDeleted));
     assert_eq!(plan(&leaving, noon()).status, leaving.status);
@@ -119,7 +119,7 @@ fn evicted(seen: Observed) -> Observed {
 }
 
 #[test]
-fn a_pod_that_its_node_put_away_is_counted_once_deleted_and_replaced() {
+fn an_evicted_pod_is_counted_once_deleted_and_replaced() {
     let told = then(&evicted(running()), noon());
     assert_eq!((said(&plan(&told, noon())), told.status.failed_pods), ((Phase::Pending, "Evicted"), 1));
     assert_eq!(told.message(), "evicted by its node; starting a new pod: Evicted: it used too much disk");
@@ -130,7 +130,7 @@ fn a_pod_that_its_node_put_away_is_counted_once_deleted_and_replaced() {
 }
 
 #[test]
-fn the_fourth_pod_that_is_put_away_fails_the_session() {
+fn the_fourth_eviction_fails_the_session() {
     let mut seen = running();
     for attempt in 0..3 {
         seen = then(&evicted(Observed { pod_attempt: attempt, ..seen }), noon());
@@ -149,7 +149,7 @@ fn suspending_forgets_what_earlier_pods_did() {
 }
 
 #[test]
-fn a_desktop_that_is_started_anew_shortly_before_its_sessions_end_is_starting_and_not_silent() {
+fn a_desktop_that_restarts_shortly_before_its_session_ends_is_starting_and_not_unresponsive() {
     let late = noon() + hours(8) - minutes(2);
     let lost = then(&with_pod(running(), PodState::Absent), late);
     let again = then(&with_pod(lost, PodState::Starting(None)), late);

@@ -51,7 +51,7 @@ fn accelerated(seen: &Observed) -> &Condition {
 }
 
 #[test]
-fn what_a_desktop_renders_with_is_told_with_running_and_software_is_warned_of() {
+fn a_running_session_shows_its_renderer_and_software_rendering_is_warned_of() {
     let up = |renderer| Observed { renderer, ..with_pod(fixture::observed(), ready()) };
     let software = up(Renderer::Named("llvmpipe (LLVM 15)".to_owned()));
     let plan = plan(&software, noon());
@@ -65,7 +65,7 @@ fn what_a_desktop_renders_with_is_told_with_running_and_software_is_warned_of() 
 }
 
 #[test]
-fn a_desktop_that_does_not_tell_its_renderer_yet_is_asked_again_for_a_while() {
+fn a_desktop_that_does_not_report_its_renderer_yet_is_asked_again_for_a_while() {
     let seen = then(&Observed { renderer: Renderer::Unreadable, ..with_pod(fixture::observed(), ready()) }, noon());
     assert_eq!(plan(&seen, noon()).wake, Some(noon() + seconds(10)));
     assert_eq!(plan(&seen, noon() + minutes(3)).wake, plan(&running(), noon() + minutes(3)).wake);

@@ -49,7 +49,7 @@ fn a_desktop_that_asks_for_a_password_is_not_started_without_one() {
 }
 
 #[test]
-fn a_policy_that_somebody_changed_is_put_right_while_a_desktop_is_up_and_not_for_one_that_is_none() {
+fn a_tampered_policy_is_repaired_while_there_is_a_desktop_and_not_without_one() {
     let spoilt = |seen| Observed { missing_policy: Some(Box::default()), ..seen };
     let protects = |plan: &Plan| has(plan, |action| matches!(action, Action::ProtectNamespace(_)));
     assert!(protects(&plan(&spoilt(running()), noon())));
@@ -71,7 +71,7 @@ fn a_missing_template_is_named_and_the_session_starts_once_it_is_there() {
 }
 
 #[test]
-fn a_template_that_may_be_on_its_way_is_not_called_missing_yet() {
+fn a_template_that_may_be_on_its_way_does_not_count_as_missing_yet() {
     let seen = Observed { template: None, created: noon(), ..fixture::observed() };
     let grace = noon() + seconds(2);
     assert_eq!(plan(&seen, noon()), Plan { wake: Some(grace), ..Plan::publish(seen.status.clone()) });
@@ -90,7 +90,7 @@ fn a_template_or_session_that_an_older_schema_let_through_is_explained() {
 }
 
 #[test]
-fn a_deprecated_template_is_told_once_with_what_to_use_instead() {
+fn a_deprecated_template_is_reported_once_with_its_replacement() {
     let deprecated = Deprecation { message: "it is old".to_owned(), replacement: Some("ubuntu-24".to_owned()) };
     let seen = with_template(fixture::observed(), |template| template.deprecated = Some(deprecated));
     let plan = plan(&seen, noon());
@@ -102,7 +102,7 @@ fn a_deprecated_template_is_told_once_with_what_to_use_instead() {
 }
 
 #[test]
-fn the_words_of_the_scheduler_and_of_somebodys_gates_are_passed_on() {
+fn the_messages_of_the_scheduler_and_of_gates_are_passed_on() {
     let words = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.".to_owned();
     let seen = with_pod(fixture::observed(), no_node(&words));
     assert_eq!(
@@ -115,7 +115,7 @@ fn the_words_of_the_scheduler_and_of_somebodys_gates_are_passed_on() {
 }
 
 #[test]
-fn a_home_in_use_is_waited_for_without_a_pod() {
+fn a_session_whose_home_is_in_use_waits_without_a_pod() {
     let in_use = HomeState::InUse { by: "other".to_owned() };
     let waiting = plan(&Observed { home: in_use, ..fixture::observed() }, noon());
     assert_eq!((said(&waiting), waiting.actions.len()), ((Phase::Pending, "HomeInUse"), 0));
@@ -124,7 +124,7 @@ fn a_home_in_use_is_waited_for_without_a_pod() {
 }
 
 #[test]
-fn the_gpus_of_a_former_desktop_are_waited_for() {
+fn a_session_waits_for_the_gpus_of_its_users_former_desktop() {
     let former = Some("team/vdi-former".to_owned());
     let waiting = plan(&Observed { former_desktop: former, ..fixture::observed() }, noon());
     assert_eq!((said(&waiting), waiting.actions.len()), ((Phase::Pending, "FormerDesktopEnding"), 0));
@@ -133,7 +133,7 @@ fn the_gpus_of_a_former_desktop_are_waited_for() {
 }
 
 #[test]
-fn a_home_that_is_being_deleted_is_waited_for_and_one_that_is_another_sessions_is_not_used() {
+fn a_session_waits_for_a_home_that_is_being_deleted_and_never_uses_another_sessions() {
     for (home, reason) in [(HomeState::Leaving, "HomeUnbound"), (HomeState::Taken, "HomeTaken")] {
         let waiting = plan(&Observed { home, ..fixture::observed() }, noon());
         assert_eq!((said(&waiting), waiting.actions.len()), ((Phase::Pending, reason), 0));
@@ -142,7 +142,7 @@ fn a_home_that_is_being_deleted_is_waited_for_and_one_that_is_another_sessions_i
 }
 
 #[test]
-fn a_home_that_went_before_its_pod_had_a_node_is_made_again() {
+fn a_home_that_is_deleted_before_its_pod_has_a_node_is_created_again() {
     let makes_home = |seen: &Observed| has(&plan(seen, noon()), |action| matches!(action, Action::CreateHome(_)));
     let new = Observed { home: HomeState::Missing, ..with_pod(fixture::observed(), no_node("no GPU")) };
     assert!(!makes_home(&new), "its watch may lag behind");
@@ -183,7 +183,7 @@ fn place(ahead: i64) -> Option<Place> {
 }
 
 #[test]
-fn who_is_not_next_has_no_pod_and_reads_how_many_are_ahead_and_since_when() {
+fn a_session_that_is_not_next_has_no_pod_and_shows_its_place() {
     let queued = then(&Observed { place: place(4), ..fixture::observed() }, noon());
     let first = plan(&queued, noon());
     assert_eq!((said(&first), first.actions.len()), ((Phase::Pending, "Queued"), 0));
@@ -197,7 +197,7 @@ fn who_is_not_next_has_no_pod_and_reads_how_many_are_ahead_and_since_when() {
 }
 
 #[test]
-fn a_pod_that_would_be_in_the_way_of_those_ahead_is_taken_back() {
+fn a_pod_is_deleted_while_sessions_ahead_of_it_wait() {
     let pod = no_node("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.");
     let plan_at = |ahead| plan(&Observed { place: place(ahead), ..with_pod(fixture::observed(), pod.clone()) }, noon());
     let second = plan_at(1);
@@ -226,7 +226,7 @@ fn a_foreign_pod_of_the_same_name_is_left_alone() {
 }
 
 #[test]
-fn suspending_frees_the_gpu_before_it_is_shown_and_resuming_starts_the_clock_anew() {
+fn suspending_releases_the_gpu_before_it_is_published_and_resuming_restarts_the_clock() {
     let seen = suspended(running());
     let first = plan(&seen, noon() + hours(1));
     assert_eq!(said(&first), (Phase::Running, "Running"));

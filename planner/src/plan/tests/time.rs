@@ -60,7 +60,7 @@ fn an_expired_session_that_is_being_deleted_keeps_its_reason() {
 }
 
 #[test]
-fn the_pod_of_a_deleted_session_is_left_to_kubernetes_for_a_while_and_not_where_somebody_keeps_the_session() {
+fn the_pod_of_a_deleted_session_is_left_to_kubernetes_for_a_while_unless_a_finalizer_keeps_the_session() {
     let left = Observed { deletion: deleted(true), ..running() };
     let first = plan(&left, noon());
     assert!(!deletes_pod(&first) && first.wake == Some(noon() + seconds(10)), "{first:?}");
@@ -115,7 +115,7 @@ fn a_desktop_in_use_costs_no_write_however_often_it_is_used() {
 }
 
 #[test]
-fn a_desktop_that_nobody_uses_says_when_it_ends_warns_and_ends() {
+fn an_unused_desktop_shows_when_it_ends_warns_and_ends() {
     let now = noon() + hours(2);
     let half = plan(&idle(minutes(15), now), now);
     assert_eq!(ends(&half), Some((now + minutes(15), Expiry::Idle)));
@@ -126,7 +126,7 @@ fn a_desktop_that_nobody_uses_says_when_it_ends_warns_and_ends() {
 }
 
 #[test]
-fn whoever_comes_back_in_time_goes_on() {
+fn a_gateway_that_comes_back_in_time_continues() {
     let now = noon() + hours(2);
     let seen = then(&idle(minutes(29), now), now);
     let back = Observed { idle: Some(Idle { since: now, as_of: now }), ..seen };

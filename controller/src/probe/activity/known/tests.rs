@@ -78,7 +78,7 @@ fn the_last_input_through_any_gateway_counts() {
 }
 
 #[test]
-fn idleness_does_not_begin_before_this_controller_has_heard_all_gateways_once() {
+fn no_session_is_idle_before_all_gateways_have_answered_once() {
     let mut asking = Asking::new();
     assert_eq!(asking.idle("a"), None);
     assert!(!asking.at(0, [says(1, "one", &[("a", 9000.0)]), silent(2)]));
@@ -88,7 +88,7 @@ fn idleness_does_not_begin_before_this_controller_has_heard_all_gateways_once() 
 }
 
 #[test]
-fn while_a_gateway_does_not_answer_nobody_gets_idle() {
+fn while_a_gateway_does_not_answer_no_session_becomes_idle() {
     let mut asking = Asking::new();
     asking.at(0, [says(1, "one", &[]), says(2, "two", &[])]);
     for seconds in [5, 30, 55] {
@@ -120,7 +120,7 @@ fn a_gateway_that_was_killed_may_have_seen_something_until_it_is_sure_to_be_gone
 }
 
 #[test]
-fn one_that_told_everything_before_it_went_has_not_lost_anything() {
+fn a_gateway_that_reported_everything_before_it_went_loses_nothing() {
     let mut asking = Asking::new();
     asking.at(0, [says(1, "one", &[]), says(2, "two", &[])]);
     asking.at(5, [says(1, "one", &[]), says(2, "two", &[("a", 4.0)])]);
@@ -149,7 +149,7 @@ fn another_gateway_at_the_address_of_one_is_not_the_same() {
 }
 
 #[test]
-fn who_has_the_address_of_a_gateway_that_is_gone_is_not_believed() {
+fn a_stranger_at_the_address_of_a_former_gateway_is_ignored() {
     let mut asking = Asking::new();
     asking.at(0, [says(1, "one", &[]), says(2, "two", &[])]);
     asking.at(5, [says(1, "one", &[]), says(2, "somebody", &[("a", 0.0)]).not_listed()]);
@@ -158,7 +158,7 @@ fn who_has_the_address_of_a_gateway_that_is_gone_is_not_believed() {
 }
 
 #[test]
-fn nonsense_in_an_answer_makes_nobody_idle_for_longer() {
+fn an_invalid_answer_makes_no_session_idle_for_longer() {
     for nonsense in [f64::NAN, -5.0, -f64::INFINITY, -0.0] {
         let mut asking = Asking::new();
         asking.at(0, [says(1, "one", &[])]);
@@ -175,7 +175,7 @@ fn nonsense_in_an_answer_makes_nobody_idle_for_longer() {
 
 /// Whatever depends on it is written again with each change.
 #[test]
-fn the_time_of_the_last_input_is_in_whole_seconds_and_stays_the_same_whatever_little_the_clocks_differ_by() {
+fn the_time_of_the_last_input_is_in_whole_seconds_and_ignores_small_differences_of_the_clocks() {
     let mut known = Known::default();
     let (start, sessions) = (Instant::now() + Duration::from_secs(100_000), ["a".to_owned()].into());
     let mut idle_after = |passed: Duration, off: SignedDuration| {
@@ -202,7 +202,7 @@ fn the_time_of_the_last_input_is_in_whole_seconds_and_stays_the_same_whatever_li
 }
 
 #[test]
-fn of_sessions_and_gateways_that_are_gone_nothing_is_kept() {
+fn nothing_is_kept_of_sessions_and_gateways_that_are_gone() {
     let mut asking = Asking::new();
     for second in 0..1000 {
         let (replica, uid) = (format!("replica-{second}"), format!("session-{second}"));
