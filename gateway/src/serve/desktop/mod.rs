@@ -133,8 +133,8 @@ fn wait(gateway: &Gateway, session: &Session, request: &Request<Body>) -> Respon
 fn ended(portal: &str) -> Message<'_> {
     Message {
         title: "This session has ended",
-        text: "Its desktop is gone and its GPU is free. Files in your home directory are kept. To continue, start a new \
-               session.",
+        text: "Its desktop is gone and its GPU is free. Files in your home directory are kept. To continue, start \
+               a new session.",
         link: Some(Link { href: portal, label: "Your desktops" }),
     }
 }
