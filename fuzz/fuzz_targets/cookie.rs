@@ -1,4 +1,4 @@
-//! A desktop is never sent a cookie of the gateway's, and the gateway never reads one that could be another's.
+//! The gateway never forwards its own cookies to a desktop, and never reads a cookie that others could have set.
 
 #![no_main]
 

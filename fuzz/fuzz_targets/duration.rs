@@ -1,4 +1,4 @@
-//! A timeout is what Go's grammar says in exact arithmetic, no more and no less.
+//! A timeout equals what Go's syntax says in exact arithmetic.
 
 #![no_main]
 
@@ -22,7 +22,7 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// Nanoseconds, each part rounded down, of what is more than none and fits Go's `int64`.
+/// The nanoseconds, each part rounded down, if they are more than 0 and fit Go's `int64`.
 fn model(text: &str) -> Option<u128> {
     let grammatical = text.chars().count() <= 64 && GRAMMAR.is_match(text);
     let nanos = PARTS.captures_iter(text).map(|part| {
@@ -35,7 +35,7 @@ fn model(text: &str) -> Option<u128> {
             _ => 1_000,
         };
         let (whole, fraction) = part[1].split_once('.').unwrap_or((&part[1], ""));
-        // As documented: what is behind the eighteenth digit doesn't count.
+        // As documented, digits after the eighteenth are ignored.
         let fraction = &fraction[..fraction.len().min(18)];
         let digits: BigInt = format!("0{whole}{fraction}").parse().unwrap();
         digits * unit / BigInt::from(10).pow(fraction.len())

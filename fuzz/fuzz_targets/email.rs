@@ -1,4 +1,4 @@
-//! An address is what the CRD's pattern matches, and what the policy takes for one is one.
+//! An address is exactly what the CRD's pattern matches, and what the policy accepts is an address.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A host that is taken for one of ours is exactly one of ours.
+//! A host is accepted only if it is exactly one of the gateway's.
 
 #![no_main]
 

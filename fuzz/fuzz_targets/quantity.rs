@@ -1,4 +1,4 @@
-//! Memory is what a Kubernetes quantity says in exact arithmetic, no more and no less.
+//! Memory equals what a Kubernetes quantity says in exact arithmetic.
 
 #![no_main]
 
@@ -22,7 +22,7 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// Whole bytes, rounded up, of what is at least one byte and less than 1Ei.
+/// The bytes, rounded up, if they are at least 1 and less than 1Ei.
 fn model(text: &str) -> Option<u64> {
     let parts = GRAMMAR.captures(text).filter(|_| text.len() <= 64)?;
     let (whole, fraction) = (&parts[1], &parts[2]);
@@ -33,7 +33,7 @@ fn model(text: &str) -> Option<u64> {
     } else if let Some(decimal) = parts.get(4) {
         ten(3 * ("num.kMGTPE".find(decimal.as_str())? as i64 - 3))
     } else {
-        // 64 digits times ten to that are too much, or less than a byte.
+        // With 64 digits at most, any exponent outside this range is too much, or less than a byte.
         ten(parts.get(5).map_or(Some(0), |exponent| exponent.as_str().parse().ok()).filter(|e: &i64| e.abs() < 100)?)
     };
     let amount = BigRational::from(digits) * ten(-(fraction.len() as i64)) * factor;

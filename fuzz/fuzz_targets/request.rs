@@ -1,5 +1,5 @@
-//! The policy's answer to any payload keeps its promises. What the API server says to the policy's questions stands in the
-//! payload too, under `host`, which the policy doesn't read.
+//! The invariants hold for the policy's answer to any payload. The payload also has the host's answers, under `host`, which the
+//! policy doesn't read.
 
 #![no_main]
 

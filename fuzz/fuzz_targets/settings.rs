@@ -1,4 +1,4 @@
-//! Settings that are not valid stop every request, valid ones none; and what is wrong with them can be read.
+//! Invalid settings stop every request, valid ones none; and the message about them is readable.
 
 #![no_main]
 

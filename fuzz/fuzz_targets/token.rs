@@ -1,4 +1,4 @@
-//! Nothing but a token of ours is taken for one; and of what is signed with our key, only what has our claims, each once.
+//! Only tokens that the gateway issued are accepted; and of those signed with its key, only those with its claims, each once.
 
 #![no_main]
 
@@ -59,7 +59,7 @@ fuzz_target!(|bytes: &[u8]| {
     let found: Map<String, Value> = serde_json::from_slice(bytes).unwrap();
     let names: Vec<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(names, ["aud", "auth_time", "email", "exp", "host", "iat", "iss", "jti", "nbf", "sub"]);
-    // As many members as names: none is there twice.
+    // As many members as names, so none is duplicated.
     assert_eq!(serde_json::to_value(&claims).unwrap(), Value::Object(found));
     assert_eq!((&*claims.iss, &*claims.host), (EXPECTED.issuer, EXPECTED.host));
     assert!(claims.iat <= NOW + 30 && claims.nbf <= NOW + 30 && claims.exp > NOW - 30);

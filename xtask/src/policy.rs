@@ -1,4 +1,4 @@
-//! `cargo xtask policy ...`: the admission policy built, published, looked at, and asked.
+//! `cargo xtask policy ...`: builds, publishes, inspects and runs the admission policy.
 
 mod annotate;
 mod build;
@@ -19,21 +19,21 @@ use crate::bench;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Build the module into target/policy/, with its metadata in it
+    /// Build the module, with its metadata, in target/policy/
     Build,
     /// Write metadata into a module, as `kwctl annotate` does
     Annotate(annotate::Options),
-    /// Say what a module is, does and asks for
+    /// Show what a module is, does and requires
     Inspect(inspect::Options),
-    /// Publish the module in an OCI registry, as `kwctl push` does
+    /// Publish the module to an OCI registry, as `kwctl push` does
     Push(push::Options),
     /// Fetch a policy from an OCI registry, and check its digests
     Pull(pull::Options),
-    /// Ask the policy about a manifest or an AdmissionRequest
+    /// Run the policy on a manifest or an AdmissionRequest
     ///
-    /// Exits with 0 when everything is accepted, 1 when something is rejected, and 2 when it can't be asked.
+    /// Exits with 0 when everything is accepted, 1 when something is rejected, and 2 on an error.
     Run(run::Options),
-    /// Measure it, as `cargo xtask bench policy` does
+    /// Measure the policy, as `cargo xtask bench policy` does
     Bench,
 }
 

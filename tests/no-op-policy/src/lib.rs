@@ -1,8 +1,8 @@
-//! A policy that accepts everything without looking: what a waPC module costs at least.
+//! A policy that accepts everything: the least that a waPC module costs.
 
 use wapc_guest::register_function;
 
-// waPC finds this function by its name. That is all there is to the attribute's unsafety: no other symbol may have it.
+// waPC finds this function by its name. The attribute is unsafe only because no other symbol may have that name.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 pub extern "C" fn wapc_init() {

@@ -1,4 +1,4 @@
-//! What a policy may ask its host, and where the answers come from.
+//! The host capabilities that a policy may call, and where the answers come from.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
@@ -6,23 +6,23 @@ use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Answers what a policy asks.
+/// Answers a policy's calls to its host.
 pub trait Capabilities: Send + Sync {
-    /// `capability` is such as `kubernetes/can_i`; `request` and the answer are JSON.
+    /// `capability` is for example `kubernetes/can_i`; `request` and the answer are JSON.
     ///
     /// # Errors
-    /// What the policy is told instead of an answer.
+    /// The error that the policy gets instead of an answer.
     fn call(&self, capability: &str, request: &[u8]) -> Result<Vec<u8>>;
 }
 
-/// Kubewarden's words for it.
+/// Kubewarden's error for a capability that is not granted.
 pub fn denied(capability: &str) -> anyhow::Error {
     anyhow!(
         "Policy has not been granted access to the '{capability}' host capability. The violation has been reported."
     )
 }
 
-/// Answers that a test gives, by capability; what it gives none for is denied. An answer is the JSON that the policy gets,
+/// The answers of a test, by capability; others are denied. An answer is the JSON that the policy gets,
 /// or `{"$error": "..."}`, `{"$raw": "no JSON"}`, `{"$slow": milliseconds, "answer": {...}}`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Played(pub BTreeMap<String, Value>);

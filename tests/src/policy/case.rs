@@ -1,4 +1,4 @@
-//! Sample cases: a request, settings, and what the policy has to say to them. A file's name is the sentence it proves.
+//! Test cases in files: a request, settings, and the expected answer. The name of a file is the sentence that it proves.
 
 use std::{fs, path::Path};
 
@@ -11,7 +11,7 @@ use super::{
     host::{PolicyHost, PolicyResponse},
 };
 
-/// A case of `validate`. Without anything else it is the creation of [`valid_session`] by its user.
+/// A case of `validate`. By default it is the creation of [`valid_session`] by its user.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Case {
@@ -25,12 +25,12 @@ pub struct Case {
     /// Replaces members of the object's spec.
     #[serde(default)]
     spec: Map<String, Value>,
-    /// Makes it an update of a valid object whose spec has these members replaced.
+    /// Makes the request an update of a valid object whose spec has these members replaced.
     old_spec: Option<Map<String, Value>>,
-    /// Makes it a delete of the object.
+    /// Makes the request a delete of the object.
     #[serde(default)]
     delete: bool,
-    /// Who asks, instead of alice.
+    /// The requester, instead of alice.
     user: Option<String>,
     groups: Option<Vec<String>>,
     /// Replaces members of the AdmissionRequest.
@@ -38,11 +38,11 @@ pub struct Case {
     request: Map<String, Value>,
     #[serde(default = "no_settings")]
     pub settings: Value,
-    /// Nobody may act for others, unless the case says what the host answers.
+    /// The answers of the host. By default nobody may act for others.
     #[serde(default = "Played::nobody_may_assign_user")]
     pub host: Played,
-    /// `{"accepted", "code", "message": [line ...], "patch": [RFC 6902 ...], "warnings", "audit"}`; what is not there has
-    /// to be absent.
+    /// `{"accepted", "code", "message": [line ...], "patch": [RFC 6902 ...], "warnings", "audit"}`; omitted members must be
+    /// absent from the answer.
     expect: Value,
 }
 
@@ -66,7 +66,7 @@ fn no_settings() -> Value {
     json!({})
 }
 
-/// A session that has every field and breaks no rule.
+/// A session with every field that breaks no rule.
 pub fn valid_session() -> Value {
     json!({
         "apiVersion": "vdi.kasm.io/v1alpha1",
@@ -149,7 +149,7 @@ impl Case {
     }
 
     /// # Errors
-    /// What is wrong, with what was expected and what the policy answered.
+    /// The difference between the expected and the actual answer.
     pub fn check(&self, ask: impl Fn(&Value, &Value, &Played) -> Result<PolicyResponse>) -> Result<()> {
         let request = self.request();
         let response = ask(&request, &self.settings, &self.host)?;
@@ -162,10 +162,10 @@ impl Case {
         compare(&self.expect, &summary(&request["object"], response))
     }
 
-    /// What the policy says when the rule does something else than the case's settings say.
+    /// The answer when the rule has another mode than in the case's settings.
     ///
     /// # Errors
-    /// When it doesn't answer.
+    /// When the policy doesn't answer.
     pub fn ask_with_mode(
         &self,
         ask: impl Fn(&Value, &Value, &Played) -> Result<PolicyResponse>,
@@ -201,10 +201,10 @@ impl SettingsCase {
     }
 }
 
-/// Checks every case in a folder, and says how many there are.
+/// Checks every case in a folder, and returns their number.
 ///
 /// # Errors
-/// Every case that fails, with why.
+/// Every case that fails, with the reason.
 pub fn check_all<C: for<'de> Deserialize<'de>>(folder: &Path, check: impl Fn(&C) -> Result<()>) -> Result<usize> {
     let mut files = fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
@@ -231,7 +231,7 @@ fn replace(object: &mut Value, members: &Map<String, Value>) {
     }
 }
 
-/// What would be too large for a file: `{"$repeat": "a", "times": 1000}` is a string, `{"$nest": 1000}` lists within lists.
+/// Expands values that are too large for a file: `{"$repeat": "a", "times": 1000}` is a string, `{"$nest": 1000}` lists within lists.
 fn expand(value: Value) -> Value {
     match value {
         Value::Array(items) => items.into_iter().map(expand).collect(),
@@ -244,7 +244,7 @@ fn expand(value: Value) -> Value {
     }
 }
 
-/// The answer in the form of a case's `expect`.
+/// The answer in the format of a case's `expect`.
 fn summary(object: &Value, response: PolicyResponse) -> Value {
     let mut summary = json!({"accepted": response.accepted});
     if let Some(code) = response.code {
@@ -271,7 +271,7 @@ fn lines(message: &str) -> Value {
 
 fn compare(expected: &Value, actual: &Value) -> Result<()> {
     let shown = actual.to_string();
-    // What a hostile request wrote must not reach a terminal as it is, nor fill it.
+    // Text from a hostile request must reach a terminal neither unescaped nor in full length.
     let hostile =
         |c: char| c.is_control() || ('\u{200e}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c);
     ensure!(

@@ -10,14 +10,15 @@ use tokio::runtime::Handle;
 
 use super::capabilities::{Capabilities, denied};
 
-/// Asks a real API server, with the rights of the policy server. It keeps no answer: Kubewarden keeps some for 5 s.
+/// Asks a real API server, with the permissions of the policy server. It caches nothing, whereas Kubewarden caches some
+/// answers for 5 s.
 pub struct ClusterCapabilities {
     client: Client,
     runtime: Handle,
 }
 
 impl ClusterCapabilities {
-    /// To be called on the runtime that the client works on, which may not be waiting for the answers itself.
+    /// Must be called on the client's runtime, which must not block on the answers itself.
     pub fn new(client: Client) -> Self {
         Self { client, runtime: Handle::current() }
     }
@@ -26,14 +27,14 @@ impl ClusterCapabilities {
         match capability {
             "kubernetes/can_i" => self.can_i(&request["subject_access_review"]).await,
             "kubernetes/list_resources_all" => {
-                // As Kubewarden does it: an object that kube can't parse makes the whole list one that can't be had.
+                // As in Kubewarden, an object that kube can't parse makes the whole list fail.
                 let list = self.api(request)?.list(&ListParams::default()).await?;
                 Ok(serde_json::to_value(list)?)
             }
             "kubernetes/get_resource" => {
                 let name = request["name"].as_str().context("name")?;
                 let object = self.api(request)?.get_opt(name).await?;
-                // Kubewarden's words.
+                // Kubewarden's message.
                 let object = object.with_context(|| {
                     format!("Cannot find {}/{} named '{name}'", request["api_version"], request["kind"])
                 })?;

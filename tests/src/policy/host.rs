@@ -12,25 +12,25 @@ use wasmtime_provider::{
 
 use super::capabilities::{Capabilities, denied};
 
-/// Runs a policy as Kubewarden's policy server does: compiled once, a new instance for every request, an end to what takes
-/// too long or too much memory. What the policy asks for is granted as far as its metadata say that it does.
+/// Runs a policy as Kubewarden's policy server does: compiled once, with a new instance for every request, and with limits on
+/// time and memory. The policy may call the host capabilities that its metadata names.
 pub struct PolicyHost {
     module: WasmtimeEngineProviderPre,
     deadlines: EpochDeadlines,
     metadata: Arc<Value>,
 }
 
-/// What one call may take.
+/// The limits of one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub time: Duration,
-    /// Of linear memory, in bytes.
+    /// Linear memory, in bytes.
     pub memory: usize,
 }
 
 impl Default for Limits {
-    /// The policy server's own time limit, and what a session of ordinary make-up takes many times over. A request that is
-    /// all tiny values may still run into it, and is then rejected.
+    /// The policy server's own limits, many times what an ordinary session needs. A request of nothing but tiny values may still
+    /// exceed the time, and is then rejected.
     fn default() -> Self {
         Self { time: Duration::from_secs(2), memory: 128 << 20 }
     }
@@ -73,7 +73,7 @@ impl PolicyHost {
     /// Compiles a module that has no metadata, in wasm's binary or text format.
     ///
     /// # Errors
-    /// When it can't be compiled, or imports what a policy can't have.
+    /// When it can't be compiled, or imports something that policies don't get.
     pub fn new(module: &[u8], limits: Limits) -> Result<Self> {
         const TICK: Duration = Duration::from_millis(10);
         let engine = Engine::new(Config::new().epoch_interruption(true)).map_err(|error| anyhow!("{error:#}"))?;
@@ -100,15 +100,15 @@ impl PolicyHost {
         Ok(Self { module, deadlines, metadata: Value::Null.into() })
     }
 
-    /// What `metadata.yml` says, with `protocolVersion`.
+    /// The content of `metadata.yml`, with `protocolVersion`.
     pub fn metadata(&self) -> &Value {
         &self.metadata
     }
 
-    /// Asks the policy about an AdmissionRequest. Blocks for up to the limit.
+    /// Reviews an AdmissionRequest. Blocks for up to the time limit.
     ///
     /// # Errors
-    /// When the policy fails to answer. For a policy server that is a rejection.
+    /// When the policy fails to answer, which a policy server treats as a rejection.
     pub fn validate(
         &self,
         request: &Value,
@@ -134,7 +134,7 @@ impl PolicyHost {
         serde_json::from_slice(&answer).with_context(|| format!("can't read the policy's answer to {function}"))
     }
 
-    /// Calls a function of the module by its waPC name, with no capabilities or some.
+    /// Calls a function of the module by its waPC name, with or without host capabilities.
     ///
     /// # Errors
     /// When the module traps, runs into a limit, or answers with an error.
@@ -165,8 +165,8 @@ impl PolicyHost {
     }
 }
 
-/// Whether the metadata name the capability, and the kind of object that is asked for: ClusterAdmissionPolicies are written
-/// to grant what they name.
+/// Whether the metadata names the capability and the requested kind of object, because ClusterAdmissionPolicies grant what it
+/// names.
 fn is_granted(metadata: &Value, capability: &str, request: &[u8]) -> bool {
     let holds = |list: &Value, wanted: &Value| list.as_array().is_some_and(|list| list.contains(wanted));
     let request: Value = serde_json::from_slice(request).unwrap_or_default();

@@ -1,12 +1,12 @@
-//! What holds for every answer of the policy, whatever the request. The fuzz targets include this file too, so it takes
-//! JSON and nothing else of this crate.
+//! What holds for every answer of the policy, whatever the request. The fuzz targets include this file too, so it depends on
+//! nothing else in this crate.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::Value;
 
-/// What the policy adds where it is absent, and changes where it is not.
+/// The fields that the policy adds or changes.
 const WRITTEN: &[&str] = &["/spec/user", "/metadata/annotations/vdi.kasm.io/created-by"];
 const FILLED_IN: &[&str] = &[
     "/metadata",
@@ -23,16 +23,16 @@ const FILLED_IN: &[&str] = &[
 static EMAIL: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^[^\t\n\x0c\r ]+@[^\t\n\x0c\r ]+\.[^\t\n\x0c\r ]+$").ok());
 
-/// Checks the answer (a ValidationResponse) to a payload. `ask` asks the same policy again.
+/// Checks the answer (a ValidationResponse) to a payload. `ask` calls the same policy again.
 ///
 /// # Errors
-/// Which invariant is broken.
+/// The invariant that is broken.
 pub fn check(payload: &[u8], answer: &Value, ask: impl FnOnce(&[u8]) -> Value) -> Result<(), String> {
     check_form(answer)?;
     if answer["accepted"] != true {
         return Ok(());
     }
-    // What nobody looks at may be broken: the policy skips it.
+    // Members that the policy skips may be malformed.
     let Ok(payload) = serde_json::from_str(&String::from_utf8_lossy(payload)) else { return Ok(()) };
     let Value::Object(mut payload) = payload else { return Err("accepted what is no request".to_owned()) };
     let settings = payload.get("settings").cloned().unwrap_or_default();
@@ -49,7 +49,7 @@ pub fn check(payload: &[u8], answer: &Value, ask: impl FnOnce(&[u8]) -> Value) -
     if settled { Ok(()) } else { Err(format!("mutating it again is not the same: {again}")) }
 }
 
-/// Accepted or told why not, in words that a terminal can show.
+/// The request is accepted, or rejected with a message that a terminal can show.
 fn check_form(answer: &Value) -> Result<(), String> {
     let (message, code) = (answer["message"].as_str(), answer["code"].as_u64());
     let formed = match answer["accepted"].as_bool() {
@@ -83,7 +83,7 @@ fn acts_on_a_terminal(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A new session's user is what the API server's pattern says, unless the site turned that off.
+/// A new session's user matches the API server's pattern, unless the site turned that rule off.
 fn check_user(request: &Value, settings: &Value, answer: &Value) -> Result<(), String> {
     let mode = &settings["rules"]["user-format"];
     let is_new_session = request["operation"] == "CREATE"
@@ -100,7 +100,7 @@ fn check_user(request: &Value, settings: &Value, answer: &Value) -> Result<(), S
     if valid { Ok(()) } else { Err(format!("accepted for the user {user}")) }
 }
 
-/// Nothing is lost, and nothing written but what is the policy's to write.
+/// Nothing is lost, and nothing is written but the fields that the policy may write.
 fn check_kept(given: &Value, mutated: &Value, path: &str) -> Result<(), String> {
     if given == mutated || WRITTEN.contains(&path) {
         return Ok(());

@@ -21,12 +21,12 @@ impl Host for NativeHost<'_> {
 /// As [`PolicyHost::validate`](super::PolicyHost::validate).
 ///
 /// # Errors
-/// When the answer can't be written as JSON, which it always can.
+/// When the answer can't be serialized, which doesn't happen.
 pub fn validate(request: &Value, settings: &Value, capabilities: &dyn Capabilities) -> Result<PolicyResponse> {
     validate_raw(&serde_json::to_vec(&json!({"request": request, "settings": settings}))?, capabilities)
 }
 
-/// Judges a payload, whatever it is.
+/// Reviews a payload, however malformed.
 ///
 /// # Errors
 /// As [`validate`].

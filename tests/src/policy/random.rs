@@ -1,5 +1,4 @@
-//! Random requests: the cases with their parts taken away, doubled, swapped and replaced, until they are something that
-//! nobody thought of.
+//! Random requests: cases whose parts are removed, duplicated, swapped and replaced, to find what nobody thought of.
 
 use std::{fs, path::Path};
 
@@ -13,21 +12,21 @@ use super::{
     case::{Case, SettingsCase},
 };
 
-/// The material that requests are made of: those of the cases, and their parts.
+/// The material for requests: the cases, and their parts.
 pub struct Material {
     requests: Vec<Value>,
     settings: Vec<Value>,
     hosts: Vec<Played>,
 }
 
-/// What the policy is asked, and what it is told when it asks.
+/// A payload for the policy, and the answers to its calls.
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub payload: Vec<u8>,
     pub host: Played,
 }
 
-/// Written into the payload as it stands here: most of it is no JSON, or none that every reader takes for the same.
+/// Written into the payload verbatim: most of it is not JSON, or JSON that parsers read differently.
 #[rustfmt::skip]
 const RAW: &[&str] = &[
     "1e400", "-1e400", "1e-400", "-0", "-0.0", "1E2", "1.0", "01", "+1", ".5", "1.", "0x10", "NaN", "Infinity", "nul",
@@ -71,7 +70,7 @@ impl Material {
         let settings_cases: Vec<SettingsCase> = read_all("settings")?;
         let settings = cases.iter().map(|case| &case.settings).chain(settings_cases.iter().map(|case| &case.settings));
         let mut hosts: Vec<_> = cases.iter().map(|case| case.host.clone()).collect();
-        // Waiting is tested elsewhere. Here it would be all that is done.
+        // Waiting is tested elsewhere, and would take most of the time here.
         hosts.iter_mut().for_each(|host| host.0.retain(|_, answer| answer.get("$slow").is_none()));
         hosts.extend(every_answer_there_may_be());
         let short = |request: &Value| request.to_string().len() < 16 << 10;
@@ -82,7 +81,7 @@ impl Material {
         })
     }
 
-    /// The same for the same seed.
+    /// Deterministic for a seed.
     pub fn sample(&self, seed: u64) -> Sample {
         let rng = &mut Rng::with_seed(seed);
         let mut request = pick(rng, &self.requests).clone();
@@ -111,7 +110,7 @@ impl Material {
         Sample { payload, host }
     }
 
-    /// Settings of several cases in one. Most are valid: there is not much to say about others.
+    /// Combines settings of several cases. Most are valid, because invalid ones stop every request.
     pub fn settings(&self, rng: &mut Rng) -> Value {
         let mut settings = pick(rng, &self.settings).clone();
         for _ in 0..few(rng) / 2 {
@@ -198,7 +197,7 @@ impl Material {
 
 fn read_all<C: DeserializeOwned>(folder: &str) -> Result<Vec<C>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(folder);
-    // In order, so that a seed means the same everywhere.
+    // Sorted, so that a seed means the same everywhere.
     let mut files = folder.read_dir()?.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
     files.sort();
     let read = |file: &std::path::PathBuf| {
@@ -207,7 +206,7 @@ fn read_all<C: DeserializeOwned>(folder: &str) -> Result<Vec<C>> {
     files.iter().map(read).collect()
 }
 
-/// Each of the policy's questions answered in each of the ways that an API server, or something in between, might.
+/// Answers to each of the policy's calls, in every way that an API server or a host may answer.
 fn every_answer_there_may_be() -> Vec<Played> {
     let sessions = json!([
         {"metadata": {"name": "a", "namespace": "b"}, "spec": {"user": "alice@example.com", "resources": {"gpu": 2}}},
@@ -255,7 +254,7 @@ fn random_name(rng: &mut Rng) -> String {
     (0..rng.usize(1..12)).map(|_| rng.alphanumeric()).collect()
 }
 
-/// A part of a part ... of one of these.
+/// A random part, at any depth, of one of these.
 fn part(rng: &mut Rng, wholes: &[Value]) -> Value {
     let mut part = pick(rng, wholes);
     loop {
@@ -271,7 +270,7 @@ fn part(rng: &mut Rng, wholes: &[Value]) -> Value {
     }
 }
 
-/// One slip of a finger.
+/// One typo.
 fn edit(rng: &mut Rng, text: &mut String) {
     let mut chars: Vec<char> = text.chars().collect();
     let at = rng.usize(..=chars.len());
@@ -286,7 +285,7 @@ fn edit(rng: &mut Rng, text: &mut String) {
     *text = chars.into_iter().collect();
 }
 
-/// As bytes, with what is marked as raw written raw.
+/// Serializes the payload, with marked text written verbatim.
 fn unmarked(value: &Value) -> Vec<u8> {
     let mut text = value.to_string();
     for raw in RAW.iter().filter(|_| text.contains(MARK)).collect::<Vec<_>>() {
@@ -295,7 +294,7 @@ fn unmarked(value: &Value) -> Vec<u8> {
     text.into()
 }
 
-/// What a broken connection, or somebody with a hex editor, makes of it.
+/// Corrupts bytes, as a broken connection or a hex editor does.
 fn damage(rng: &mut Rng, payload: &mut Vec<u8>) {
     let at = rng.usize(..=payload.len());
     let until = (at + rng.usize(1..40)).min(payload.len());
@@ -307,7 +306,7 @@ fn damage(rng: &mut Rng, payload: &mut Vec<u8>) {
         4 if at < payload.len() => payload[at] ^= 1 << rng.u8(..8),
         5 => drop(payload.splice(at..at, pick(rng, RAW).bytes())),
         _ => {
-            // A key that is given twice.
+            // A duplicate key.
             let braces: Vec<_> = payload.iter().enumerate().filter(|(_, byte)| **byte == b'{').collect();
             if let Some((brace, _)) = rng.choice(braces) {
                 let twice = format!("{}:{},", json!(pick(rng, NAMES)), json!(pick(rng, TEXTS)));

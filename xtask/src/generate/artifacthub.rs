@@ -9,7 +9,7 @@ use vdi_tests::workspace;
 
 use super::questions;
 
-/// What is written by hand in it stays: when the version was made, and what it changed.
+/// Hand-written parts are kept: the date of the version, and its changes.
 pub fn package() -> Result<Value> {
     let metadata = read("metadata.yml")?;
     let written = read("artifacthub-pkg.yml")?;

@@ -1,4 +1,4 @@
-//! `questions-ui.yml`: the form in which Rancher asks for the policy's settings.
+//! `questions-ui.yml`: Rancher's form for the policy's settings.
 //! <https://docs.kubewarden.io/tutorials/writing-policies/policy-authors/rancher-ui>
 
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ pub fn questions() -> Value {
     json!({"questions": members.iter().flat_map(|member| questions_of(member, "", group_of(member))).collect::<Vec<_>>()})
 }
 
-/// One question a value; those of a section are named by their path.
+/// One question for each value; those of a section are named by their path.
 fn questions_of(member: &Member, parent: &str, group: &str) -> Vec<Value> {
     let variable = format!("{parent}{}", member.name);
     let question = |kind: &str, allowed: &str| {

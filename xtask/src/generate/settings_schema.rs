@@ -1,4 +1,4 @@
-//! The JSON schema of the policy's settings, for editors and for CI of those who keep them in a repository.
+//! The JSON schema of the policy's settings, for editors and CI.
 
 use serde_json::{Map, Value, json};
 use vdisession_policy::{
@@ -45,7 +45,7 @@ mod tests {
 
     use super::*;
 
-    /// What stands in the files of tests/cases/settings: the settings, and whether the policy takes them.
+    /// The cases in tests/cases/settings: path, settings, and whether the policy accepts them.
     fn cases() -> Vec<(String, Value, bool)> {
         let folder = workspace().join("tests/cases/settings").read_dir().unwrap();
         let case = |path: std::path::PathBuf| {
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn what_the_policy_takes_the_schema_takes() {
         let schema = jsonschema::validator_for(&schema()).unwrap();
-        // Deprecated, or a convenience, and not for new settings.
+        // Deprecated or a convenience, and not for new settings.
         let tolerated = ["null-settings", "the-deprecated-form"];
         for (path, settings, valid) in cases() {
             if valid && !tolerated.iter().any(|name| path.contains(name)) {

@@ -13,7 +13,7 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// The built module: built when it isn't, or isn't any more what the sources say.
+/// The path of the module, which is rebuilt if the sources have changed.
 pub fn module() -> Result<PathBuf> {
     setup::wasm_target()?;
     policy::build()

@@ -15,7 +15,7 @@ use super::{
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// A file, or what an OCI registry has under a reference [default: the built module]
+    /// A file, or a reference in an OCI registry [default: the built module]
     module: Option<String>,
 
     /// Print the metadata
@@ -25,7 +25,7 @@ pub struct Options {
 
 pub async fn run(Options { module, output }: &Options) -> Result<()> {
     let (place, module) = find(module.as_deref()).await?;
-    let metadata = metadata::read(&module).with_context(|| format!("{place} can't be inspected"))?;
+    let metadata = metadata::read(&module).with_context(|| format!("can't inspect {place}"))?;
     match output {
         Some(Output::Json) => show(&format!("{}\n", serde_json::to_string_pretty(&metadata)?)),
         None => {
@@ -35,7 +35,7 @@ pub async fn run(Options { module, output }: &Options) -> Result<()> {
     }
 }
 
-/// A module, and where it is.
+/// Finds a module. Returns its path or reference, and its content.
 async fn find(module: Option<&str>) -> Result<(String, Vec<u8>)> {
     let Some(module) = module else {
         let path = build::module()?;
@@ -46,7 +46,7 @@ async fn find(module: Option<&str>) -> Result<(String, Vec<u8>)> {
         return Ok((module.to_owned(), annotate::read(path)?));
     }
     let is_path = path.extension().is_some_and(|extension| extension == "wasm") || module.starts_with(['.', '/']);
-    ensure!(!is_path, "there is no file {module}");
+    ensure!(!is_path, "no such file: {module}");
     let pulled = artifact::pull(module, &docker_config()).await?;
     Ok((pulled.reference, pulled.module))
 }
@@ -58,11 +58,11 @@ fn description(metadata: &Value) -> String {
     let mut text = format!("{}\n", if title.is_empty() { "A policy without a title" } else { &title });
     text.extend(about("description").map(|description| indented(&description)));
 
-    section(&mut text, "Is asked about", list(&metadata["rules"]).map(rule));
+    section(&mut text, "Reviews", list(&metadata["rules"]).map(rule));
     let facts = ["mutating", "backgroundAudit", "policyType", "executionMode", "protocolVersion"];
     let facts = facts.into_iter().chain(["minimumKubewardenVersion"]);
     let facts = facts.filter(|name| !metadata[name].is_null());
-    section(&mut text, "Is", facts.map(|name| format!("{name}: {}", scalar(&metadata[name]))));
+    section(&mut text, "Properties", facts.map(|name| format!("{name}: {}", scalar(&metadata[name]))));
     let resource = |it: &Value| format!("{} {}", scalar(&it["apiVersion"]), scalar(&it["kind"]));
     section(&mut text, "Reads in the cluster", list(&metadata["contextAwareResources"]).map(resource));
     section(&mut text, "Calls", list(&metadata["hostCapabilities"]).map(scalar));
@@ -108,7 +108,7 @@ mod tests {
         let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]});
         let described = description(&json!({"rules": [rule], "mutating": false}));
         assert!(
-            described.ends_with("\nIs asked about\n  CREATE of pods in v1\n\nIs\n  mutating: false\n"),
+            described.ends_with("\nReviews\n  CREATE of pods in v1\n\nProperties\n  mutating: false\n"),
             "{described}"
         );
     }

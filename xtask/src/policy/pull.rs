@@ -5,7 +5,7 @@ use vdi_release::{digest, docker_config, policy::artifact};
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// What to fetch, by tag or by digest; credentials are those of `docker login`
+    /// The reference to pull, by tag or by digest; uses the credentials of `docker login`
     reference: String,
 
     /// Where to write the module

@@ -5,7 +5,7 @@ use super::{annotate, build};
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where to, such as ghcr.io/vdiwarden/policies/vdisession:v0.1.0; credentials are those of `docker login`
+    /// The reference to push to, such as ghcr.io/vdiwarden/policies/vdisession:v0.1.0; uses the credentials of `docker login`
     reference: String,
 }
 

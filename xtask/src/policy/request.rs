@@ -1,4 +1,4 @@
-//! What the policy is asked: AdmissionRequests as they are, or made of manifests as the API server would.
+//! AdmissionRequests for the policy: given as they are, or made from manifests as the API server would.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -12,46 +12,45 @@ pub enum Operation {
     Delete,
 }
 
-/// What a manifest doesn't say.
+/// The parts of a request that a manifest doesn't contain.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Circumstances {
-    /// Who asks [default: a session's user; kubernetes-admin for templates]
+    /// The requester [default: the session's user; kubernetes-admin for templates]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
-    /// A group that the user is in, besides system:authenticated; may be repeated
+    /// A group of the requester, besides system:authenticated; may be repeated
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
 
-    /// What is done with the objects [default: CREATE; UPDATE with --old]
+    /// The operation [default: CREATE; UPDATE with --old]
     #[arg(long, value_enum, ignore_case = true)]
     operation: Option<Operation>,
 }
 
-/// All YAML documents, or the JSON value.
+/// Parses all YAML documents, or one JSON value.
 pub fn documents(text: &str) -> Result<Vec<Value>> {
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(vec![value]);
     }
     let mut documents: Vec<Value> = serde_saphyr::from_multiple(text).context("it is neither YAML nor JSON")?;
     documents.retain(|document| !document.is_null());
-    ensure!(!documents.is_empty(), "there is nothing in it");
+    ensure!(!documents.is_empty(), "it is empty");
     Ok(documents)
 }
 
 impl Circumstances {
-    /// The AdmissionRequest that `document` is, has in it, or stands for. `old` is what is stored, if there is
-    /// something.
+    /// The AdmissionRequest that `document` is, contains, or is the new object of. `old` has the stored objects.
     pub fn request(&self, mut document: Value, old: &[Value]) -> Result<Value> {
         let mut request = match document.get("request") {
             Some(_) => document["request"].take(),
             None if is_request(&document) => document,
             None => return self.made_of(document, old),
         };
-        ensure!(request.is_object(), "the request in it is {request}, not an AdmissionRequest");
+        ensure!(request.is_object(), "its `request` is {request}, not an AdmissionRequest");
         ensure!(
             self.operation.is_none() && old.is_empty(),
-            "an AdmissionRequest says itself what is done: leave out --operation and --old"
+            "an AdmissionRequest contains the operation and the old object: leave out --operation and --old"
         );
         let mut who = request["userInfo"].as_object().cloned().unwrap_or_default();
         who.extend(self.user.iter().map(|user| ("username".to_owned(), user.as_str().into())));
@@ -76,7 +75,7 @@ impl Circumstances {
         let operation = match (self.operation, old.is_empty()) {
             (None, true) => Operation::Create,
             (None | Some(Operation::Update), false) => Operation::Update,
-            (Some(Operation::Update), true) => bail!("--operation UPDATE needs what was there before: --old FILE"),
+            (Some(Operation::Update), true) => bail!("--operation UPDATE requires the old object: --old FILE"),
             (Some(operation), true) => operation,
             (Some(_), false) => bail!("--old is for updates: leave out --operation"),
         };
@@ -112,20 +111,18 @@ fn is_request(document: &Value) -> bool {
     document["operation"].is_string() && (document["kind"].is_object() || document["resource"].is_object())
 }
 
-/// Kind, resource and version of what the policy is asked about.
+/// The kind, resource and version of an object that the policy reviews.
 fn recognize(object: &Value) -> Result<(String, &'static str, String)> {
     let kind = object["kind"].as_str().unwrap_or_default();
     let resource = match kind {
         "VDISession" => "vdisessions",
         "VDITemplate" => "vditemplates",
-        _ => bail!(
-            "the policy is asked about a VDISession, a VDITemplate or an AdmissionRequest; this has the kind {kind:?}"
-        ),
+        _ => bail!("expected a VDISession, a VDITemplate or an AdmissionRequest, found the kind {kind:?}"),
     };
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     match api_version.split_once('/') {
         Some((GROUP, version)) => Ok((kind.to_owned(), resource, version.to_owned())),
-        _ => bail!("the apiVersion of a {kind} is {GROUP}/{}, not {api_version:?}", vdi_api::VERSION),
+        _ => bail!("the apiVersion of a {kind} must be {GROUP}/{}, not {api_version:?}", vdi_api::VERSION),
     }
 }
 
@@ -136,7 +133,7 @@ fn fill_in_namespace(object: &mut Value, is_namespaced: bool) {
     }
 }
 
-/// The object of this kind and name.
+/// The old object of this kind and name.
 fn find(old: &[Value], kind: &str, name: &Value, namespace: &Value) -> Result<Value> {
     let mut old = old.iter().cloned().map(|mut object| {
         fill_in_namespace(&mut object, kind == "VDISession");
@@ -144,7 +141,7 @@ fn find(old: &[Value], kind: &str, name: &Value, namespace: &Value) -> Result<Va
     });
     let is_it =
         |it: &Value| it["kind"] == kind && it["metadata"]["name"] == *name && it["metadata"]["namespace"] == *namespace;
-    old.find(is_it).with_context(|| format!("--old has no {kind} of the name {name} (namespace {namespace})"))
+    old.find(is_it).with_context(|| format!("--old has no {kind} named {name} (namespace {namespace})"))
 }
 
 #[cfg(test)]
@@ -184,7 +181,7 @@ mod tests {
         let updated = request(&Circumstances::default(), SESSION, &old).unwrap();
         assert_eq!((&updated["operation"], &updated["oldObject"]), (&json!("UPDATE"), &updated["object"]));
         let error = request(&Circumstances::default(), SESSION, &old.split_off(1)).unwrap_err().to_string();
-        assert!(error.contains("no VDISession of the name \"a\""), "{error}");
+        assert!(error.contains("no VDISession named \"a\""), "{error}");
 
         let operation = |operation| Circumstances { operation: Some(operation), ..Circumstances::default() };
         let deleted = request(&operation(Operation::Delete), SESSION, &[]).unwrap();

@@ -25,19 +25,19 @@ pub struct Options {
     #[command(flatten)]
     circumstances: Circumstances,
 
-    /// The objects as they were: makes it an update
+    /// The old objects, for an update
     #[arg(long, value_name = "FILE")]
     old: Option<PathBuf>,
 
-    /// The policy's settings: YAML, or a file with it or with an AdmissionPolicy
+    /// The policy's settings: YAML, or a file that contains them or an AdmissionPolicy
     #[arg(long, value_name = "FILE or YAML")]
     settings: Option<String>,
 
-    /// Let the user act for others, as RBAC's verb assign-user on vdisessions does
+    /// Let the requester act for others, as the verb assign-user on vdisessions does
     #[arg(long)]
     can_assign_user: bool,
 
-    /// Ask this module [default: the built one]
+    /// The module to run [default: the built one]
     #[arg(long, value_name = "MODULE")]
     policy: Option<PathBuf>,
 
@@ -55,7 +55,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let host = PolicyHost::load(options.policy.clone().map_or_else(build::module, Ok)?)?;
     let valid = host.validate_settings(&settings)?;
     if !valid.valid {
-        bail!("the settings are not valid\n{}", indented(&harmless(&valid.message.unwrap_or_default())).trim_end());
+        bail!("the settings are invalid\n{}", indented(&harmless(&valid.message.unwrap_or_default())).trim_end());
     }
     let capabilities = Arc::new(NoCluster { can_assign_user: options.can_assign_user });
     let mut verdicts = Vec::new();
@@ -68,18 +68,18 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             None => show(&format!("\n{}", verdict::description(request, &response)))?,
         }
     }
-    // As grep and diff do: 1 is a no, and 2 an error.
+    // As with grep and diff, 1 is a negative answer, and 2 an error.
     Ok(if verdicts.into_iter().all(|accepted| accepted) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// Knows nothing but what the command line says.
+/// Answers by the command line alone.
 struct NoCluster {
     can_assign_user: bool,
 }
 
 impl Capabilities for NoCluster {
     fn call(&self, capability: &str, _: &[u8]) -> Result<Vec<u8>> {
-        ensure!(capability == "kubernetes/can_i", "there is no cluster here to ask for {capability}");
+        ensure!(capability == "kubernetes/can_i", "{capability} needs a cluster, and there is none here");
         Ok(json!({"allowed": self.can_assign_user}).to_string().into())
     }
 }
@@ -93,7 +93,7 @@ fn read(file: &Path) -> Result<Vec<Value>> {
     documents(&text).with_context(|| format!("can't read {}", file.display()))
 }
 
-/// What is in the file `settings`, or in the text itself.
+/// Reads settings from the file `settings`, or parses the text itself.
 fn settings(settings: &str) -> Result<Value> {
     let is_file = Path::new(settings).is_file();
     let text = if is_file { fs::read_to_string(settings)? } else { settings.to_owned() };

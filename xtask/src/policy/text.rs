@@ -1,11 +1,11 @@
-//! How things are shown to a person.
+//! Formatting for people.
 
 use std::io::{ErrorKind, Write, stdout};
 
 use anyhow::Result;
 use serde_json::Value;
 
-/// Prints it. A reader that has had enough, such as `head`, is no error.
+/// Prints to standard output. A reader that stops early, such as `head`, is no error.
 pub fn show(text: &str) -> Result<()> {
     match stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -18,7 +18,7 @@ pub fn size(bytes: usize) -> String {
     format!("{} KiB", bytes.div_ceil(1024))
 }
 
-/// Text that somebody else wrote, without what would act on a terminal.
+/// Escapes control characters in text from outside.
 pub fn harmless(text: &str) -> String {
     let acts = |c: char| {
         (c.is_control() && c != '\n')
@@ -32,7 +32,7 @@ pub fn scalar(value: &Value) -> String {
     harmless(&value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
 
-/// Moves every line to the right.
+/// Indents every line.
 pub fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n").collect()
 }

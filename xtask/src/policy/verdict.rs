@@ -1,4 +1,4 @@
-//! A verdict, as a person wants to read it.
+//! A verdict, formatted for people.
 
 use json_patch::PatchOperation;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use vdi_tests::policy::PolicyResponse;
 
 use super::text::{harmless, indented, scalar};
 
-/// A line about the request, one with the verdict, and one for everything that the policy has to say or has changed.
+/// One line for the request, one for the verdict, and one for each message, warning and change.
 pub fn description(request: &Value, response: &PolicyResponse) -> String {
     let mut text = format!("{}\n", about(request));
     let message = response.message.as_deref().map(harmless).unwrap_or_default();
@@ -15,7 +15,7 @@ pub fn description(request: &Value, response: &PolicyResponse) -> String {
         Some(code) => text.push_str(&format!("REJECTED {code}\n")),
         None => text.push_str("REJECTED\n"),
     }
-    // Before several problems there is a line that says how many.
+    // A list of problems starts with a line that counts them.
     let problems = message.split_once('\n').map_or(message.as_str(), |(_, problems)| problems);
     text.extend(problems.lines().map(|problem| indented(problem.trim_start())));
     for warning in response.warnings.iter().flatten() {
