@@ -1,4 +1,4 @@
-//! What has to be on this machine before anything runs. Each step does nothing when it has been done.
+//! Installs what tests and commands need on this machine. Each step does nothing if its result exists already.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -12,23 +12,22 @@ use vdi_release::command;
 
 use crate::{process, workspace};
 
-/// The standard library for the policy's target, by rustup.
+/// Installs the standard library for the policy's target with rustup.
 pub fn wasm_target() -> Result<()> {
     const TARGET: &str = "wasm32-wasip1";
     let sysroot = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
-    let library = sysroot.context("rustc can't be run")?.stdout;
+    let library = sysroot.context("can't run rustc")?.stdout;
     if Path::new(String::from_utf8_lossy(&library).trim()).exists() {
         return Ok(());
     }
     eprintln!("Adding the Rust target {TARGET} ...");
     let status = Command::new("rustup").args(["target", "add", TARGET]).status();
-    let status =
-        status.with_context(|| format!("rustup can't be run; install Rust's target {TARGET} some other way"))?;
+    let status = status.with_context(|| format!("can't run rustup; install Rust's target {TARGET} some other way"))?;
     ensure!(status.success(), "`rustup target add {TARGET}` failed: {status}");
     Ok(())
 }
 
-/// Why there can be no real node on this machine; `None` when there can.
+/// Why a real node can't run on this machine, `None` if it can.
 pub fn why_no_real_node() -> Option<&'static str> {
     if !cfg!(target_os = "linux") {
         return Some("a real node needs Linux");
@@ -36,55 +35,64 @@ pub fn why_no_real_node() -> Option<&'static str> {
     (!vdi_cluster::is_root()).then_some("a real node needs root")
 }
 
-/// Everything that the tests need, so that the time it takes is not some test's.
+const BROWSER: &[&str] = &["chromium", "chromium-driver"];
+const REGISTRY: &[&str] = &["docker-registry"];
+const NGINX: &[&str] = &["nginx"];
+const FALSE_CLOCK: &[&str] = &["faketime"];
+const NAMES: &[&str] = &["libnss-wrapper"];
+const SELKIES: &[&str] = &["python3-venv", "pulseaudio"];
+
+/// Installs everything that tests need, so that no test's time includes it.
 pub async fn everything() -> Result<()> {
     for program in Program::ALL {
         program.ensure().await?;
     }
     oidc_provider().await?;
     actionlint().await?;
-    match why_no_real_node() {
-        Some(why) => {
-            eprintln!(
-                "No desktop image, no browser, no registry, no nginx, no false clock, no names and no Selkies: {why}"
-            )
-        }
-        None => {
-            browser().await?;
-            registry().await?;
-            nginx().await?;
-            false_clock().await?;
-            names().await?;
-            selkies().await?;
-            desktop_image().await?;
-        }
+    if let Some(why) = why_no_real_node() {
+        eprintln!("No desktop image, browser, registry, nginx, false clock, names or Selkies: {why}");
+        return Ok(());
     }
+    // Together: each installation begins with `apt-get update`.
+    packages::ensure(&[BROWSER, REGISTRY, NGINX, FALSE_CLOCK, NAMES, SELKIES].concat()).await?;
+    selkies().await?;
+    desktop_image().await?;
     Ok(())
 }
 
-/// Chromium and its driver.
+/// Installs Chromium and its driver.
 pub async fn browser() -> Result<()> {
-    Ok(packages::ensure(&["chromium", "chromium-driver"]).await?)
+    Ok(packages::ensure(BROWSER).await?)
 }
 
-/// An OCI registry, `/usr/bin/docker-registry`.
+/// Installs an OCI registry, `/usr/bin/docker-registry`.
 pub async fn registry() -> Result<()> {
-    Ok(packages::ensure(&["docker-registry"]).await?)
+    Ok(packages::ensure(REGISTRY).await?)
 }
 
-/// nginx, `/usr/sbin/nginx`.
+/// Installs nginx, `/usr/sbin/nginx`.
 pub async fn nginx() -> Result<()> {
-    Ok(packages::ensure(&["nginx"]).await?)
+    Ok(packages::ensure(NGINX).await?)
 }
 
-/// Node.js: the one that is there, or Debian's.
+/// Installs libfaketime, for a clock that jumps.
+pub async fn false_clock() -> Result<()> {
+    Ok(packages::ensure(FALSE_CLOCK).await?)
+}
+
+/// Installs nss_wrapper, for names that resolve as a test says.
+pub async fn names() -> Result<()> {
+    Ok(packages::ensure(NAMES).await?)
+}
+
+/// The path of Node.js.
 pub fn node() -> Result<PathBuf> {
     let directories = std::env::var_os("PATH").unwrap_or_default();
     let mut found = std::env::split_paths(&directories).map(|directory| directory.join("node"));
     found.find(|path| path.exists()).context("node is not installed")
 }
 
-/// A folder with the OpenID provider of tests/oidc-provider, and what it needs from npm.
+/// A folder with the OpenID provider of tests/oidc-provider and its npm packages.
 pub async fn oidc_provider() -> Result<PathBuf> {
     if node().is_err() {
         packages::ensure(&["nodejs", "npm"]).await?;
@@ -100,11 +108,11 @@ pub async fn oidc_provider() -> Result<PathBuf> {
     .await
 }
 
-/// A folder with Selkies, as `bin/python3 -m selkies`, and what it needs from PyPI: 270 MB. And the sound server that it listens to.
+/// A folder with Selkies from PyPI (270 MB), to run as `bin/python3 -m selkies`. Installs the sound server that it listens to, too.
 pub async fn selkies() -> Result<PathBuf> {
-    packages::ensure(&["python3-venv", "pulseaudio"]).await?;
+    packages::ensure(SELKIES).await?;
     install("selkies", "Selkies from PyPI", workspace().join("tests/selkies"), |definition, folder| {
-        // Debian's, which the packages of requirements.txt are for.
+        // The wheels in requirements.txt are for Debian's Python.
         command::run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(folder))?;
         let mut pip = Command::new(folder.join("bin/pip"));
         pip.args([
@@ -120,7 +128,7 @@ pub async fn selkies() -> Result<PathBuf> {
     .await
 }
 
-/// The linter of GitHub's workflows.
+/// The path of actionlint, a linter for GitHub workflows.
 pub async fn actionlint() -> Result<PathBuf> {
     let definition = workspace().join("tests/actionlint");
     let folder = install("actionlint", "actionlint from its Go module", definition, |definition, folder| {
@@ -131,7 +139,8 @@ pub async fn actionlint() -> Result<PathBuf> {
     Ok(folder.await?.join("actionlint"))
 }
 
-/// A cargo subcommand such as `cargo-deny`, installed in the cache. A debug build is ready three times as soon, and fast enough.
+/// The path of a cargo subcommand such as `cargo-deny`, installed in the cache. A debug build takes a third of the time, and is
+/// fast enough.
 pub async fn cargo_tool(name: &'static str, version: &'static str) -> Result<PathBuf> {
     let root = vdi_cluster::cache_directory()?.join(name).join(version);
     let program = root.join("bin").join(name);
@@ -145,7 +154,7 @@ pub async fn cargo_tool(name: &'static str, version: &'static str) -> Result<Pat
     Ok(program)
 }
 
-/// A folder in the cache that is filled once for a definition.
+/// A folder in the cache, filled once for each version of its definition.
 async fn install(
     name: &str,
     what: &str,
@@ -159,7 +168,7 @@ async fn install(
     }
     let unfinished = progress::step(&format!("Installing {what} (first time only)"), async {
         std::fs::create_dir_all(&cache)?;
-        // Elsewhere first, so that what is half done is never taken for done.
+        // Filled elsewhere first, so that a half-filled folder is never used.
         let unfinished = tempfile::tempdir_in(&cache)?;
         let path = unfinished.path().to_owned();
         process::blocking(move || fill(&definition, &path)).await?;
@@ -174,17 +183,7 @@ async fn install(
     Ok(folder)
 }
 
-/// libfaketime, for a clock that jumps.
-pub async fn false_clock() -> Result<()> {
-    Ok(packages::ensure(&["faketime"]).await?)
-}
-
-/// nss_wrapper, for names that lead elsewhere.
-pub async fn names() -> Result<()> {
-    Ok(packages::ensure(&["libnss-wrapper"]).await?)
-}
-
-/// The desktop image as an OCI archive, built when its definition has changed since.
+/// The desktop image as an OCI archive. Built if its definition has changed.
 pub async fn desktop_image() -> Result<PathBuf> {
     let definition = workspace().join("images/desktop");
     let cache = vdi_cluster::cache_directory()?.join("images");
@@ -212,7 +211,7 @@ pub async fn desktop_image() -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// The same for the same files with the same content.
+/// A hash of the names and contents of all files below a folder.
 fn fingerprint(folder: &Path) -> Result<u64> {
     let mut files = files_below(folder)?;
     files.sort();
