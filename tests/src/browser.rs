@@ -14,7 +14,7 @@ use fantoccini::{
 use serde_json::{Value, json};
 use vdi_cluster::{Launch, Server};
 
-use crate::target;
+use crate::{target, wait};
 
 /// What Chromium logs, below its profile.
 const CONSOLE: &str = "console.txt";
@@ -98,12 +98,11 @@ impl Browser {
 
     /// Waits until the frame has another document than the marked one.
     pub async fn wait_for_another_frame(&self) -> Result<()> {
-        let start = Instant::now();
-        while self.client.execute("return frames[0]?.isMarked === true", vec![]).await? == json!(true) {
-            ensure!(start.elapsed() < Duration::from_secs(60), "the page does not load its frame again");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok(())
+        let is_marked = "return frames[0]?.isMarked === true";
+        wait::until("the page loads its frame again", async || {
+            Ok(self.client.execute(is_marked, vec![]).await? != json!(true))
+        })
+        .await
     }
 
     /// Writes into the page's input of this name.
@@ -259,9 +258,9 @@ fn capabilities(profile: &Path) -> fantoccini::wd::Capabilities {
 
 /// The driver says so in its log.
 async fn until_started(driver: &mut Server, log: &Path) -> Result<()> {
-    while !tokio::fs::read_to_string(log).await?.contains("started successfully") {
+    wait::until("chromedriver starts", async || {
         driver.check()?;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
+        Ok(tokio::fs::read_to_string(log).await?.contains("started successfully"))
+    })
+    .await
 }

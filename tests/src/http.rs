@@ -8,6 +8,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{Request, Response, body::Incoming, header::AUTHORIZATION};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 
+use crate::wait::within;
+
 /// GET: the status and the body.
 pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     ask(Request::get(format!("http://{address}{path}")).body(Empty::new())?).await
@@ -22,12 +24,12 @@ pub async fn get_with_token(address: SocketAddr, path: &str, token: &str) -> Res
 /// Any request without a body: the answer once it has begun.
 pub async fn send(request: Request<Empty<Bytes>>) -> Result<Response<Incoming>> {
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    Ok(client.request(request).await?)
+    Ok(within("the answer to a request", client.request(request)).await??)
 }
 
 async fn ask(request: Request<Empty<Bytes>>) -> Result<(u16, String)> {
     let response = send(request).await?;
     let status = response.status().as_u16();
-    let body = response.into_body().collect().await?.to_bytes();
+    let body = within("the end of an answer", response.into_body().collect()).await??.to_bytes();
     Ok((status, String::from_utf8(body.into())?))
 }

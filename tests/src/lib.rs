@@ -27,6 +27,7 @@ pub mod shared;
 pub mod stack;
 pub mod test_namespace;
 pub mod visitor;
+pub mod wait;
 pub mod webhook;
 pub mod websocket;
 

@@ -1,6 +1,6 @@
 //! One builder for each kind of object that tests create, and helpers that wait for its state.
 
-use std::{fmt::Debug, time::Duration};
+use std::fmt::Debug;
 
 use anyhow::{Context, Result, bail};
 use kube::{
@@ -12,8 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use vdi_api::{VDISession, VDISessionSpec, VDITemplate, VDITemplateSpec};
 
-/// How long a test waits for something that should take a second or two.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+use crate::wait::{PATIENCE, within};
 
 /// Alice's session of a template.
 pub fn session(name: &str, template: &str) -> VDISession {
@@ -53,7 +52,7 @@ where
     let uid = api.get_metadata(name).await?.uid().with_context(|| format!("{name} has no uid"))?;
     api.delete(name, &DeleteParams::default()).await?;
     let gone = await_condition(api.clone(), name, conditions::is_deleted(&uid));
-    tokio::time::timeout(PATIENCE, gone).await.with_context(|| format!("{name} is still there"))??;
+    within(&format!("{name} is gone"), gone).await??;
     Ok(())
 }
 
@@ -62,7 +61,7 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let gone = await_condition(api.clone(), name, |object: Option<&K>| object.is_none());
-    tokio::time::timeout(PATIENCE, gone).await.with_context(|| format!("{name} is still there"))??;
+    within(&format!("{name} is gone"), gone).await??;
     Ok(())
 }
 

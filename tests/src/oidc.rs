@@ -1,13 +1,9 @@
 //! A real OpenID provider on loopback: oidc-provider from npm, which is certified. Its login form lets in whoever says who they
 //! are.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use tokio::time::{Instant, sleep};
+use anyhow::{Context, Result};
 use vdi_cluster::{Launch, Server};
 
 use crate::{
@@ -15,6 +11,7 @@ use crate::{
     gateway::Gateway,
     http, setup,
     visitor::{Answer, Visitor},
+    wait,
 };
 
 const CLIENT: &str = "vdi-gateway";
@@ -42,12 +39,11 @@ impl OidcProvider {
         let node = setup::node()?;
         let launch = Launch { arguments, environment, ..Launch::new("oidc-provider", &node) };
         let mut server = Server::start(logs, launch)?;
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while http::get(([127, 0, 0, 1], port).into(), "/.well-known/openid-configuration").await.is_err() {
+        wait::until("the OpenID provider answers; see oidc-provider.log", async || {
             server.check()?;
-            ensure!(Instant::now() < deadline, "the OpenID provider does not answer; see oidc-provider.log");
-            sleep(Duration::from_millis(50)).await;
-        }
+            Ok(http::get(([127, 0, 0, 1], port).into(), "/.well-known/openid-configuration").await.is_ok())
+        })
+        .await?;
         let secret = logs.join("oidc-provider.secret");
         std::fs::write(&secret, format!("{SECRET}\n"))?;
         Ok(Self { _server: server, port, secret })

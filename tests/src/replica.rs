@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use vdi_cluster::Server;
 
-use crate::http;
+use crate::{http, wait};
 
 /// How long it may take for what takes seconds: a lease runs out, or an interrupted watch begins again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,15 +43,14 @@ impl Replica {
 
     /// The first line of its log that has a field.
     async fn logged(&mut self, field: &str) -> Result<Value> {
-        loop {
+        let what = format!("a line with the field {field} in {}", self.log.display());
+        wait::for_value(&what, async || {
             self.server.check()?;
             let text = tokio::fs::read_to_string(&self.log).await?;
             let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if let Some(line) = lines.find(|line| !line[field].is_null()) {
-                return Ok(line);
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
+            Ok(lines.find(|line| !line[field].is_null()))
+        })
+        .await
     }
 
     /// Waits until it has seen everything that there is.

@@ -1,18 +1,11 @@
 //! A desktop as Selkies serves it: the real one, with its own compositor and with sound.
 
-use std::{
-    ffi::OsString,
-    net::SocketAddr,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsString, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path};
 
-use anyhow::{Result, ensure};
-use tokio::time::sleep;
+use anyhow::Result;
 use vdi_cluster::{Launch, Server};
 
-use crate::{http, setup};
+use crate::{http, setup, wait::until};
 
 /// Dropping it ends it.
 pub struct Selkies {
@@ -67,11 +60,9 @@ impl Selkies {
 }
 
 async fn wait(name: &str, server: &mut Server, is_up: impl AsyncFn() -> bool) -> Result<()> {
-    let began = Instant::now();
-    while !is_up().await {
+    until(&format!("{name} is up; see {name}.log"), async || {
         server.check()?;
-        ensure!(began.elapsed() < Duration::from_secs(60), "{name} does not come up; see {name}.log");
-        sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
+        Ok(is_up().await)
+    })
+    .await
 }

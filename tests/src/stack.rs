@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Output},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +15,6 @@ use kube::{
     api::{DynamicObject, PostParams},
 };
 use serde_json::{Value, json};
-use tokio::time::sleep;
 use vdi_api::VDISession;
 use vdi_cluster::{ControlPlane, Launch, Server, User};
 use vdi_release::command;
@@ -26,7 +24,7 @@ use crate::{
     policy::{ClusterCapabilities, PolicyHost},
     process,
     replica::Replica,
-    step, target,
+    step, target, wait,
     webhook::Webhook,
     workspace,
 };
@@ -170,13 +168,10 @@ impl Stack {
     async fn wait_for_floor(&self) -> Result<()> {
         let sessions: Api<VDISession> = Api::namespaced(self.cluster.admin(), "vdiwarden-system");
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-        for _ in 0..300 {
-            match sessions.create(&dry_run, &objects::session("nobodys", "none")).await {
-                Err(kube::Error::Api(status)) if status.message.contains("ValidatingAdmissionPolicy") => return Ok(()),
-                _ => sleep(Duration::from_millis(50)).await,
-            }
-        }
-        anyhow::bail!("the API server does not hold to deploy/floor")
+        let session = objects::session("nobodys", "none");
+        let refused =
+            async || Ok(is_refused_by("ValidatingAdmissionPolicy", sessions.create(&dry_run, &session).await));
+        wait::until("the API server applies deploy/floor", refused).await
     }
 
     /// The API server takes up a new webhook a moment after it was written. From here on, nothing gets past it.
@@ -186,13 +181,8 @@ impl Stack {
         let nobodys = DynamicObject::new("nobodys", &kube::api::ApiResource::erase::<VDISession>(&()))
             .data(json!({ "spec": { "user": "nobody", "template": "none" } }));
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-        for _ in 0..300 {
-            match sessions.create(&dry_run, &nobodys).await {
-                Err(kube::Error::Api(status)) if status.message.contains("admission webhook") => return Ok(()),
-                _ => sleep(Duration::from_millis(50)).await,
-            }
-        }
-        anyhow::bail!("the API server does not call the policy's webhook")
+        let refused = async || Ok(is_refused_by("admission webhook", sessions.create(&dry_run, &nobodys).await));
+        wait::until("the API server calls the policy's webhook", refused).await
     }
 
     /// Starts the controller as it runs in a cluster: with its own credentials and only its own rights.
@@ -280,6 +270,10 @@ impl Stack {
         ensure!(output.status.success(), "kubectl, as {}: {}", user.name, String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     }
+}
+
+fn is_refused_by<T>(who: &str, answer: kube::Result<T>) -> bool {
+    matches!(answer, Err(kube::Error::Api(status)) if status.message.contains(who))
 }
 
 /// One of the product's programs, once it is built.

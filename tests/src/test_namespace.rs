@@ -1,8 +1,6 @@
 //! A namespace for one test, and what tests do in it.
 
-use std::time::Duration;
-
-use anyhow::{Result, bail};
+use anyhow::Result;
 use k8s_openapi::api::{
     core::v1::{Namespace, Pod},
     events::v1::Event,
@@ -15,8 +13,9 @@ use serde_json::{Value, json};
 use vdi_api::{Phase, VDISession, VDISessionStatus, VDITemplate};
 
 use crate::{
-    objects::{PATIENCE, create, session, template, wait_for},
+    objects::{create, session, template, wait_for},
     stack::Stack,
+    wait,
 };
 
 /// A namespace that belongs to one test. All requests are made as administrator.
@@ -91,13 +90,9 @@ impl TestNamespace {
     pub async fn wait_event(&self, session: &str, reason: &str) -> Result<String> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.name);
         let fields = ListParams::default().fields(&format!("regarding.name={session},reason={reason}"));
-        for _ in 0..PATIENCE.as_millis() / 100 {
-            if let Some(event) = events.list(&fields).await?.items.pop() {
-                return Ok(event.note.unwrap_or_default());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        bail!("there is no event {reason} about {session}")
+        let what = format!("an event {reason} about {session}");
+        let event = wait::for_value(&what, async || Ok(events.list(&fields).await?.items.pop())).await?;
+        Ok(event.note.unwrap_or_default())
     }
 
     /// The number of events about a session with this reason.

@@ -21,7 +21,10 @@ use tokio::{
 };
 use url::Url;
 
-use crate::gateway::{DOMAIN, Gateway};
+use crate::{
+    gateway::{DOMAIN, Gateway},
+    wait::within,
+};
 
 /// Keeps cookies by host, and says of which page a request is.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +52,10 @@ impl Answer {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
+}
+
+async fn answer(request: impl Future<Output = hyper::Result<Response<Incoming>>>) -> Result<Response<Incoming>> {
+    Ok(within("the answer to a request", request).await??)
 }
 
 const NAVIGATION: [(&str, &str); 3] =
@@ -177,13 +184,13 @@ impl Visitor {
             Some(gateway) => {
                 let (mut sender, connection) = http1::handshake(TokioIo::new(gateway.connect(at).await?)).await?;
                 tokio::spawn(connection.with_upgrades());
-                sender.send_request(request).await?
+                answer(sender.send_request(request)).await?
             }
             None => {
                 let stream = TcpStream::connect(at).await.with_context(|| format!("connecting to {at}"))?;
                 let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
                 tokio::spawn(connection);
-                sender.send_request(request).await?
+                answer(sender.send_request(request)).await?
             }
         };
         for cookie in response.headers().get_all(SET_COOKIE) {

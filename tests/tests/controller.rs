@@ -19,6 +19,7 @@ use vdi_tests::{
     shared::with_stack,
     stack::{Settings, Stack, controller},
     test_namespace::TestNamespace,
+    wait::{until, within},
 };
 
 fn merge(patch: serde_json::Value) -> Patch<serde_json::Value> {
@@ -126,7 +127,8 @@ fn at_its_timeout_a_session_is_terminating_and_then_gone_with_its_pod() -> Resul
         create(&namespace.sessions, &short).await?;
         let mut seen = vec![];
         while seen.last() != Some(&Phase::Terminating) {
-            let phase = phases.next().await.context("the watch ended")??;
+            let next = within(&format!("another phase after {seen:?}"), phases.next()).await?;
+            let phase = next.context("the watch ended")??;
             if seen.last() != Some(&phase) {
                 seen.push(phase);
             }
@@ -273,9 +275,7 @@ async fn the_controller_serves_health_readiness_and_metrics() -> Result<()> {
     let mut stack = Stack::start(&vdi_tests::target().join("clusters/controller-probes"), Settings::default()).await?;
     let address = stack.controller_address().await?;
     let get = async |path: &str| vdi_tests::http::get(address, path).await;
-    while get("/readyz").await?.0 != 200 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the controller is ready", async || Ok(get("/readyz").await?.0 == 200)).await?;
     ensure!(get("/healthz").await? == (200, "ok\n".to_owned()));
     let (status, page) = get("/metrics").await?;
     ensure!(status == 200 && page.contains("\nvdi_controller_queue_depth 0\n"), "{page}");

@@ -17,6 +17,7 @@ use vdi_tests::{
     shared::with_stack,
     stack::Stack,
     test_namespace::TestNamespace,
+    wait::until,
 };
 
 /// What a kubelet says of the one container.
@@ -305,8 +306,6 @@ async fn wait_until_refused(namespace: &TestNamespace) -> Result<()> {
         json!({ "metadata": { "name": "probe" }, "spec": { "containers": [{ "name": "a", "image": "a" }] } }),
     )?;
     let dry_run = kube::api::PostParams { dry_run: true, ..Default::default() };
-    while namespace.pods.create(&dry_run, &pod).await.is_ok() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    Ok(())
+    let refused = async || Ok(namespace.pods.create(&dry_run, &pod).await.is_err());
+    until("the API server refuses pods", refused).await
 }

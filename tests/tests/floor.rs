@@ -20,6 +20,7 @@ use vdi_tests::{
     shared::with_stack,
     stack::{Stack, bob, controller},
     test_namespace::TestNamespace,
+    wait::until,
 };
 
 /// A namespace with a desktop in it that has one of everything, and in which bob may do what the ClusterRole `admin` lets him.
@@ -233,9 +234,8 @@ fn in_namespaces_for_desktops_nobody_else_opens_the_network() -> Result<()> {
         let label = json!({ "metadata": { "labels": { "vdi.kasm.io/desktops": "true" } } });
         namespaces.patch(&namespace.name, &PatchParams::default(), &Patch::Merge(label)).await?;
         // The API server sees that a moment later.
-        while !is_refused_by("vdi-network", &policies.create(&dry_run(), &all).await) {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        let is_in_force = async || Ok(is_refused_by("vdi-network", &policies.create(&dry_run(), &all).await));
+        until("vdi-network is in force", is_in_force).await?;
         let others = |operator: &str, values: Value| json!({ "matchExpressions": [{ "key": "app.kubernetes.io/name", "operator": operator, "values": values }] });
         for selector in [
             json!({ "matchLabels": { "app.kubernetes.io/name": "vdi-desktop" } }),

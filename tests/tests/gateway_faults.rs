@@ -10,10 +10,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::json;
-use tokio::{
-    sync::Mutex,
-    time::{sleep, timeout},
-};
+use tokio::{sync::Mutex, time::timeout};
 use vdi_tests::{
     fixture::Fixture,
     gateway::{DOMAIN, Gateway},
@@ -22,14 +19,15 @@ use vdi_tests::{
     shared::{Shared, directory},
     stack::alice,
     visitor::Visitor,
+    wait::{until, within},
     websocket::Websocket,
 };
 
 /// Runs a test on the cluster of this binary, alone.
 fn with_fixture(test: impl AsyncFnOnce(&'static Fixture) -> Result<()>) -> Result<()> {
-    static GROUND: Shared<Fixture> = Shared::new();
+    static FIXTURE: Shared<Fixture> = Shared::new();
     static ONE: Mutex<()> = Mutex::const_new(());
-    GROUND.with(
+    FIXTURE.with(
         async || Fixture::start(&directory()).await,
         async |fixture| {
             let _one = ONE.lock().await;
@@ -126,12 +124,7 @@ async fn until_lost(gateway: &mut Gateway) -> Result<()> {
         let age = page.lines().find_map(|line| line.strip_prefix("vdi_gateway_cache_age_seconds "));
         age.and_then(|age| age.parse::<f64>().ok()).is_some_and(|age| age > 0.0)
     };
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_lost(&gateway.replica.metrics().await?) {
-        ensure!(Instant::now() < deadline, "what the gateway knows does not get old");
-        sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
+    until("the gateway's cache gets old", async || Ok(is_lost(&gateway.replica.metrics().await?))).await
 }
 
 #[test]
@@ -162,9 +155,8 @@ fn a_gateway_that_is_told_to_stop_lets_what_is_open_go_on_for_a_while_and_takes_
         let mut socket = Websocket::open(&gateway, &mut visitor, &host).await?;
         let address = gateway.address();
         let stopping = tokio::task::spawn_blocking(move || gateway.replica.stop());
-        while tokio::net::TcpStream::connect(address).await.is_ok() {
-            sleep(Duration::from_millis(20)).await;
-        }
+        let is_closed = async || Ok(tokio::net::TcpStream::connect(address).await.is_err());
+        until("the gateway takes no more connections", is_closed).await?;
         socket.speaks().await.context("it was cut at once")?;
         socket.ended().await?;
         ensure!(stopping.await??.success());
@@ -228,7 +220,7 @@ fn while_the_api_server_hangs_so_many_wait_for_it_and_others_are_told_to_come_ag
         ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "who is in stays in");
         ensure!(timeout(Duration::from_millis(500), asked.next()).await.is_err(), "the others wait");
         drop(hanging);
-        while let Some(answer) = asked.next().await {
+        while let Some(answer) = within("an answer to those that wait", asked.next()).await? {
             answer?.link()?;
         }
         Ok(())

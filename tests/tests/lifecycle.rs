@@ -27,6 +27,7 @@ use vdi_tests::{
     shared::with_stack,
     stack::{Settings, Stack, controller},
     test_namespace::TestNamespace,
+    wait::until,
 };
 
 #[test]
@@ -208,10 +209,8 @@ fn the_end_is_warned_of_once_by_each_warning() -> Result<()> {
         namespace.change("desktop", json!({ "timeout": "64m" })).await?;
         let status = namespace.sessions.get("desktop").await?.status.context("no status")?;
         ensure!(status.phase == Phase::Running);
-        while namespace.events("desktop", "ExpiresSoon").await? < 2 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
+        let warned_twice = async || Ok(namespace.events("desktop", "ExpiresSoon").await? >= 2);
+        until("another event ExpiresSoon", warned_twice).await
     })
 }
 
@@ -360,7 +359,7 @@ async fn a_desktop_that_nobody_uses_ends_and_one_in_use_costs_nothing() -> Resul
         namespace.session(name).await?;
         namespace.wait_running(name).await?;
     }
-    // Nobody is idle while a gateway doesn't answer, for longer than the timeout.
+    // Longer than the idle timeout: while a gateway doesn't answer, no session is idle.
     tokio::time::sleep(Duration::from_secs(12)).await;
     for name in ["used", "left"] {
         ensure!(namespace.wait_running(name).await?.expiry == Some(Expiry::Timeout), "{name}");

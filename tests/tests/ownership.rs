@@ -1,7 +1,5 @@
 //! What is ours and what isn't, and what becomes of what a session leaves behind, on a real API server with simulated nodes.
 
-use std::{future::Future, time::Duration};
-
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
     core::v1::{PersistentVolumeClaim, Pod, ResourceQuota},
@@ -19,6 +17,7 @@ use vdi_tests::{
     shared::with_stack,
     stack::{Settings, Stack, controller},
     test_namespace::TestNamespace,
+    wait::until,
 };
 
 fn policies(namespace: &TestNamespace) -> Api<NetworkPolicy> {
@@ -44,16 +43,6 @@ async fn limit_policies(namespace: &TestNamespace, count: usize) -> Result<Api<R
     })
     .await?;
     Ok(quotas)
-}
-
-async fn until<F: Future<Output = Result<bool>>>(what: &str, mut is_so: impl FnMut() -> F) -> Result<()> {
-    for _ in 0..900 {
-        if is_so().await? {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    anyhow::bail!("not within 90 seconds: {what}")
 }
 
 /// The name of the namespace's own network policy is `vdi-desktops`.
@@ -126,7 +115,7 @@ fn no_desktop_starts_while_the_cluster_refuses_the_policy_that_isolates_it() -> 
         namespace.session("desktop").await?;
         namespace.wait("desktop", Phase::Pending, "NetworkPolicyRefused").await?;
         // It is asked again, and what was refused once isn't taken for done.
-        until("it was asked for again", || async {
+        until("the controller asks again", async || {
             ensure!(namespace.pods.get_opt("vdi-desktop").await?.is_none(), "it has a pod, and no policy");
             let asked = audit::requests(&stack.cluster, &controller(), &namespace.name)?;
             Ok(asked.get("create networkpolicies").is_some_and(|times| *times >= 2))

@@ -21,6 +21,7 @@ use vdi_tests::{
     shared::with_stack_alone,
     stack::{Stack, controller},
     test_namespace::TestNamespace,
+    wait,
 };
 
 /// How long a replica may take for what takes seconds at most.
@@ -53,14 +54,9 @@ fn writes(stack: &Stack, identity: &str) -> Result<Vec<(Timestamp, String)>> {
 
 /// How long it took until another replica wrote something, from `began` on.
 async fn first_write(stack: &Stack, identity: &str, began: Timestamp) -> Result<Duration> {
-    let waiting = Instant::now();
-    loop {
-        if let Some((when, _)) = writes(stack, identity)?.first() {
-            return Ok(when.duration_since(began).try_into()?);
-        }
-        ensure!(waiting.elapsed() < PATIENCE, "{identity} writes nothing");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let first = async || Ok(writes(stack, identity)?.into_iter().next());
+    let (when, _) = wait::for_value(&format!("{identity} writes something"), first).await?;
+    Ok(when.duration_since(began).try_into()?)
 }
 
 #[test]
@@ -128,11 +124,7 @@ fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> R
         namespace.session("later").await?;
         let took_over = stopped + wait;
         signal("CONT", process)?;
-        let began = Instant::now();
-        while leader.check().is_ok() {
-            ensure!(began.elapsed() < PATIENCE, "it goes on: {}", leader.log()?);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait::until("the former leader exits", async || Ok(leader.check().is_err())).await?;
         let log = leader.log()?;
         ensure!(!leader.stop()?.success(), "its end is an error");
         eprintln!("refused by its own fence: {}", log.matches("not written: this replica is not the leader").count());
@@ -167,11 +159,7 @@ fn when_its_lease_is_deleted_a_leader_that_was_stopped_writes_nothing_and_anothe
         let wait = first_write(stack, &new, stopped).await?;
         ensure!(wait >= Duration::from_secs(11), "{new} wrote {wait:?} after {old} could have");
         signal("CONT", process)?;
-        let began = Instant::now();
-        while leader.check().is_ok() {
-            ensure!(began.elapsed() < PATIENCE, "it goes on: {}", leader.log()?);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait::until("the former leader exits", async || Ok(leader.check().is_err())).await?;
         let took_over = stopped + wait;
         let late: Vec<_> = writes(stack, &old)?.into_iter().filter(|(when, _)| *when >= took_over).collect();
         ensure!(late.is_empty(), "after {new} took over at {took_over}, {old} wrote {late:?}");

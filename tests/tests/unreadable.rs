@@ -26,9 +26,8 @@ use vdi_tests::{
     stack::{Stack, alice, bob},
     test_namespace::TestNamespace,
     visitor::Visitor,
+    wait::{PATIENCE, until},
 };
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn fixture(name: &str) -> Result<Fixture> {
     Fixture::start(&directory().with_file_name(name)).await
@@ -83,12 +82,8 @@ async fn restart_controller(stack: &mut Stack) -> Result<()> {
 
 async fn start_controller(stack: &mut Stack) -> Result<()> {
     stack.start_controller().await?;
-    let began = Instant::now();
-    while !controllers_page(stack).await?.contains("\nvdi_controller_leader 1\n") {
-        ensure!(began.elapsed() < PATIENCE, "it does not lead");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
+    let leads = async || Ok(controllers_page(stack).await?.contains("\nvdi_controller_leader 1\n"));
+    until("the controller leads", leads).await
 }
 
 /// A session of somebody's, in a namespace of its own, whose desktop they open.
@@ -216,15 +211,11 @@ async fn a_word_of_a_newer_version_sets_its_object_aside_and_nothing_else() -> R
     until_ok(async || patch(&admin, template, &json!({ "spec": { "imagePullPolicy": "Sometimes" } })).await).await?;
 
     visitor.until(&gateway, &host, |answer| answer.status != 200).await?;
-    let began = Instant::now();
-    loop {
-        let told = get(&admin, session).await?["status"]["conditions"].to_string();
-        if told.contains("unknown variant `Levitating`") {
-            break;
-        }
-        ensure!(began.elapsed() < PATIENCE, "the session is not told: {told}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until("a condition with the reason", async || {
+        let conditions = get(&admin, session).await?["status"]["conditions"].to_string();
+        Ok(conditions.contains("unknown variant `Levitating`"))
+    })
+    .await?;
     for _ in 0..2 {
         let controllers = set_aside(&controllers_page(&mut fixture.stack).await?);
         ensure!(controllers["VDISession"] == 1 && controllers["VDITemplate"] == 1, "{controllers:?}");

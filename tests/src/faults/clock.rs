@@ -13,6 +13,7 @@ use crate::{
     objects::{create, session},
     stack::ControllerLaunch,
     test_namespace::TestNamespace,
+    wait::within,
 };
 
 /// How long a short session runs, in seconds.
@@ -87,7 +88,7 @@ async fn jump(namespace: &TestNamespace, set: impl Fn(i64) -> Result<()>) -> Res
         );
         // It goes when the garbage collector gets to it, which is not the controller's time.
         let is_over = |session: Option<&VDISession>| session.is_none_or(|session| phase(session) == Phase::Terminating);
-        await_condition(namespace.sessions.clone(), &ends, is_over).await?;
+        within(&format!("{ends} ends"), await_condition(namespace.sessions.clone(), &ends, is_over)).await??;
         let ran = Timestamp::now().duration_since(began).as_secs();
         ensure!((ran - SHORT).abs() <= OFF, "{days:+} days: {SHORT} s were {ran} s");
         // What is there already is looked at again.

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     objects::{create, session, wait_gone},
     test_namespace::TestNamespace,
+    wait::within,
 };
 
 /// Some sessions with a prefix of their own.
@@ -91,7 +92,7 @@ impl Life<'_> {
         let is_over = |session: Option<&VDISession>| {
             session.is_none_or(|session| session.resource_version() != before && phase(session) == Phase::Running)
         };
-        await_condition(sessions.clone(), &name, is_over).await?;
+        within(&format!("{name} runs again or is gone"), await_condition(sessions.clone(), &name, is_over)).await??;
         // Where it is gone already, there is nothing to delete.
         let _ = sessions.delete(&name, &DeleteParams::default()).await;
         wait_gone(sessions, &name).await
