@@ -1,4 +1,4 @@
-//! `cargo xtask attack`: somebody with the rights of a user, beside people who work.
+//! `cargo xtask attack`: an attacker with a user's rights, next to users at work.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// How many seeds to try
+    /// Number of seeds to try
     #[arg(long, default_value_t = 1)]
     seeds: u64,
 }
@@ -29,10 +29,7 @@ async fn play(options: &Options) -> Result<()> {
         let began = Instant::now();
         match siege.play(seed).await {
             Ok(taken) => {
-                println!(
-                    "seed {seed}: held, {taken} attempts were let through, in {:.0} s",
-                    began.elapsed().as_secs_f64()
-                );
+                println!("seed {seed}: passed, {taken} attempts succeeded, in {:.0} s", began.elapsed().as_secs_f64());
             }
             Err(error) => {
                 println!("seed {seed}: FAILED: {error:#}");

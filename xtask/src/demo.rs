@@ -26,22 +26,22 @@ use crate::follow::follow;
 
 pub async fn run(options: &Options) -> Result<()> {
     if let Some(why) = setup::why_no_real_node().filter(|_| !options.simulated) {
-        bail!("{why}; `cargo xtask demo --simulated` works without");
+        bail!("{why}; `cargo xtask demo --simulated` works without one");
     }
     let directory = target().join("clusters/demo");
     let where_to_look = || format!("the demo failed; logs are in {}", directory.join("logs").display());
     let mut stop = pin!(stop_signal_or_hangup()?);
     let mut demo = tokio::select! {
         demo = start(options, &directory) => demo.with_context(where_to_look)?,
-        () = &mut stop => bail!("interrupted; everything that was started is gone again"),
+        () = &mut stop => bail!("interrupted; everything that was started has been stopped"),
     };
     let result = tokio::select! {
         result = show(options, &mut demo) => result.with_context(where_to_look),
         () = &mut stop => Ok(()),
     };
-    eprintln!("\nTaking everything down ...");
+    eprintln!("\nStopping everything ...");
     drop(demo);
-    eprintln!("Everything is gone; the logs are in {}", directory.join("logs").display());
+    eprintln!("Everything has been stopped; the logs are in {}", directory.join("logs").display());
     result
 }
 
@@ -62,15 +62,17 @@ async fn show(options: &Options, demo: &mut Demo) -> Result<()> {
         return Ok(());
     }
     if options.simulated {
-        println!("The nodes are simulated: there is no desktop behind this address.");
+        println!("The nodes are simulated, so there is no desktop behind this address.");
     }
-    println!("To look around from another terminal, as alice or as administrator:");
+    println!("To look around from another terminal, as alice or as an administrator:");
     for user in [alice(), User::admin()] {
         println!("  export KUBECONFIG={}", stack.cluster.kubeconfig(&user)?.display());
     }
     println!("  {} get vdi -n {DESKTOPS}", stack.cluster.kubectl_path().display());
-    println!("\nCtrl-C takes everything down again.");
-    println!("\nYour browser will ask about the certificate, as it doesn't know this cluster's authority.");
+    println!("\nCtrl-C stops everything.");
+    println!(
+        "\nYour browser will warn about the certificate, because it doesn't know this cluster's certificate authority."
+    );
     if demo.provider.is_some() {
         println!("\nAlice's desktop. Sign in as {}, with any password:\n", alice().name);
         println!("  https://{}/\n", demo.gateway()?.authority(&format!("alice.{DOMAIN}")));
@@ -80,11 +82,11 @@ async fn show(options: &Options, demo: &mut Demo) -> Result<()> {
     links(demo).await
 }
 
-/// A link that signs alice in, and another one each time that Enter is pressed. Never returns.
+/// Prints a link that signs alice in, and another one each time Enter is pressed. Never returns.
 async fn links(demo: &Demo) -> Result<()> {
     let mut lines = lines();
     loop {
-        println!("\nAlice's desktop. The link works once, for a minute; press Enter for another one.");
+        println!("\nAlice's desktop. The link works once, within a minute; press Enter for another one.");
         println!("\n  {}", link(demo).await?);
         if lines.recv().await.is_none() {
             return std::future::pending().await;
@@ -92,7 +94,7 @@ async fn links(demo: &Demo) -> Result<()> {
     }
 }
 
-/// What is typed, for as long as somebody may. The thread ends with the process.
+/// A message for each line that is typed. The thread ends with the process.
 fn lines() -> mpsc::UnboundedReceiver<()> {
     let (sender, lines) = mpsc::unbounded_channel();
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! `cargo xtask faults`: the controller in trouble, for as long as it takes.
+//! `cargo xtask faults`: injects faults around the controller, for any number of seeds.
 
 use std::time::Instant;
 
@@ -14,23 +14,23 @@ use crate::stop::unless_stopped;
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// The seed of the first run; another one each time where it isn't given
+    /// The seed of the first run; random by default
     #[arg(long)]
     seed: Option<u64>,
 
-    /// How many seeds to try
+    /// Number of seeds to try
     #[arg(long, default_value_t = 1)]
     seeds: u64,
 
-    /// How many runs at a time, each in a cluster of its own: most of a run is waiting
+    /// Number of parallel runs, each in its own cluster; a run mostly waits
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     jobs: u8,
 
-    /// What to try; everything that the controller is meant to stand where it isn't given
+    /// A scenario to play, repeatable; all by default
     #[arg(long)]
     scenario: Vec<Scenario>,
 
-    /// Up to 200 sessions at once, longer storms, and a minute of silence
+    /// Play longer: up to 200 sessions at once, longer storms, and a minute without requests
     #[arg(long)]
     long: bool,
 }
@@ -56,19 +56,19 @@ async fn play(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Plays what the other jobs have left, and returns what has failed.
+/// Plays the scenarios that other jobs have not taken yet. Returns those that failed.
 async fn play_all(job: u8, runs: &Mutex<impl Iterator<Item = (u64, Scenario)>>, length: Length) -> Result<Vec<String>> {
     let mut failed = Vec::new();
     let arena = Arena::start(&target().join(format!("clusters/faults-{job}"))).await?;
     loop {
-        // The lock is given back before the run.
+        // The lock is released before the run.
         let next = runs.lock().await.next();
         let Some((seed, scenario)) = next else { return Ok(failed) };
         let began = Instant::now();
         match arena.play(scenario, seed, length).await {
             Ok(faults) => {
                 let took = began.elapsed().as_secs_f64();
-                println!("{scenario}, seed {seed}: held, {faults} faults in {took:.0} s");
+                println!("{scenario}, seed {seed}: passed, {faults} faults in {took:.0} s");
             }
             Err(error) => {
                 println!("{scenario}, seed {seed}: FAILED: {error:#}");
@@ -78,7 +78,7 @@ async fn play_all(job: u8, runs: &Mutex<impl Iterator<Item = (u64, Scenario)>>, 
     }
 }
 
-/// Short enough to be typed.
+/// Short enough to type.
 fn fresh_seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::from(now.subsec_micros())

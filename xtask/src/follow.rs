@@ -1,4 +1,4 @@
-//! A session's way to Running, a line a step.
+//! Prints the steps of a session until it is Running.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use kube::{
 };
 use vdi_api::{Phase, VDISession};
 
-/// Longer than the start deadline of the sample template: the session itself then says what is wrong.
+/// Longer than the start deadline of the sample template, so that the session itself says what is wrong.
 const PATIENCE: Duration = Duration::from_secs(6 * 60);
 
-/// Prints each step, and returns the session's URL once it is Running.
+/// Prints each step. Returns the session's URL once it is Running.
 pub async fn follow(sessions: &Api<VDISession>, name: &str) -> Result<String> {
     tokio::time::timeout(PATIENCE, steps(sessions, name))
         .await

@@ -1,4 +1,4 @@
-//! The files that are made from the code, in whole or in part. A test below fails when one of them is not what the code says.
+//! The files that are generated from code, in whole or in part. A test fails if one of them is out of date.
 
 mod artifacthub;
 mod policy_docs;
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_generated_files_are_what_the_code_says() {
+    fn the_generated_files_are_up_to_date() {
         for (path, content) in files().unwrap() {
             let committed = fs::read_to_string(&path).unwrap_or_default();
             assert!(committed == content, "{} is out of date: run `cargo xtask generate`", path.display());

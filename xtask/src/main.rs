@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Everything that is done with vdiwarden's source. What a command needs is set up when it runs.
+/// Tasks for vdiwarden's source. Each command sets up what it needs
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Arguments {
@@ -25,25 +25,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start a cluster on this machine with a desktop in it, and keep it until Ctrl-C
+    /// Start a cluster with a desktop on this machine, and keep it until Ctrl-C
     Demo(demo::Options),
-    /// Check everything: format, lints, and all tests, on real parts
+    /// Run all checks: format, lints, and all tests, on real components
     Test(test::Options),
-    /// Build, publish, inspect or ask the admission policy
+    /// Build, publish, inspect or run the admission policy
     #[command(subcommand, disable_help_subcommand = true)]
     Policy(policy::Command),
-    /// Feed what reads requests with what nobody would think of, and see that it holds
+    /// Fuzz the parsers of requests
     Fuzz(fuzz::Options),
-    /// Kill the controller, cut it off, lie to it, and see that sessions survive it
+    /// Inject faults around the controller, and check that sessions survive them
     Faults(faults::Options),
-    /// Attack the product as a user may, and see that others are not disturbed
+    /// Attack the product with a user's rights, and check that other users are not disturbed
     Attack(attack::Options),
-    /// Measure, and print figures
+    /// Measure performance, and print figures
     #[command(subcommand, disable_help_subcommand = true)]
     Bench(bench::Command),
-    /// Build the desktop image, an OCI archive
+    /// Build the desktop image as an OCI archive, and print its path
     Image,
-    /// Write the files that are made from the code: CRDs, the policy's schema and documentation
+    /// Write the files that are generated from code: CRDs, the policy's schema and documentation
     Generate,
 }
 
@@ -53,7 +53,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("\nerror: {error:#}");
-            // As clap does for wrong arguments. 1 is for an answer that is no.
+            // Like clap for wrong arguments. 1 means that a policy rejects a request.
             ExitCode::from(2)
         }
     }

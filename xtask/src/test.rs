@@ -53,7 +53,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     cargo("Testing the examples in the documentation", EXAMPLES).await?;
     progress::step("Comparing the RBAC of the controller and the gateway with their requests", async { rbac::check() })
         .await?;
-    progress::step("Fuzzing briefly", fuzz::run(&fuzz::Options::for_a_moment())).await
+    progress::step("Fuzzing briefly", fuzz::run(&fuzz::Options::brief())).await
 }
 
 /// Builds the tests and everything that they run, so that no test's time includes it. Meanwhile, installs what they need.

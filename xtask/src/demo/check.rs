@@ -1,4 +1,4 @@
-//! What alice and bob would do, done by a program in headless Chromium.
+//! Plays alice and bob in headless Chromium.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ async fn be_alice(demo: &mut Demo, alice: &Browser) -> Result<()> {
     step("Alice ends her session", bob.witness(end(demo, alice, &bob, &used))).await
 }
 
-/// From here on, people sign in at an OpenID provider. The gateway is another one, at the same address.
+/// Replaces the gateway by one with an OpenID provider, at the same address.
 async fn add_provider(demo: &mut Demo) -> Result<()> {
     let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
     delete(&sessions, "bob-desktop").await?;
@@ -82,7 +82,7 @@ async fn sign_in_as_bob(browser: &Browser, address: &str) -> Result<()> {
     browser.wait_for_text("This is not your desktop").await.map(drop)
 }
 
-/// Returns the link, which is used by then.
+/// Returns the link, which has been used.
 async fn wait_for_desktop(demo: &Demo, alice: &Browser) -> Result<String> {
     address_of_session(demo).await?;
     let link = link(demo).await?;
@@ -90,7 +90,7 @@ async fn wait_for_desktop(demo: &Demo, alice: &Browser) -> Result<String> {
     alice.wait_for_frame().await?;
     let picture = target().join("demo.png");
     desktop::wait_until_shown(alice, &picture).await?;
-    println!("A desktop is drawn: {}", picture.display());
+    println!("The desktop is drawn: {}", picture.display());
     Ok(link)
 }
 
@@ -101,7 +101,7 @@ async fn address_of_session(demo: &Demo) -> Result<String> {
     url(&session).context("no address")
 }
 
-/// Types a command into the desktop's terminal, and reads what it has written to a file in the home.
+/// Types a command into the desktop's terminal, and reads the file that it writes in the home.
 async fn type_and_read_back(demo: &Demo, alice: &Browser) -> Result<()> {
     alice.click_middle().await?;
     alice.type_text("echo hello-$((40+2)) > hello.txt; cat hello.txt\u{e007}").await?;
@@ -112,7 +112,7 @@ async fn type_and_read_back(demo: &Demo, alice: &Browser) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file of alice's home says this before long.
+/// Whether a file in alice's home gets this content within ten seconds.
 async fn says(demo: &Demo, file: &str, line: &str) -> Result<bool> {
     let (pod, command) = (format!("vdi-{SESSION}"), format!("cat ~/{file}"));
     let read = ["exec", "-n", DESKTOPS, &pod, "--", "sh", "-c", &command];
@@ -126,7 +126,7 @@ async fn says(demo: &Demo, file: &str, line: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// As a load balancer does it when a replica is gone. Nobody touches the browser, until its desktop can be typed into again.
+/// Kills the gateway and starts another, as if a load balancer had switched. The page has to reconnect by itself.
 async fn replace_gateway(demo: &mut Demo, alice: &Browser) -> Result<()> {
     let gateway = demo.gateway.take().context("the gateway is stopped")?;
     let port = gateway.address().port();
@@ -138,7 +138,7 @@ async fn replace_gateway(demo: &mut Demo, alice: &Browser) -> Result<()> {
     alice.click_middle().await?;
     alice.type_text("echo back-$((40+2)) > back.txt; cat back.txt\u{e007}").await?;
     ensure!(says(demo, "back.txt", "back-42").await?, "the desktop can't be typed into; see target/demo-back.png");
-    println!("Her page has gone to the other gateway by itself, and she is still signed in");
+    println!("Her page reconnects to the other gateway by itself, and she is still signed in");
     Ok(())
 }
 
@@ -150,7 +150,7 @@ async fn ask_for_more_time(demo: &Demo, alice: &Browser) -> Result<()> {
     std::fs::write(target().join("demo-ending.png"), alice.screenshot().await?)?;
     alice.press("extend").await?;
     wait_for(&sessions, SESSION, "an hour longer", |session| session.spec.timeout == "1h14m").await?;
-    println!("Her page has offered an hour more, and she has it");
+    println!("Her page offers an hour more, and she takes it");
     Ok(())
 }
 
@@ -165,7 +165,7 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, thief: &Browser, used: &str) -
     thief.open(address).await?;
     thief.wait_for_text("Sign in first").await?;
 
-    // A session of his own: it waits for the GPU that alice has.
+    // His own session waits for the GPU that alice has.
     let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.client(&bob()).await?, DESKTOPS);
     let mut bobs = session("bob-desktop", "ubuntu-desktop");
     bobs.spec.user = bob().name;
@@ -177,14 +177,14 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, thief: &Browser, used: &str) -
     let bobs_link = demo.gateway()?.link(&demo.stack, &bob(), DESKTOPS, "bob-desktop").await?;
     let bobs_address = format!("https://{}", demo.gateway()?.authority(&bobs_link.0));
 
-    // Her cookie, at his host.
+    // Her cookie at his host.
     thief.open(&bobs_address).await?;
     thief.wait_for_text("Sign in first").await?;
     thief.set_cookie(COOKIE, &alice.cookie(COOKIE).await?).await?;
     thief.open(&bobs_address).await?;
     thief.wait_for_text("Sign in first").await?;
 
-    // His own cookie, which is good, and not for hers.
+    // His own cookie, which is valid, but not for her desktop.
     thief.open(&format!("{bobs_address}/.vdi/enter#{}", bobs_link.1)).await?;
     thief.wait_for_text("bob-desktop").await?;
     let waiting = thief.wait_for_text("next in the queue for nvidia.com/gpu").await?;
@@ -195,9 +195,11 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, thief: &Browser, used: &str) -
     thief.set_cookie(COOKIE, &his).await?;
     thief.open(address).await?;
     thief.wait_for_text("Sign in first").await?;
-    println!("Bob is refused: at her address, with her link, with her cookie at his, and with his cookie at hers");
+    println!(
+        "Bob is refused at her address, with her link, with her cookie at his address, and with his cookie at hers"
+    );
 
-    // Her GPU is free: his page opens his desktop by itself.
+    // She frees her GPU, and his page opens his desktop by itself.
     thief.open(&bobs_address).await?;
     thief.wait_for_text("bob-desktop").await?;
     let patch = json!({ "spec": { "suspend": true } }).to_string();
@@ -207,7 +209,7 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, thief: &Browser, used: &str) -
     thief.wait_for_frame().await?;
     desktop::wait_until_shown(thief, &target().join("demo-bob.png")).await?;
     alice.wait_for_text("Suspended").await?;
-    println!("Alice suspends: her page says so, and bob's moves on to his desktop by itself");
+    println!("Alice suspends her session: her page says so, and bob's page opens his desktop by itself");
     Ok(())
 }
 
@@ -217,7 +219,7 @@ async fn end(demo: &Demo, alice: &Browser, bob: &Browser, used: &str) -> Result<
     delete(&sessions, SESSION).await?;
     alice.wait_for_text("This session has ended").await?;
     std::fs::write(target().join("demo-ended.png"), alice.screenshot().await?)?;
-    println!("Her page says that it has ended");
+    println!("Alice deletes her session: her page says that it has ended");
 
     let address = used.split("/.vdi/").next().context("no address")?;
     bob.open(address).await?;
@@ -225,6 +227,6 @@ async fn end(demo: &Demo, alice: &Browser, bob: &Browser, used: &str) -> Result<
     bob.set_cookie(COOKIE, &hers).await?;
     bob.open(address).await?;
     bob.wait_for_text("This session has ended").await?;
-    println!("Nor does her cookie open anything to bob any more");
+    println!("Her cookie no longer opens anything for bob");
     Ok(())
 }

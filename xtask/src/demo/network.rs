@@ -1,4 +1,4 @@
-//! What a laptop's network does while alice looks at her pages, for as long as it takes.
+//! Loads the gateway's pages while network interfaces come and go, as on a laptop.
 
 use anyhow::Result;
 use vdi_tests::{

@@ -1,4 +1,4 @@
-//! What runs while the demo does: the cluster with its nodes, the gateway, and alice's session.
+//! What the demo runs: the cluster with its nodes, the gateway, and alice's session.
 
 use std::path::{Path, PathBuf};
 
@@ -16,9 +16,9 @@ use super::options::Options;
 
 pub const SESSION: &str = "alice-desktop";
 
-/// What is up while the demo is. Dropping it takes everything down.
+/// The running demo. Dropping it stops everything.
 pub struct Demo {
-    // The gateway goes first, then the nodes: their pods are processes on this machine.
+    // Dropped in this order: the gateway, then the nodes, whose pods are processes on this machine.
     pub gateway: Option<Gateway>,
     pub provider: Option<OidcProvider>,
     _nodes: Box<dyn Send>,
@@ -61,7 +61,7 @@ pub async fn start_provider(stack: &Stack, gateway_port: u16) -> Result<OidcProv
     step("Starting an OpenID provider", OidcProvider::start(&logs, vdi_cluster::free_port()?, &public_url)).await
 }
 
-/// The usual one, so that addresses are the same each time, unless something has it.
+/// The usual port, so that addresses stay the same, or a free one if it is taken.
 fn port() -> Result<u16> {
     const USUAL: u16 = 8443;
     match std::net::TcpListener::bind(("127.0.0.1", USUAL)) {

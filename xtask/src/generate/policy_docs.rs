@@ -54,7 +54,7 @@ fn message(rule: &Rule) -> Result<String> {
     let case: Value = serde_json::from_slice(&case)?;
     let lines = ["message", "warnings"].into_iter().filter_map(|name| case["expect"][name].as_array()).flatten();
     let mut lines = lines.filter_map(Value::as_str).filter(|line| line.ends_with(&format!("({})", rule.id)));
-    Ok(lines.next().context("the rule's case has no message of it")?.trim().to_owned())
+    Ok(lines.next().context("the rule's case has no message")?.trim().to_owned())
 }
 
 fn settings() -> Result<String> {
@@ -71,8 +71,8 @@ fn settings() -> Result<String> {
     text.push_str("\nThe answer of `validate_settings` to a wrong value, for each setting:\n\n```\n");
     for row in rows.iter().filter(|row| row.is_leaf) {
         let answer = Settings::parse(Some(&wrong(row)));
-        let problems = answer.err().context("a wrong value is taken")?;
-        text.push_str(problems.first().context("no problem is named")?);
+        let problems = answer.err().context("a wrong value is accepted")?;
+        text.push_str(problems.first().context("the error names no problem")?);
         text.push('\n');
     }
     text.push_str("```\n");

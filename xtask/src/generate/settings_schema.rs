@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_policy_takes_the_schema_takes() {
+    fn the_schema_accepts_what_the_policy_accepts() {
         let schema = jsonschema::validator_for(&schema()).unwrap();
         // Deprecated or a convenience, and not for new settings.
         let tolerated = ["null-settings", "the-deprecated-form"];
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_and_wrong_types_are_refused_by_the_schema_too() {
+    fn the_schema_rejects_unknown_names_and_wrong_types() {
         let schema = jsonschema::validator_for(&schema()).unwrap();
         for settings in [
             json!({"gpus": {}}),
