@@ -30,9 +30,9 @@ struct Kind {
     reading: Option<BTreeMap<Key, Unreadable>>,
 }
 
-/// What a watch reported.
+/// An event of a watch, once its objects are sorted.
 #[derive(Debug)]
-pub enum Told<K> {
+pub enum Sorted<K> {
     Event(Event<K>),
     /// The object with this key can't be parsed any more, or couldn't be and is deleted: its last known state is out of date.
     Unknown(Key),
@@ -45,7 +45,7 @@ impl Aside {
     }
 
     /// Sorts out objects that can't be parsed. Every event of a watch must pass through here.
-    pub fn sort<K: Resource<DynamicType = ()>>(&self, event: Event<Lenient<K>>) -> Option<Told<K>> {
+    pub fn sort<K: Resource<DynamicType = ()>>(&self, event: Event<Lenient<K>>) -> Option<Sorted<K>> {
         let mut kinds = self.lock();
         let kind = kinds.entry(kind::<K>()).or_default();
         let event = match event {
@@ -57,11 +57,11 @@ impl Aside {
                 kind.objects.remove(&key(&object));
                 Event::Delete(object)
             }
-            Event::Apply(Lenient::Unreadable(object)) => return Some(Told::Unknown(kind.set_aside::<K>(*object))),
+            Event::Apply(Lenient::Unreadable(object)) => return Some(Sorted::Unknown(kind.set_aside::<K>(*object))),
             Event::Delete(Lenient::Unreadable(object)) => {
                 let key = object.key();
                 kind.objects.remove(&key);
-                return Some(Told::Unknown(key));
+                return Some(Sorted::Unknown(key));
             }
             Event::Init => {
                 kind.reading = Some(BTreeMap::new());
@@ -78,13 +78,13 @@ impl Aside {
                 Event::InitDone
             }
         };
-        Some(Told::Event(event))
+        Some(Sorted::Event(event))
     }
 
     /// The only object of its kind that is watched, if it can be parsed.
     pub fn only<K: Resource<DynamicType = ()>>(&self, object: Lenient<K>) -> Option<K> {
         match self.sort(Event::Apply(object))? {
-            Told::Event(Event::Apply(object)) => Some(object),
+            Sorted::Event(Event::Apply(object)) => Some(object),
             _ => None,
         }
     }

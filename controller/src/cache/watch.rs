@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use vdi_api::{VDISession, desktop_pod::MANAGED_BY_SELECTOR};
 use vdi_service::{
     Aside, Lenient, Pause,
-    aside::{Key, Told, map_event},
+    aside::{Key, Sorted, map_event},
 };
 
 use super::{
@@ -118,9 +118,9 @@ impl Watch {
         let (known, watch) = (writer.as_reader(), self.clone());
         let readable = move |event| {
             let event = match watch.aside.sort(event)? {
-                Told::Event(event) => map_event(event, trim),
+                Sorted::Event(event) => map_event(event, trim),
                 // Not a deletion: `before` must not see one.
-                Told::Unknown(key) => return watch.unknown(key, &known),
+                Sorted::Unknown(key) => return watch.unknown(key, &known),
             };
             before(&event);
             Some(event)

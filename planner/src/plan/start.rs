@@ -39,7 +39,7 @@ const NO_LOGIN_KEY: &str = "spec.basicAuth needs a key to derive passwords from:
 pub fn create(seen: &Observed, now: Timestamp) -> Plan {
     let blocked = |reason, message| Plan::publish(status(seen, reason, message, now));
     if seen.status.pod_name.is_some() {
-        // Told first: the new pod is made in the next pass, and a crash in between loses nothing.
+        // Published first: the new pod is created in the next pass, and a crash in between loses nothing.
         return lost(seen, seen.pod_left.unwrap_or(Reason::PodLost), now);
     }
     match (&seen.spec, &seen.template) {

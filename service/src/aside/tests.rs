@@ -30,11 +30,11 @@ fn key(name: &str) -> Key {
 #[test]
 fn an_object_is_set_aside_from_the_version_that_cannot_be_read_to_the_next_that_can() {
     let aside = Aside::default();
-    assert!(matches!(aside.sort(Event::Apply(object("a", true))), Some(Told::Event(Event::Apply(_)))));
+    assert!(matches!(aside.sort(Event::Apply(object("a", true))), Some(Sorted::Event(Event::Apply(_)))));
     assert!(names(&aside).is_empty());
-    assert!(matches!(aside.sort(Event::Apply(object("a", false))), Some(Told::Unknown(of)) if of == key("a")));
+    assert!(matches!(aside.sort(Event::Apply(object("a", false))), Some(Sorted::Unknown(of)) if of == key("a")));
     assert!(aside.get::<Part>("team", "a").is_some() && aside.get::<Part>("other", "a").is_none());
-    assert!(matches!(aside.sort(Event::Apply(object("a", true))), Some(Told::Event(Event::Apply(_)))));
+    assert!(matches!(aside.sort(Event::Apply(object("a", true))), Some(Sorted::Event(Event::Apply(_)))));
     assert!(names(&aside).is_empty());
 }
 

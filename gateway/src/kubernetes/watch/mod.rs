@@ -26,7 +26,7 @@ use vdi_api::{
 };
 use vdi_service::{
     Aside, Lenient, LoginKeys, Pause, Reach,
-    aside::{Told, map_event},
+    aside::{Sorted, map_event},
     lenient::Custom,
 };
 
@@ -99,8 +99,8 @@ impl Watcher {
     fn session_item(&mut self, item: WatchItem<Lenient<Custom<VDISession>>>) {
         let WatchItem::Event(event) = item else { return };
         match self.aside.sort(event) {
-            Some(Told::Event(event)) => self.session_event(map_event(event, trimmed)),
-            Some(Told::Unknown(key)) => {
+            Some(Sorted::Event(event)) => self.session_event(map_event(event, trimmed)),
+            Some(Sorted::Unknown(key)) => {
                 self.sessions.remove(&key);
                 self.update(vec![key]);
             }
@@ -111,8 +111,8 @@ impl Watcher {
     fn pod_item(&mut self, item: WatchItem<Lenient<PartialPod>>) {
         let WatchItem::Event(event) = item else { return };
         match self.aside.sort(event) {
-            Some(Told::Event(event)) => self.pod_event(event),
-            Some(Told::Unknown(key)) => {
+            Some(Sorted::Event(event)) => self.pod_event(event),
+            Some(Sorted::Unknown(key)) => {
                 self.pods.remove(&key);
                 self.update(session_of(key).into_iter().collect());
             }
