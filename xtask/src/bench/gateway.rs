@@ -50,7 +50,11 @@ async fn measure(options: &Options, directory: &Path) -> Result<Report> {
     let connections = 2 * options.idle + OTHER_FILES;
     ensure_files(connections)?;
     setup::nginx().await?;
-    let program = step("Building the gateway in release mode (about 4 minutes the first time)", build()).await?;
+    step("Building the controller", process::blocking(build_controller)).await?;
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => step("Building the gateway in release mode (about 4 minutes the first time)", release()).await?,
+    };
     let workers = available_parallelism()?.get();
 
     let site = Site::start(directory, &program, options.idle.div_ceil(WEBSOCKETS_PER_SESSION)).await?;
@@ -144,13 +148,14 @@ async fn visitors(stack: &Stack, gateway: &Gateway, namespace: &TestNamespace, s
     Ok(visitors)
 }
 
-/// Builds the gateway in release mode, as it ships. The controller isn't measured, so a debug build will do.
-async fn build() -> Result<PathBuf> {
-    process::blocking(|| {
-        command::cargo(["build", "--workspace", "--bin=vdi-controller"])?;
-        command::cargo(["build", "--release", "--package=vdi-gateway"])
-    })
-    .await?;
+/// The controller isn't measured, so a debug build will do.
+fn build_controller() -> Result<()> {
+    command::cargo(["build", "--workspace", "--bin=vdi-controller"])
+}
+
+/// Builds the gateway as it ships.
+async fn release() -> Result<PathBuf> {
+    process::blocking(|| command::cargo(["build", "--release", "--package=vdi-gateway"])).await?;
     Ok(target().join("release/vdi-gateway"))
 }
 

@@ -50,7 +50,10 @@ pub async fn run(options: &Options) -> Result<()> {
 }
 
 async fn measure(options: &Options, directory: &Path) -> Result<Report> {
-    let program = step("Building the controller in release mode (about 3 minutes the first time)", release()).await?;
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => step("Building the controller in release mode (about 3 minutes the first time)", release()).await?,
+    };
     let flags = CONTROLLER_FLAGS.iter().map(|flag| flag.to_string()).collect();
     let settings =
         Settings { webhook: options.webhook, floor: options.floor_policies, controller: flags, ..Settings::default() };

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 #[derive(Clone, clap::Args)]
 pub struct Options {
     /// Number of sessions
@@ -19,4 +21,8 @@ pub struct Options {
     /// Apply the policies of deploy/floor too
     #[arg(long)]
     pub floor_policies: bool,
+
+    /// Measure this binary rather than that of this tree, to compare two
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
 }
