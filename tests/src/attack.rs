@@ -1,5 +1,5 @@
-//! Somebody with the rights of a user tries everything that these allow, and much that they don't, beside people who only want to
-//! work at their desktops.
+//! An attacker with a user's rights tries everything that these allow, and much that they don't, next to users who just work at
+//! their desktops.
 
 mod attacker;
 mod bystander;
@@ -27,25 +27,25 @@ use crate::{
     test_namespace::TestNamespace,
 };
 
-/// What the policy lets one person have at a time.
+/// The most GPUs that the policy allows a user at a time.
 const MOST_GPUS: u64 = 4;
-/// How many things are tried with each seed.
+/// The number of attempts with each seed.
 const ATTEMPTS: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Everything that stands: a cluster with the floor, the policy, a controller and a gateway.
+/// The product under attack: a cluster with the floor, the policy, a controller and a gateway.
 pub struct Siege {
     gateway: Gateway,
     fixture: Fixture,
-    /// How many seeds were played here.
+    /// The number of seeds played so far.
     rounds: usize,
 }
 
 impl Siege {
-    /// With its state in `directory`.
+    /// Starts it, with its state in `directory`.
     pub async fn start(directory: &Path) -> Result<Self> {
         let policy = json!({ "perUser": { "gpus": MOST_GPUS } });
-        // Alone: a controller that is killed is to be back at once.
+        // Without leader election, a killed controller's successor starts at once.
         let fixture =
             Fixture::with_settings(directory, &["--leader-elect=false"], Settings { policy, ..Settings::default() })
                 .await?;
@@ -56,7 +56,7 @@ impl Siege {
         Ok(Self { gateway, fixture, rounds: 0 })
     }
 
-    /// Plays the attack that follows from the seed. Returns how many attempts the cluster let through.
+    /// Plays the attack of a seed. Returns how many attempts succeeded.
     pub async fn play(&mut self, seed: u64) -> Result<usize> {
         self.rounds += 1;
         let name = format!("attack-{}", self.rounds);
@@ -90,7 +90,7 @@ impl Siege {
         for attempt in 0..ATTEMPTS {
             let (what, result) = attacker.attempt().await;
             taken += usize::from(result.is_ok());
-            // A restart reads everything that is there by then, odd as it may be.
+            // A restarted controller reads all objects anew, however odd.
             if rng.u8(..) < 4 {
                 self.fixture.stack.kill_controller()?;
                 self.fixture.stack.start_controller().await?;
@@ -98,19 +98,19 @@ impl Siege {
             let holds = self.holds(&namespace, &bystanders, &isolation).await;
             holds.with_context(|| format!("after attempt {attempt}, {what}, which was answered by {result:?}"))?;
         }
-        // The same of a gateway.
+        // So does a new gateway.
         self.gateway = self.fixture.gateway("gateway", vdi_cluster::free_port()?, &[]).await?;
         for bystander in &mut bystanders {
             bystander.reaches(&self.gateway).await?;
         }
-        // Somebody who comes now gets a desktop, and gets in.
+        // A user who starts now gets a desktop and can open it.
         Bystander::start(&self.gateway, &self.fixture, &namespace, carol()).await?;
         self.settles(&namespace).await?;
         self.clear(&namespace).await?;
         Ok(taken)
     }
 
-    /// What is to hold at any moment.
+    /// Checks what must hold at any time.
     async fn holds(
         &self,
         namespace: &TestNamespace,
@@ -136,7 +136,7 @@ impl Siege {
         Ok(())
     }
 
-    /// Whatever the attacker did: what is being deleted holds no GPU, and what has no session is gone.
+    /// Waits until no pod is left whose session is gone or being deleted, whatever the attacker did.
     async fn settles(&self, namespace: &TestNamespace) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -156,7 +156,7 @@ impl Siege {
         }
     }
 
-    /// Everything can be removed, and then nothing is left.
+    /// Deletes everything, and checks that nothing is left.
     async fn clear(&self, namespace: &TestNamespace) -> Result<()> {
         for session in sessions(namespace).await? {
             let name = session["metadata"]["name"].as_str().context("no name")?;
@@ -165,7 +165,7 @@ impl Siege {
                 attacker::patch(&namespace.client, &namespace.name, name, &free).await,
                 attacker::delete(&namespace.client, &namespace.name, name).await,
             ] {
-                // Its name may be free by then.
+                // The session may be gone already.
                 ensure!(matches!(&result, Ok(()) | Err(kube::Error::Api(_))), "{name}: {result:?}");
             }
         }
@@ -183,14 +183,14 @@ impl Siege {
     }
 }
 
-/// All sessions of the namespace. As JSON: a client that reads more than it needs can't read all of these.
+/// All sessions of the namespace, as JSON: a typed client can't parse all of them.
 async fn sessions(namespace: &TestNamespace) -> Result<Vec<Value>> {
     let list = Request::new(VDISession::url_path(&(), Some(&namespace.name))).list(&ListParams::default())?;
     let list: Value = namespace.client.request(list).await?;
     Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
 
-/// What a pod holds: nothing once it has ended.
+/// The GPUs that a pod holds, none once it has ended.
 fn gpus_of(pod: &Pod) -> u64 {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let limits =

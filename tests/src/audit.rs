@@ -1,4 +1,4 @@
-//! Which requests the API server was sent, from its audit log.
+//! The requests that the API server received, from its audit log.
 
 use std::{
     borrow::Cow,
@@ -16,7 +16,7 @@ use vdi_cluster::{ControlPlane, User};
 /// How often each request was made, such as `create pods` or `patch vdisessions/status`.
 pub type Requests = BTreeMap<String, usize>;
 
-/// What a user asked for in a namespace, successful or not.
+/// A user's requests in a namespace, successful or not.
 pub fn requests(cluster: &ControlPlane, user: &User, namespace: &str) -> Result<Requests> {
     let mut requests = Requests::new();
     for request in since(cluster, 0)? {
@@ -27,16 +27,16 @@ pub fn requests(cluster: &ControlPlane, user: &User, namespace: &str) -> Result<
     Ok(requests)
 }
 
-/// A request that was answered, or a watch that has begun.
+/// A request that was answered, or a watch that has started.
 #[derive(Debug)]
 pub struct Request {
     pub user: String,
     pub verb: String,
     /// With its subresource, such as `pods/status`.
     pub resource: String,
-    /// Empty where there is none.
+    /// Empty if there is none.
     pub namespace: String,
-    /// Empty for many objects, and for one that is created.
+    /// Empty for lists, and for an object that is created.
     pub name: String,
 }
 
@@ -45,24 +45,24 @@ impl Request {
         format!("{} {}", self.verb, self.resource)
     }
 
-    /// Whether a controller that has nothing to do may make it: watches end and begin anew, and so do leases.
+    /// Whether an idle controller makes such requests too: it restarts watches and renews its lease.
     pub fn is_of_the_idle(&self) -> bool {
         self.verb == "watch" || self.resource == "leases"
     }
 }
 
-/// Where the log ends now.
+/// The current length of the log.
 pub fn end(cluster: &ControlPlane) -> Result<u64> {
     let log = cluster.audit_log();
     Ok(log.metadata().with_context(|| format!("can't read {}", log.display()))?.len())
 }
 
-/// All requests from a place in the log on.
+/// All requests since a position in the log.
 pub fn since(cluster: &ControlPlane, start: u64) -> Result<Vec<Request>> {
     between(cluster, start, end(cluster)?)
 }
 
-/// All requests between two places in the log.
+/// All requests between two positions in the log.
 pub fn between(cluster: &ControlPlane, start: u64, end: u64) -> Result<Vec<Request>> {
     let log = cluster.audit_log();
     let read = || {
@@ -73,7 +73,7 @@ pub fn between(cluster: &ControlPlane, start: u64, end: u64) -> Result<Vec<Reque
         std::io::Result::Ok(text)
     };
     let text = read().with_context(|| format!("can't read {}", log.display()))?;
-    // The last line may still be being written.
+    // The last line may be incomplete.
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
     whole.lines().filter_map(|line| parse(line).transpose()).collect()
 }
@@ -107,7 +107,7 @@ struct ObjectRef<'a> {
     name: Cow<'a, str>,
 }
 
-/// A watch is in the log when it begins and again when it ends: it is counted once.
+/// The request in a line of the log. `None` for the end of a watch, which is there with its start as well.
 fn parse(line: &str) -> Result<Option<Request>> {
     let Event { stage, verb, user, object_ref } = serde_json::from_str(line).context("in the audit log")?;
     if verb == "watch" && stage == "ResponseComplete" {
@@ -123,11 +123,11 @@ fn parse(line: &str) -> Result<Option<Request>> {
     }))
 }
 
-/// All of a user's requests, each an `audit.k8s.io/v1` Event.
+/// All requests of a user, each an `audit.k8s.io/v1` Event.
 pub fn events(log: &Path, user: &User) -> Result<Vec<Value>> {
     let text = std::fs::read_to_string(log).with_context(|| format!("can't read {}", log.display()))?;
     let mut events = Vec::new();
-    // The last line may be half written.
+    // The last line may be incomplete.
     for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
         let event: Value = serde_json::from_str(line)?;
         if event["user"]["username"] == user.name {
@@ -137,7 +137,7 @@ pub fn events(log: &Path, user: &User) -> Result<Vec<Value>> {
     Ok(events)
 }
 
-/// What a request was for, such as `patch vdisessions/status`.
+/// A verb and a resource, such as `patch vdisessions/status`.
 pub fn request(event: &Value) -> String {
     let object = &event["objectRef"];
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();

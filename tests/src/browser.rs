@@ -16,11 +16,11 @@ use vdi_cluster::{Launch, Server};
 
 use crate::{target, wait};
 
-/// What Chromium logs, below its profile.
+/// Chromium's logs, in its profile folder.
 const CONSOLE: &str = "console.txt";
 const NETWORK: &str = "network.json";
 
-/// A browser with one page of 1280x800 pixels. Dropping it ends it, and so does the end of its owner.
+/// A browser with one page of 1280x800 pixels. Dropping it stops it, and so does the death of this process.
 pub struct Browser {
     client: Client,
     _driver: Server,
@@ -28,15 +28,15 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Needs Debian's packages chromium and chromium-driver, see [`crate::setup::browser`]. The driver's log goes to
-    /// `logs`.
+    /// Starts Chromium. Needs Debian's packages chromium and chromium-driver, see [`crate::setup::browser`]. The driver's log
+    /// goes to `logs`.
     pub async fn start(logs: &Path) -> Result<Self> {
         let profile = tempfile::Builder::new().prefix("vdi-chromium-").tempdir()?;
         let port = vdi_cluster::free_port()?;
         let launch = Launch {
             arguments: vec![format!("--port={port}").into()],
             environment: vec![("PROFILE", profile.path().into())],
-            // The driver leaves its browsers behind when it is killed.
+            // The driver leaves its browsers running when it is killed.
             cleanup: r#"pkill -KILL -f -- "--user-data-dir=$PROFILE"; rm -rf "$PROFILE""#,
             ..Launch::new("chromedriver", Path::new("/usr/bin/chromedriver"))
         };
@@ -52,7 +52,7 @@ impl Browser {
         Ok(browser)
     }
 
-    /// Gives the page this size: the window is larger, by the browser's own bars.
+    /// Sets the size of the page. The window is larger by the browser's own bars.
     async fn resize(&self, width: u32, height: u32) -> Result<()> {
         let bars = self.client.execute("return [outerWidth - innerWidth, outerHeight - innerHeight]", vec![]).await?;
         let [wider, higher]: [u32; 2] = serde_json::from_value(bars).context("the size of the browser's bars")?;
@@ -61,18 +61,18 @@ impl Browser {
 
     pub async fn open(&self, url: &str) -> Result<()> {
         match self.client.goto(url).await {
-            // The browser tries again by itself, as it does for people.
+            // The browser retries by itself, as it does for people.
             Err(error) if error.to_string().contains("net::ERR_NETWORK_CHANGED") => Ok(()),
             result => result.with_context(|| format!("opening {url}")),
         }
     }
 
-    /// Waits until the page says something, and returns all of its text.
+    /// Waits until the page contains a text. Returns all its text.
     pub async fn wait_for_text(&self, wanted: &str) -> Result<String> {
         const PATIENCE: Duration = Duration::from_secs(60);
         let start = Instant::now();
         loop {
-            // While a page is being replaced by another, there is nothing to read.
+            // During navigation, there is nothing to read.
             let text = self.client.execute("return document.body ? document.body.innerText : ''", vec![]).await;
             let text = text.ok().and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default();
             if text.contains(wanted) {
@@ -83,20 +83,20 @@ impl Browser {
         }
     }
 
-    /// Waits until the page holds a desktop in its frame.
+    /// Waits until the page has a frame with a desktop.
     pub async fn wait_for_frame(&self) -> Result<()> {
         let wait = self.client.wait().at_most(Duration::from_secs(120));
         wait.for_element(Locator::Id("desktop")).await.context("no desktop's frame comes up")?;
         Ok(())
     }
 
-    /// Makes the document in the page's frame known from any that comes after it.
+    /// Marks the document in the page's frame, to tell it from later ones.
     pub async fn mark_frame(&self) -> Result<()> {
         self.client.execute("frames[0].isMarked = true", vec![]).await.context("marking the frame")?;
         Ok(())
     }
 
-    /// Waits until the frame has another document than the marked one.
+    /// Waits until the frame has another document.
     pub async fn wait_for_another_frame(&self) -> Result<()> {
         let is_marked = "return frames[0]?.isMarked === true";
         wait::until("the page loads its frame again", async || {
@@ -105,7 +105,7 @@ impl Browser {
         .await
     }
 
-    /// Writes into the page's input of this name.
+    /// Types into the page's input with this name.
     pub async fn fill(&self, name: &str, value: &str) -> Result<()> {
         let selector = format!("input[name={name}]");
         let wait = self.client.wait().at_most(Duration::from_secs(60));
@@ -120,7 +120,7 @@ impl Browser {
         button.click().await.context("pressing the button")
     }
 
-    /// Presses the button with this id, once it can be seen.
+    /// Presses the button with this id, once it is visible.
     pub async fn press(&self, id: &str) -> Result<()> {
         let wait = self.client.wait().at_most(Duration::from_secs(60));
         let selector = format!("#{id}:not([hidden])");
@@ -132,7 +132,7 @@ impl Browser {
         Ok(())
     }
 
-    /// What a script in the page returns. While a page is being replaced by another, it is nothing.
+    /// The result of a script in the page, null during navigation.
     pub async fn ask(&self, script: &str) -> Value {
         self.client.execute(script, vec![]).await.unwrap_or_default()
     }
@@ -148,18 +148,18 @@ impl Browser {
         Ok(())
     }
 
-    /// Goes to an address, and waits for nothing.
+    /// Navigates to an address without waiting for it.
     pub async fn go(&self, url: &str) -> Result<()> {
         self.client.execute("location.assign(arguments[0])", vec![json!(url)]).await.context("going to an address")?;
         Ok(())
     }
 
-    /// Throws away the cookies of the page's host.
+    /// Deletes the cookies of the page's host.
     pub async fn forget(&self) -> Result<()> {
         self.client.delete_all_cookies().await.context("deleting cookies")
     }
 
-    /// Does something with this browser. When that fails, what there is to see is kept in a folder, which the error names.
+    /// Does something with this browser. If that fails, keeps what the browser shows in a folder, which the error names.
     pub async fn witness<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         match work.await {
             Ok(result) => Ok(result),
@@ -189,7 +189,7 @@ impl Browser {
         Ok(folder)
     }
 
-    /// Presses the keys of a text, one after the other, in whatever has the focus.
+    /// Types a text into whatever has the focus.
     pub async fn type_text(&self, text: &str) -> Result<()> {
         let keys = text.chars().flat_map(|value| [KeyAction::Down { value }, KeyAction::Up { value }]);
         let actions = keys.fold(KeyActions::new("keyboard".to_owned()), |actions, key| {
@@ -215,7 +215,7 @@ impl Browser {
         Ok(self.client.get_named_cookie(name).await.with_context(|| format!("no cookie {name}"))?.value().to_owned())
     }
 
-    /// Gives the page's host a cookie, as somebody who has stolen it would.
+    /// Sets a cookie for the page's host, like a thief.
     pub async fn set_cookie(&self, name: &str, value: &str) -> Result<()> {
         let cookie = json!(format!("{name}={value}; Path=/; Secure"));
         self.client.execute("document.cookie = arguments[0]", vec![cookie]).await.context("setting a cookie")?;
@@ -223,14 +223,14 @@ impl Browser {
         Ok(())
     }
 
-    /// What the window shows, as a PNG.
+    /// A screenshot as PNG.
     pub async fn screenshot(&self) -> Result<Vec<u8>> {
         self.client.screenshot().await.context("taking a screenshot")
     }
 }
 
 fn capabilities(profile: &Path) -> fantoccini::wd::Capabilities {
-    // No sandbox: Chromium refuses to have one as root. The rest keeps it from calling home.
+    // Without a sandbox, because Chromium refuses to have one as root. The rest keeps it from calling home.
     let arguments = [
         "--headless",
         "--no-sandbox",
@@ -249,14 +249,14 @@ fn capabilities(profile: &Path) -> fantoccini::wd::Capabilities {
         format!("--log-net-log={}", profile.join(NETWORK).display()),
     ];
     let arguments: Vec<&str> = arguments.into_iter().chain(files.iter().map(String::as_str)).collect();
-    // As people have it: a browser that knows it is driven by a program doesn't try again to load a page that failed.
+    // As for people: a browser that knows it is automated doesn't retry a page that failed to load.
     let switches = ["enable-automation"];
     let options = json!({ "binary": "/usr/bin/chromium", "args": arguments, "excludeSwitches": switches });
-    // The gateway's certificate is of the cluster's own authority.
+    // The gateway's certificate comes from the cluster's authority.
     [("goog:chromeOptions".to_owned(), options), ("acceptInsecureCerts".to_owned(), json!(true))].into_iter().collect()
 }
 
-/// The driver says so in its log.
+/// The driver logs its start.
 async fn until_started(driver: &mut Server, log: &Path) -> Result<()> {
     wait::until("chromedriver starts", async || {
         driver.check()?;

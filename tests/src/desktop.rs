@@ -10,16 +10,16 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::browser::Browser;
 
-/// Opens the page and looks at it until a desktop is drawn. The last picture is saved, whatever it shows.
+/// Opens the page and waits until a desktop is drawn. Saves the last picture in any case.
 ///
 /// # Errors
-/// After a minute, with what the last picture lacked.
+/// After a minute, with what the last picture lacks.
 pub async fn wait_until_drawn(browser: &Browser, url: &str, picture: &Path) -> Result<()> {
     browser.open(url).await?;
     wait_until_shown(browser, picture).await.with_context(|| format!("{url} shows no desktop"))
 }
 
-/// The same for a page that is open already.
+/// The same for a page that is already open.
 pub async fn wait_until_shown(browser: &Browser, picture: &Path) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(60);
     let start = Instant::now();
@@ -36,8 +36,8 @@ pub async fn wait_until_shown(browser: &Browser, picture: &Path) -> Result<()> {
     }
 }
 
-/// Checks the pixels of a PNG: this project's wallpaper covers much of it, a terminal's dark window some, and there is
-/// text, which is many colours. A blank page, an error page or the page around a desktop that never came fails.
+/// Checks the pixels of a PNG: this project's wallpaper covers much of it, the dark window of a terminal some, and text has many
+/// colours. A blank page, an error page or a page without its desktop fails.
 pub fn shows_desktop(png: &[u8]) -> Result<()> {
     let pixels = Pixels::decode(png)?;
     let wallpaper = pixels.share(is_wallpaper);

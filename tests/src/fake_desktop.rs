@@ -1,5 +1,5 @@
-//! A desktop without a screen, for pods of simulated nodes: their addresses are this machine's, so what listens on all of
-//! those answers for every pod.
+//! A desktop without a screen, for pods of simulated nodes. Their addresses belong to this machine, so a server on all addresses
+//! answers for every pod.
 
 use std::net::SocketAddr;
 
@@ -19,8 +19,8 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Starts one, and returns its port. A GET is answered with what was asked and what came with it, and a websocket says
-/// everything twice, in bytes rather than frames.
+/// Starts one and returns its port. It answers a GET with the request and its headers. Its websocket echoes every byte twice,
+/// without frames.
 pub async fn start() -> Result<u16> {
     let client = CLIENT.iter().fold(Router::new(), |router, (path, kind, content)| {
         router.route(path, any(async || ([("content-type", *kind), ("cache-control", "no-cache")], *content)))
@@ -32,7 +32,7 @@ pub async fn start() -> Result<u16> {
     Ok(port)
 }
 
-/// A client as images have them: in several files, and never tried again. It says so when it is connected.
+/// A client like those in images: it has several files and never retries. It shows when it is connected.
 const CLIENT: [(&str, &str, &str); 3] = [
     (
         "/client/",
@@ -73,7 +73,7 @@ async fn tell(request: Request<Body>) -> String {
     format!("a desktop was asked for {uri} at {host}\n{lines}\nodd names: {odd:?}\nbody: {body} bytes\n")
 }
 
-/// What a desktop in bad hands says about more than its own pages.
+/// Headers that a hostile desktop sends to affect more than its own pages.
 pub const NOT_FOR_DESKTOPS: [(&str, &str); 8] = [
     ("alt-svc", "h3=\"evil.example.com:443\"; ma=86400"),
     ("clear-site-data", "\"cookies\", \"storage\""),
@@ -85,7 +85,7 @@ pub const NOT_FOR_DESKTOPS: [(&str, &str); 8] = [
     ("www-authenticate", "Basic realm=\"Example Inc. single sign-on\""),
 ];
 
-/// It also sets the gateway's cookie, and tells the proxy before it to answer with something else.
+/// It also sets the gateway's cookie, and tells the proxy in front of it to answer with something else.
 async fn mischief() -> impl IntoResponse {
     let cookie = ("set-cookie", "__Host-vdi-session=stolen; Path=/; Secure");
     let more = [cookie, ("set-cookie", "own=1"), ("x-accel-redirect", "/.vdi/icon.svg")];
@@ -105,7 +105,7 @@ async fn twice(mut request: Request<Body>) -> impl IntoResponse {
     (StatusCode::SWITCHING_PROTOCOLS, AppendHeaders(headers), [("sec-websocket-accept", accept(&key))])
 }
 
-/// What shows a browser that it has reached a websocket ([RFC 6455, 4.2.2]).
+/// The proof to a browser that it has reached a websocket ([RFC 6455, 4.2.2]).
 ///
 /// [RFC 6455, 4.2.2]: https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
 fn accept(key: &[u8]) -> String {

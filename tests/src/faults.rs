@@ -1,5 +1,5 @@
-//! The controller in trouble: killed, cut off, refused, lied to and hurried, by a plan that follows from a seed. Whatever
-//! happened, once it is calm again everything has to be as if nothing had.
+//! Faults around the controller: it is killed, cut off, refused and lied to, as a seed determines. Once the faults are over,
+//! everything has to be as if nothing had happened.
 
 mod actions;
 mod arena;

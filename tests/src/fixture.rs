@@ -1,4 +1,4 @@
-//! Everything that gateways stand on in tests: a cluster with a controller, and desktops on simulated nodes.
+//! What tests of the gateway need: a cluster with a controller, and desktops on simulated nodes.
 
 use std::{ffi::OsString, path::Path};
 
@@ -14,31 +14,31 @@ use crate::{
 };
 
 pub struct Fixture {
-    /// Where browsers are sent to.
+    /// The port in the public URL.
     pub public_port: u16,
     pub desktop_port: u16,
     _nodes: SimulatedNodes,
     pub stack: Stack,
 }
 
-/// What the policy allows sessions of two templates at most.
+/// The longest timeouts that the policy allows for two templates.
 pub const BRIEF: (&str, &str) = ("brief", "30m");
 pub const BRIEFEST: (&str, &str) = ("briefest", "15m");
 
 impl Fixture {
-    /// With its state in `directory`. There are two nodes with 16 GPUs each.
+    /// Starts it with its state in `directory`, and with two nodes of 16 GPUs each.
     pub async fn start(directory: &Path) -> Result<Self> {
         Self::with_controller(directory, &[], Vec::new()).await
     }
 
-    /// The same with flags for the controller, and what runs it.
+    /// The same with flags and a command prefix for the controller.
     pub async fn with_controller(directory: &Path, flags: &[&str], runner: Vec<OsString>) -> Result<Self> {
         let most = [BRIEF, BRIEFEST].map(|(name, most)| json!({ "templates": [name], "timeout": { "max": most } }));
         let policy = json!({ "overrides": most });
         Self::with_settings(directory, flags, Settings { policy, runner, ..Settings::default() }).await
     }
 
-    /// The same with other settings. The controller's flags are what gateways need, and these.
+    /// The same with other settings. `flags` are added to the controller's flags that gateways need.
     pub async fn with_settings(directory: &Path, flags: &[&str], settings: Settings) -> Result<Self> {
         let public_port = vdi_cluster::free_port()?;
         let urls = format!("https://{{user}}.{{domain}}:{public_port}");
@@ -49,20 +49,20 @@ impl Fixture {
         Ok(Self { public_port, desktop_port: fake_desktop::start().await?, _nodes: nodes, stack })
     }
 
-    /// As browsers have it in the address.
+    /// The gateway's public URL.
     pub fn public_url(&self) -> String {
         format!("https://{DOMAIN}:{}", self.public_port)
     }
 
-    /// Starts a gateway at a port, with these flags besides. Its log is `<name>.log`.
+    /// Starts a gateway at a port, with additional flags. Its log is `<name>.log`.
     pub async fn gateway(&self, name: &'static str, port: u16, flags: &[&str]) -> Result<Gateway> {
-        // The pods of simulated nodes have addresses of this machine, which a gateway otherwise sends nothing to.
+        // Simulated pods have loopback addresses, which the gateway otherwise never connects to.
         let simulated = ["--pod-cidr", "127.64.0.0/16"];
         let flags = simulated.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
         Gateway::start(&self.stack, GatewayLaunch { name, port, public_port: self.public_port, flags }).await
     }
 
-    /// A namespace with a running session of alice's.
+    /// Creates a namespace with a running session of alice's.
     pub async fn running(&self, name: &str) -> Result<TestNamespace> {
         let namespace = TestNamespace::new(&self.stack, name).await?;
         namespace.template(json!({ "port": self.desktop_port, "path": "/vnc.html" })).await?;

@@ -16,22 +16,22 @@ use crate::{
     stack::{Stack, gateway, program},
 };
 
-/// Desktops in tests and in the demo are one label below. Browsers look names of this kind up nowhere: they are this machine.
+/// Desktops in tests and in the demo are one label below. Browsers resolve names below `localhost` to this machine.
 pub const DOMAIN: &str = "vdi.localhost";
 
-/// A gateway on loopback, with a certificate of the cluster's authority. Dropping it stops it.
+/// A gateway on loopback with a certificate from the cluster's authority. Dropping it stops it.
 pub struct Gateway {
     pub replica: Replica,
     address: SocketAddr,
     public_port: u16,
 }
 
-/// Where one listens, and what else is special about it.
+/// How to start a gateway.
 pub struct GatewayLaunch {
     /// Its log is `<name>.log`.
     pub name: &'static str,
     pub port: u16,
-    /// The port in the public address; with several replicas, that of whatever is before them.
+    /// The port in the public address. With several replicas, it belongs to the load balancer.
     pub public_port: u16,
     pub flags: Vec<String>,
 }
@@ -41,7 +41,7 @@ impl Gateway {
         Self::start_program(stack, &program("vdi-gateway"), launch).await
     }
 
-    /// The same with another build of it.
+    /// The same with another executable.
     pub async fn start_program(stack: &Stack, program: &Path, launch: GatewayLaunch) -> Result<Self> {
         let GatewayLaunch { name, port, public_port, flags } = launch;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -57,7 +57,7 @@ impl Gateway {
         let settings = settings.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
         let launch = Launch {
             arguments: settings.chain(flags).map(Into::into).collect(),
-            // A variable, so that a flag wins over it.
+            // A variable, so that a flag takes precedence.
             environment: vec![
                 ("VDI_OPERATIONS_LISTEN", "127.0.0.1:0".into()),
                 ("KUBECONFIG", stack.cluster.kubeconfig(&gateway())?.into()),
@@ -72,22 +72,22 @@ impl Gateway {
         Ok(Self { replica, address, public_port })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The same, for visitors who come in by something that stands before it.
+    /// The same gateway, for visitors who connect to something in front of it.
     pub fn behind(self, front: SocketAddr) -> Self {
         Self { address: front, ..self }
     }
 
-    /// With its port, as browsers have it in the address.
+    /// The host with the port of the public address.
     pub fn authority(&self, host: &str) -> String {
         format!("{host}:{}", self.public_port)
     }
 
-    /// A connection of its own: TLS, HTTP/1.1.
+    /// Opens a new connection with TLS and HTTP/1.1.
     pub async fn connect(&self, host: &str) -> Result<TlsStream<TcpStream>> {
         self.connect_for(host, &[]).await
     }

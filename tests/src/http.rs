@@ -1,4 +1,4 @@
-//! Plain HTTP, as a probe or a scraper speaks it.
+//! Plain HTTP, like a probe or a scraper.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 
 use crate::wait::within;
 
-/// GET: the status and the body.
+/// Sends a GET. Returns status and body.
 pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     ask(Request::get(format!("http://{address}{path}")).body(Empty::new())?).await
 }
@@ -21,7 +21,7 @@ pub async fn get_with_token(address: SocketAddr, path: &str, token: &str) -> Res
     ask(request.body(Empty::new())?).await
 }
 
-/// Any request without a body: the answer once it has begun.
+/// Sends any request without a body. Returns the response without waiting for its body.
 pub async fn send(request: Request<Empty<Bytes>>) -> Result<Response<Incoming>> {
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     Ok(within("the answer to a request", client.request(request)).await??)

@@ -18,7 +18,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Gateway {
-    /// Asks for a link to a session, as somebody who may, until the gateway knows of it: its host, and the code.
+    /// Requests a link to a session until the gateway knows the session. Returns the link's host and code.
     pub async fn link(&self, stack: &Stack, user: &User, namespace: &str, name: &str) -> Result<(String, String)> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -30,7 +30,7 @@ impl Gateway {
         }
     }
 
-    /// Asks for a link to a session, as a user of the cluster.
+    /// Requests a link to a session, with a user's Kubernetes token.
     pub async fn launch(&self, stack: &Stack, user: &User, namespace: &str, name: &str) -> Result<Answer> {
         let token = stack.cluster.token(user)?;
         let body = json!({ "namespace": namespace, "name": name }).to_string();
@@ -40,7 +40,7 @@ impl Gateway {
 }
 
 impl Answer {
-    /// The link of an answer of /launch: its host, and the code behind its `#`.
+    /// The host and the code (behind the `#`) of the link in a response from /launch.
     pub fn link(&self) -> Result<(String, String)> {
         ensure!(self.status == 200, "{}: {}", self.status, self.body);
         let answer: Value = serde_json::from_str(&self.body)?;
@@ -52,7 +52,7 @@ impl Answer {
 }
 
 impl Visitor {
-    /// Follows a link that was asked for by a user of the cluster: from then on, the visitor is signed in at the host.
+    /// Requests a link as a user of the cluster and follows it, so that the visitor is signed in at the host.
     pub async fn enter(
         gateway: &Gateway,
         stack: &Stack,
@@ -67,7 +67,7 @@ impl Visitor {
         Ok((visitor, host))
     }
 
-    /// The same for a session that is running: the visitor is at its desktop, by way of each of these gateways.
+    /// The same for a running session. Waits until each of the gateways proxies to its desktop.
     pub async fn at_desktop(
         gateways: &[&Gateway],
         stack: &Stack,

@@ -1,5 +1,5 @@
-//! What tests of more than one room share, and `cargo xtask` uses: the policy built, run as a policy server runs it, and
-//! served to a real API server; the whole product on a local cluster; a browser to look at it.
+//! Shared by tests of more than one crate and by `cargo xtask`: the policy, run as a policy server runs it and served to a real
+//! API server; the whole product on a local cluster; a browser.
 
 pub mod attack;
 pub mod audit;
@@ -34,7 +34,7 @@ pub mod websocket;
 use anyhow::Context;
 pub use vdi_release::{target, workspace};
 
-/// Awaits a part of something long, and tells a waiting person. Its error says which part it was.
+/// Awaits a step of something long, and prints its progress. An error names the step.
 pub async fn step<T>(title: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     vdi_cluster::progress::step(title, work).await.context(title)
 }

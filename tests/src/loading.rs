@@ -1,4 +1,4 @@
-//! The gateway's pages, each loaded in a browser while its connections break, until it does what it is for.
+//! Loads the gateway's pages in a browser while its connections break, until they work.
 
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,13 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Page {
-    /// Where a link leads, and from there to the desktop.
+    /// The page of a link, which leads to the desktop.
     Link,
-    /// Of a session that isn't running, and then is.
+    /// The page of a session that isn't running, until it is.
     Waiting,
-    /// The page around a desktop, and the desktop's own in it.
+    /// The page around a desktop, and the desktop's own page in it.
     Desktop,
-    /// The list of somebody's desktops.
+    /// The list of a user's desktops.
     Portal,
 }
 
@@ -32,23 +32,23 @@ impl Page {
     pub const ALL: [Self; 4] = [Self::Link, Self::Waiting, Self::Desktop, Self::Portal];
 }
 
-/// Somebody with a browser and a session, who is signed in at its desktop.
+/// A browser that is signed in at a session's desktop.
 pub struct Reader<'a> {
     pub browser: &'a Browser,
     pub stack: &'a Stack,
     pub gateway: &'a Gateway,
     pub namespace: &'a TestNamespace,
-    /// Of the session.
+    /// The session's name.
     pub name: &'a str,
     pub user: &'a User,
 }
 
-/// Whether the desktop in the frame is connected, be it a fake one or one of images/desktop.
+/// Whether the desktop in the frame is connected, either a fake one or one of images/desktop.
 const CONNECTED: &str = "const page = frames[0]?.document; \
     return page?.getElementById('said')?.textContent === 'Connected' || !!page?.querySelector('#status.hidden')";
 
 impl Reader<'_> {
-    /// Loads the page, and sees that it gets what it shows at the time, and what comes later. `before` is called right before.
+    /// Loads the page, and checks that it shows the current state and later changes. Calls `before` right before loading.
     pub async fn load(&self, page: Page, before: impl FnOnce() -> Result<()>) -> Result<()> {
         match page {
             Page::Link => {
@@ -91,7 +91,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Loads each page so many times while network interfaces come and go.
+    /// Loads each page `times` times while network interfaces come and go.
     pub async fn come_and_go(&self, times: u64, seed: u64) -> Result<()> {
         for page in Page::ALL {
             self.turn_to(page).await?;
@@ -112,7 +112,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Goes to where the page can be loaded from then on. The portal asks to sign in first, at the provider of tests/oidc-provider.
+    /// Navigates to where the page can be loaded. For the portal, signs in at the provider of tests/oidc-provider.
     pub async fn turn_to(&self, page: Page) -> Result<()> {
         match page {
             Page::Portal => {
@@ -132,7 +132,7 @@ impl Reader<'_> {
         Ok(format!("https://{}/.vdi/enter#{code}", self.gateway.authority(&host)))
     }
 
-    /// As somebody does who presses the browser's button.
+    /// Like the browser's reload button.
     async fn reload(&self) -> Result<()> {
         let address = self.browser.ask("return location.href").await;
         let address = address.as_str().context("the page has no address")?.to_owned();

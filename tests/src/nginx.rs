@@ -1,4 +1,4 @@
-//! Debian's nginx, with what deploy/forward-auth/nginx.conf says, or another site.
+//! Debian's nginx, with deploy/forward-auth/nginx.conf or another site.
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
@@ -18,8 +18,8 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Needs Debian's package nginx, see [`crate::setup::nginx`]. It listens at `address`, and its gateway serves browsers at
-    /// one address and /check at the other.
+    /// Starts nginx at `address`, in front of a gateway that serves browsers at `gateway` and /check at `operations`. Needs
+    /// Debian's package nginx, see [`crate::setup::nginx`].
     pub async fn start(
         stack: &Stack,
         address: SocketAddr,
@@ -49,7 +49,7 @@ impl Nginx {
 
     /// The same with another site, which listens at `address`, and other lines before `http`.
     pub async fn with(stack: &Stack, address: SocketAddr, main: &str, site: &str) -> Result<Self> {
-        // Kept, as this process may be killed: the clean-up takes it away.
+        // Kept, because this process may be killed. The clean-up removes it.
         let folder = tempfile::Builder::new().prefix("vdi-nginx-").tempdir()?.keep();
         fs::write(folder.join("vdi.conf"), site)?;
         fs::write(folder.join("nginx.conf"), format!("{main}\n{HTTP}"))?;
@@ -88,7 +88,7 @@ impl Nginx {
     }
 }
 
-/// Around a site: what Debian's /etc/nginx/nginx.conf does for conf.d, in the foreground and in a folder of its own.
+/// The configuration around a site: like Debian's /etc/nginx/nginx.conf, but in the foreground and in its own folder.
 const HTTP: &str = "\
 daemon off;
 pid nginx.pid;

@@ -14,7 +14,7 @@ use vdi_api::{VDISession, VDISessionSpec, VDITemplate, VDITemplateSpec};
 
 use crate::wait::{PATIENCE, within};
 
-/// Alice's session of a template.
+/// A session of alice's from a template.
 pub fn session(name: &str, template: &str) -> VDISession {
     VDISession::new(
         name,

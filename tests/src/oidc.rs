@@ -1,5 +1,5 @@
-//! A real OpenID provider on loopback: oidc-provider from npm, which is certified. Its login form lets in whoever says who they
-//! are.
+//! A real OpenID provider on loopback: oidc-provider from npm, which is certified. Its login form accepts any account and
+//! password.
 
 use std::path::{Path, PathBuf};
 
@@ -25,8 +25,7 @@ pub struct OidcProvider {
 }
 
 impl OidcProvider {
-    /// Starts one that sends browsers back to a gateway of this public URL. Each that is started has keys of its own, and
-    /// knows nobody yet.
+    /// Starts one that redirects browsers to a gateway's public URL. Each has its own keys, and no accounts yet.
     pub async fn start(logs: &Path, port: u16, public_url: &str) -> Result<Self> {
         let folder = setup::oidc_provider().await?;
         let environment = vec![
@@ -58,29 +57,29 @@ impl OidcProvider {
     }
 }
 
-/// Opens an address as somebody who is to sign in first, and does that. Returns the address at the end, and what is there.
+/// Opens an address that requires a sign-in, and signs in. Returns the last address and its page.
 pub async fn sign_in(visitor: &mut Visitor, gateway: &Gateway, url: &str, account: &str) -> Result<(url::Url, Answer)> {
     let (url, page) = visitor.follow(gateway, url).await?;
     let login = [("prompt", "login"), ("login", account), ("password", "any")];
     let (url, page) = visitor.submit(gateway, &form(&url, &page)?, &login).await?;
-    // Asked for the first time only.
+    // Only asked for the first time.
     match page.body.contains("value=\"consent\"") {
         true => visitor.submit(gateway, &form(&url, &page)?, &[("prompt", "consent")]).await,
         false => Ok((url, page)),
     }
 }
 
-/// The same in a browser, which is at the login form.
+/// The same in a browser that shows the login form.
 pub async fn fill_in(browser: &Browser, account: &str) -> Result<()> {
     browser.fill("login", account).await?;
     browser.fill("password", "any").await?;
     browser.submit().await?;
-    // The provider asks once whether the gateway may know.
+    // The provider asks for consent once.
     browser.wait_for_text("Continue").await?;
     browser.submit().await
 }
 
-/// Where the page's form is sent.
+/// The address that the page's form is sent to.
 fn form(url: &url::Url, page: &Answer) -> Result<String> {
     let action = page.body.split("action=\"").nth(1).and_then(|rest| rest.split('"').next());
     let action = action.with_context(|| format!("no form at {url}: {} {}", page.status, page.body))?;

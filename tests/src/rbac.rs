@@ -1,5 +1,5 @@
-//! Whether the controller and the gateway have the rights that they need, and no others: deploy/rbac against what the API
-//! servers of all tests have seen them do.
+//! Checks that the controller and the gateway have the rights they need, and no others: compares deploy/rbac with the requests in
+//! the audit logs of all tests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ use crate::{
     target, workspace,
 };
 
-/// Rights that no test uses, and why they are granted all the same.
+/// Rights that no test uses, and why they are granted nevertheless.
 const UNUSED: &[(&str, &str)] = &[
     (
         "update vdisessions.vdi.kasm.io/finalizers",
@@ -29,7 +29,7 @@ const UNUSED: &[(&str, &str)] = &[
     ("manage-desktops vdisessions.vdi.kasm.io", "asked for by the floor when the controller makes a desktop"),
 ];
 
-/// Removes what earlier clusters have logged.
+/// Removes the audit logs of earlier clusters.
 pub fn forget_requests() -> Result<()> {
     for log in logs()? {
         std::fs::remove_file(&log).with_context(|| format!("removing {}", log.display()))?;
@@ -37,7 +37,7 @@ pub fn forget_requests() -> Result<()> {
     Ok(())
 }
 
-/// Compares what is granted with what was asked for since [`forget_requests`], by all tests.
+/// Compares the granted rights with the requests of all tests since [`forget_requests`].
 pub fn check() -> Result<()> {
     let logs = logs()?;
     for (manifest, user) in [("controller.yaml", controller()), ("gateway.yaml", gateway())] {
@@ -52,7 +52,7 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// Of all clusters below `target/clusters`, whether they still run or not. A full log goes on in another of a similar name.
+/// The audit logs of all clusters in `target/clusters`, running or not. A full log is rotated to a similar name.
 fn logs() -> Result<Vec<PathBuf>> {
     let mut logs = Vec::new();
     for cluster in std::fs::read_dir(target().join("clusters")).into_iter().flatten() {
@@ -100,12 +100,12 @@ fn granted(manifests: &str) -> Result<Rights> {
 #[derive(Default)]
 struct Asked {
     allowed: Rights,
-    /// With how often.
+    /// With the number of requests.
     forbidden: BTreeMap<String, usize>,
 }
 
 impl Asked {
-    /// An admission plugin's refusal is a 403 too. What the authorizer decided is in an annotation.
+    /// An admission plugin's refusal is a 403 as well. The authorizer's decision is in an annotation.
     fn add(&mut self, event: &Value) {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let object = &event["objectRef"];
@@ -120,7 +120,7 @@ impl Asked {
 }
 
 fn problems(granted: &Rights, asked: &Asked) -> Vec<String> {
-    // An API server that has just started forbids for a moment what it allows from then on: it hasn't read the roles yet.
+    // An API server that has just started refuses allowed requests for a moment, until it has read the roles.
     let lacking = asked.forbidden.iter().filter(|(right, _)| !asked.allowed.contains(*right));
     let lacking = lacking.map(|(right, count)| format!("  it may not {right}, and tried {count} times"));
     let has_reason = |right: &&String| UNUSED.iter().any(|(unused, _)| unused == right);

@@ -1,4 +1,4 @@
-//! One running controller or gateway, and what it tells of itself.
+//! A running controller or gateway.
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitStatus, time::Duration};
 
@@ -9,14 +9,14 @@ use vdi_cluster::Server;
 
 use crate::{http, wait};
 
-/// How long it may take for what takes seconds: a lease runs out, or an interrupted watch begins again.
+/// How long something may take that takes seconds, such as the expiry of a lease, or the retry of a watch.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One controller or gateway. Dropping it stops it.
+/// A running controller or gateway. Dropping it stops it.
 pub struct Replica {
     server: Server,
     log: PathBuf,
-    /// What of its log says where /readyz is.
+    /// The field in its log with the address of /readyz.
     probes: &'static str,
 }
 
@@ -25,13 +25,13 @@ impl Replica {
         Self { server, log, probes }
     }
 
-    /// Where it serves /healthz, /readyz and /metrics.
+    /// The address of /healthz, /readyz and /metrics.
     pub async fn address(&mut self) -> Result<SocketAddr> {
         let line = self.logged(self.probes).await?;
         Ok(line[self.probes].as_str().context("no address")?.parse()?)
     }
 
-    /// What it calls itself: in the lease, and to the API server.
+    /// Its identity in the lease and in requests to the API server.
     pub async fn identity(&mut self) -> Result<String> {
         Ok(self.logged("identity").await?["identity"].as_str().context("no name")?.to_owned())
     }
@@ -53,12 +53,12 @@ impl Replica {
         .await
     }
 
-    /// Waits until it has seen everything that there is.
+    /// Waits until it is ready, which means that its caches are complete.
     pub async fn wait_until_ready(&mut self) -> Result<()> {
         self.wait_until("ready", "/readyz", |status, _| status == 200).await
     }
 
-    /// Waits until it may write.
+    /// Waits until it is the leader.
     pub async fn wait_until_leading(&mut self) -> Result<()> {
         self.wait_until("the leader", "/metrics", |_, page| page.contains("\nvdi_controller_leader 1\n")).await
     }
@@ -76,7 +76,7 @@ impl Replica {
         }
     }
 
-    /// What it serves to Prometheus.
+    /// Its metrics page.
     pub async fn metrics(&mut self) -> Result<String> {
         let (status, page) = http::get(self.address().await?, "/metrics").await?;
         ensure!(status == 200, "{status}: {page}");
@@ -87,22 +87,22 @@ impl Replica {
         &self.server
     }
 
-    /// Everything that it has logged.
+    /// Its log.
     pub fn log(&self) -> Result<String> {
         Ok(std::fs::read_to_string(&self.log)?)
     }
 
-    /// An error when it has exited.
+    /// Returns an error if it has exited.
     pub fn check(&mut self) -> Result<()> {
         Ok(self.server.check()?)
     }
 
-    /// Ends it as a crash does.
+    /// Ends it with SIGKILL, like a crash.
     pub fn kill(self) -> Result<()> {
         Ok(self.server.kill()?)
     }
 
-    /// Ends it with SIGTERM, as a rollout does. Returns how it exited.
+    /// Ends it with SIGTERM, like a rollout. Returns its exit status.
     pub fn stop(self) -> Result<ExitStatus> {
         Ok(self.server.stop()?)
     }

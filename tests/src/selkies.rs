@@ -1,4 +1,4 @@
-//! A desktop as Selkies serves it: the real one, with its own compositor and with sound.
+//! A real Selkies desktop, with its own compositor and with sound.
 
 use std::{ffi::OsString, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path};
 
@@ -7,7 +7,7 @@ use vdi_cluster::{Launch, Server};
 
 use crate::{http, setup, wait::until};
 
-/// Dropping it ends it.
+/// Dropping it stops it.
 pub struct Selkies {
     _server: Server,
     _sound: Server,
@@ -15,7 +15,7 @@ pub struct Selkies {
 }
 
 impl Selkies {
-    /// Serves one at an address, and returns once it can be opened. The logs go to `logs`.
+    /// Starts it at an address, and waits until it serves. Logs go to `logs`.
     pub async fn start(logs: &Path, address: SocketAddr) -> Result<Self> {
         let installed = setup::selkies().await?;
         let files = tempfile::Builder::new().prefix("vdi-selkies-").tempdir()?;

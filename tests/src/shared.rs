@@ -1,4 +1,4 @@
-//! One stack for all tests of a binary: starting one takes seconds, and the tests keep to namespaces of their own.
+//! A stack that all tests of a binary share. Starting one takes seconds, and each test uses its own namespaces.
 
 use std::{path::PathBuf, sync::LazyLock};
 
@@ -15,10 +15,9 @@ use crate::{
     target, workspace,
 };
 
-/// What all tests of a binary share, started by the first that needs it. It goes when the binary ends, as everything in a
-/// cluster does.
+/// A value that all tests of a binary share, created by the first that needs it. A cluster in it ends with the binary.
 pub struct Shared<T> {
-    /// What is shared has tasks that live as long as the binary, so they can't be on the runtime of one of its tests.
+    /// Its tasks outlive the test that starts them, so they can't run on that test's runtime.
     runtime: LazyLock<Runtime>,
     value: OnceCell<T>,
 }
@@ -41,7 +40,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// Runs a test on the stack that the tests of this binary share: three simulated nodes with eight GPUs each.
+/// Runs a test on the shared stack of this binary, with three simulated nodes of eight GPUs each.
 pub fn with_stack(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
     static STACK: Shared<(Stack, SimulatedNodes)> = Shared::new();
     STACK.with(start, async |(stack, _)| test(stack).await)
@@ -53,8 +52,8 @@ async fn start() -> Result<(Stack, SimulatedNodes)> {
     Ok((stack, nodes))
 }
 
-/// Runs a test on a stack that the tests of this binary share, and whose controllers each test starts itself: one test at
-/// a time, since they all work on the same sessions. There are three simulated nodes with 32 GPUs each.
+/// Runs a test on a shared stack without controllers, which each test starts itself. Only one test runs at a time, because all
+/// controllers see the same sessions. There are three simulated nodes of 32 GPUs each.
 pub fn with_stack_alone(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
     static STACK: Shared<(Stack, SimulatedNodes)> = Shared::new();
     static ONE: Mutex<()> = Mutex::const_new(());
@@ -74,12 +73,12 @@ async fn start_alone() -> Result<(Stack, SimulatedNodes)> {
 /// `target/clusters/<test binary>`
 pub fn directory() -> PathBuf {
     let binary = std::env::current_exe().ok().and_then(|path| path.file_stem()?.to_str().map(str::to_owned));
-    // Without the hash that cargo puts behind it.
+    // Without the hash that cargo appends.
     let name = binary.as_deref().and_then(|name| Some(name.rsplit_once('-')?.0)).unwrap_or("test");
     target().join("clusters").join(name)
 }
 
-/// Runs a test on an API server that has the CRDs of deploy/crds, and nothing else of ours.
+/// Runs a test on an API server with the CRDs of deploy/crds, and nothing else of the product.
 pub fn with_crds(test: impl AsyncFnOnce(&'static ControlPlane) -> Result<()>) -> Result<()> {
     static CLUSTER: Shared<ControlPlane> = Shared::new();
     CLUSTER.with(start_with_crds, test)

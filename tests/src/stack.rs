@@ -1,4 +1,4 @@
-//! The whole product on a local cluster: what the demo shows and the end-to-end tests look at.
+//! The whole product on a local cluster, for the demo and the end-to-end tests.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -29,19 +29,19 @@ use crate::{
     workspace,
 };
 
-/// The namespace that deploy/samples makes for desktops.
+/// The namespace for desktops in deploy/samples.
 pub const DESKTOPS: &str = "desktops";
 
 /// A control plane with the CRDs, the RBAC of deploy/, the policy and the controller. It has no nodes yet.
 ///
-/// Dropping it, or dying in whatever way, takes everything down.
+/// Dropping it stops everything, and so does the death of this process.
 pub struct Stack {
     // Dropped in this order: the API server goes last.
     controller: Option<Replica>,
     webhook: Option<Webhook>,
     pub cluster: ControlPlane,
     settings: Settings,
-    /// The file with the keys that controller and gateways make the passwords of desktops with.
+    /// The file with the keys that the controller and the gateways derive the passwords of desktops from.
     pub login_keys: PathBuf,
 }
 
@@ -50,23 +50,23 @@ pub struct Stack {
 pub struct Settings {
     /// The policy's settings.
     pub policy: Value,
-    /// Whether the API server asks the policy at all.
+    /// Whether the API server calls the policy.
     pub webhook: bool,
-    /// Whether the policies of deploy/floor are there.
+    /// Whether the policies of deploy/floor are installed.
     pub floor: bool,
     /// The controller's flags, besides where it listens.
     pub controller: Vec<String>,
-    /// What runs the controller, such as `env`, if anything does.
+    /// A command prefix for the controller, such as `env`.
     pub runner: Vec<OsString>,
 }
 
-/// A controller that is about to be started.
+/// How to start a controller.
 pub struct ControllerLaunch {
     /// Its log is `<name>.log`.
     pub name: &'static str,
-    /// The program, behind what runs it, such as `env`, if anything does.
+    /// The program, after an optional prefix such as `env`.
     pub command: Vec<OsString>,
-    /// Besides where it listens.
+    /// The flags, besides where it listens.
     pub flags: Vec<String>,
     pub kubeconfig: PathBuf,
 }
@@ -85,38 +85,38 @@ pub fn bob() -> User {
     User::new("bob@example.com", ["vdi-users"])
 }
 
-/// Hands out desktops to others, where a test lets her.
+/// Creates sessions for others, if a test allows it.
 pub fn carol() -> User {
     User::new("carol@example.com", ["vdi-delegates"])
 }
 
-/// Has the rights of any user, and no good in mind.
+/// An attacker with the rights of any user.
 pub fn mallory() -> User {
     User::new("mallory@example.com", ["vdi-users"])
 }
 
-/// A pod that users let run in their namespace.
+/// A pod's service account in the users' namespace.
 pub fn robot() -> User {
     User::service_account(DESKTOPS, "robot")
 }
 
-/// Who the policy server is: it may ask what deploy/kubewarden/rbac.yaml lets it ask.
+/// The policy server, with the rights of deploy/kubewarden/rbac.yaml.
 fn policy_server() -> User {
     User::service_account("kubewarden", "policy-server")
 }
 
-/// Who the controller is: it has the rights that deploy/rbac gives it, and no others.
+/// The controller, with the rights of deploy/rbac and no others.
 pub fn controller() -> User {
     User::service_account("vdiwarden-system", "vdi-controller")
 }
 
-/// Who the gateway is, likewise.
+/// The gateway, likewise.
 pub fn gateway() -> User {
     User::service_account("vdiwarden-system", "vdi-gateway")
 }
 
 impl Stack {
-    /// Starts it with its state in `directory`, whose `logs/` stays.
+    /// Starts it with its state in `directory`, whose `logs/` remains.
     pub async fn start(directory: &Path, settings: Settings) -> Result<Self> {
         step("Building the controller and the gateway", process::blocking(build)).await?;
         let mut stack = Self::without_controller(directory, settings).await?;
@@ -124,7 +124,7 @@ impl Stack {
         Ok(stack)
     }
 
-    /// The same, but nothing is built for the controller, and none runs yet.
+    /// The same without a controller: none is built or started.
     pub async fn without_controller(directory: &Path, settings: Settings) -> Result<Self> {
         let module = match settings.webhook {
             true => Some(step("Building the admission policy", process::blocking(vdi_release::policy::build)).await?),
@@ -164,7 +164,7 @@ impl Stack {
         self.wait_for_webhook().await
     }
 
-    /// The API server takes up new policies a moment after they were written, in that order: those of sessions.yaml last.
+    /// The API server applies new policies with a short delay and in order, those of sessions.yaml last.
     async fn wait_for_floor(&self) -> Result<()> {
         let sessions: Api<VDISession> = Api::namespaced(self.cluster.admin(), "vdiwarden-system");
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
@@ -174,7 +174,7 @@ impl Stack {
         wait::until("the API server applies deploy/floor", refused).await
     }
 
-    /// The API server takes up a new webhook a moment after it was written. From here on, nothing gets past it.
+    /// The API server calls a new webhook with a short delay. After that, nothing bypasses it.
     async fn wait_for_webhook(&self) -> Result<()> {
         let sessions: Api<DynamicObject> =
             Api::namespaced_with(self.cluster.admin(), DESKTOPS, &kube::api::ApiResource::erase::<VDISession>(&()));
@@ -185,18 +185,18 @@ impl Stack {
         wait::until("the API server calls the policy's webhook", refused).await
     }
 
-    /// Starts the controller as it runs in a cluster: with its own credentials and only its own rights.
+    /// Starts the controller as in a cluster: with its own credentials and rights only.
     pub async fn start_controller(&mut self) -> Result<()> {
         self.controller = Some(self.launch(self.controller_launch()?)?);
         Ok(())
     }
 
-    /// Starts one more controller, with these flags and no others. Its log is `<name>.log`.
+    /// Starts another controller with only these flags. Its log is `<name>.log`.
     pub fn start_replica(&self, name: &'static str, flags: &[String]) -> Result<Replica> {
         self.launch(ControllerLaunch { name, flags: flags.to_vec(), ..self.controller_launch()? })
     }
 
-    /// How the controller is started, for those who want it a little different.
+    /// How the controller is started, to be changed before [`Stack::launch`].
     pub fn controller_launch(&self) -> Result<ControllerLaunch> {
         let mut command = self.settings.runner.clone();
         command.push(program("vdi-controller").into());
@@ -208,7 +208,7 @@ impl Stack {
         })
     }
 
-    /// Starts a controller that belongs to the caller.
+    /// Starts a controller that the caller owns.
     pub fn launch(&self, controller: ControllerLaunch) -> Result<Replica> {
         let ControllerLaunch { name, command, flags, kubeconfig } = controller;
         let (program, wrapped) = command.split_first().context("no program")?;
@@ -218,7 +218,7 @@ impl Stack {
         let environment = vec![
             ("KUBECONFIG", kubeconfig.into()),
             ("VDI_LOGIN_KEYS_FILE", self.login_keys.clone().into()),
-            // Of real nodes and of simulated ones, whose pods have addresses of this machine.
+            // For the pods of real nodes, and those of simulated nodes, which have loopback addresses.
             ("VDI_POD_CIDR", "10.86.0.0/16,127.64.0.0/16".into()),
         ];
         let launch = Launch { arguments, environment, ..Launch::new(name, Path::new(program)) };
@@ -226,27 +226,27 @@ impl Stack {
         Ok(Replica::new(server, self.cluster.logs().join(name).with_extension("log"), "listen"))
     }
 
-    /// Ends the controller as a crash does: it gets no chance to finish anything.
+    /// Ends the controller with SIGKILL, like a crash.
     pub fn kill_controller(&mut self) -> Result<()> {
         self.controller.take().context("the controller is stopped")?.kill()
     }
 
-    /// Ends the controller as a rollout does, with SIGTERM. Returns how it exited.
+    /// Ends the controller with SIGTERM, like a rollout. Returns its exit status.
     pub fn stop_controller(&mut self) -> Result<ExitStatus> {
         self.controller.take().context("the controller is stopped")?.stop()
     }
 
-    /// Where the controller serves /healthz, /readyz and /metrics.
+    /// The address of the controller's /healthz, /readyz and /metrics.
     pub async fn controller_address(&mut self) -> Result<SocketAddr> {
         self.controller.as_mut().context("the controller is stopped")?.address().await
     }
 
-    /// Whether the API server asks the policy.
+    /// Whether the API server calls the policy.
     pub fn has_webhook(&self) -> bool {
         self.webhook.is_some()
     }
 
-    /// Takes the admission policy away, as a crash of its server does. Its registration stays.
+    /// Stops the admission policy, like a crash of its server. Its registration remains.
     pub fn stop_webhook(&mut self) {
         self.webhook = None;
     }
@@ -260,7 +260,7 @@ impl Stack {
         self.cluster.kubectl(user, arguments)?.output().await.context("kubectl can't be run")
     }
 
-    /// Runs kubectl as a user, and returns what it prints. A failure of kubectl is an error with its words.
+    /// Runs kubectl as a user, and returns its output. If it fails, the error has its message.
     pub async fn kubectl_ok<A: AsRef<OsStr>>(
         &self,
         user: &User,
@@ -276,13 +276,13 @@ fn is_refused_by<T>(who: &str, answer: kube::Result<T>) -> bool {
     matches!(answer, Err(kube::Error::Api(status)) if status.message.contains(who))
 }
 
-/// One of the product's programs, once it is built.
+/// The path of one of the product's programs, once it is built.
 pub fn program(name: &str) -> PathBuf {
     target().join("debug").join(name)
 }
 
-/// Builds them. Does nothing when it has been done.
+/// Builds the controller and the gateway, unless they are up to date.
 pub fn build() -> Result<()> {
-    // With the features that the whole workspace has, as whoever runs this was built: less to build.
+    // With the features of the whole workspace, which share dependencies with the running program.
     command::cargo(["build", "--workspace", "--bin=vdi-controller", "--bin=vdi-gateway"])
 }

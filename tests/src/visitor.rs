@@ -1,4 +1,4 @@
-//! Somebody at a browser, who goes to the gateway and to whom it sends them.
+//! A user's browser, without scripts: it follows redirects and keeps cookies.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,13 +26,13 @@ use crate::{
     wait::within,
 };
 
-/// Keeps cookies by host, and says of which page a request is.
+/// Keeps cookies by host, and sends the headers that tell which page a request comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Visitor {
     cookies: HashMap<String, BTreeMap<String, String>>,
 }
 
-/// What came back.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -62,13 +62,13 @@ const NAVIGATION: [(&str, &str); 3] =
     [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("sec-fetch-site", "none")];
 
 impl Visitor {
-    /// Opens a page at a host, in a tab.
+    /// Navigates to a page at a host.
     pub async fn open(&mut self, gateway: &Gateway, host: &str, path: &str) -> Result<Answer> {
         let headers = NAVIGATION.map(|(name, value)| (name, value.to_owned()));
         self.ask(gateway, host, Method::GET, path, &headers, String::new()).await
     }
 
-    /// What a page at the host asks for.
+    /// Sends a GET like a page at the host.
     pub async fn get(&mut self, gateway: &Gateway, host: &str, path: &str) -> Result<Answer> {
         self.ask(gateway, host, Method::GET, path, &[], String::new()).await
     }
@@ -78,12 +78,12 @@ impl Visitor {
         self.ask(gateway, host, Method::POST, path, &headers, body.to_owned()).await
     }
 
-    /// Waits until the gateway passes to the desktop, which is a [fake one](crate::fake_desktop).
+    /// Waits until the gateway proxies to the desktop, a [fake one](crate::fake_desktop).
     pub async fn until_at_desktop(&mut self, gateway: &Gateway, host: &str) -> Result<Answer> {
         self.until(gateway, host, |answer| answer.body.starts_with("a desktop was asked")).await
     }
 
-    /// Asks again and again until the answer is as wanted.
+    /// Repeats a GET until the answer is as wanted.
     pub async fn until(&mut self, gateway: &Gateway, host: &str, wanted: impl Fn(&Answer) -> bool) -> Result<Answer> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
@@ -108,7 +108,7 @@ impl Visitor {
         Answer::of(self.send(gateway, host, method, path, headers, body).await?).await
     }
 
-    /// The answer once it has begun.
+    /// The response, without waiting for its body.
     pub async fn send(
         &mut self,
         gateway: &Gateway,
@@ -123,13 +123,12 @@ impl Visitor {
         self.exchange(Some(gateway), host, request.body(Full::new(Bytes::from(body)))?).await
     }
 
-    /// Opens an address and goes wherever it is sent from there: the page at the end, and its address. What a page's script
-    /// would do isn't done.
+    /// Opens an address and follows redirects. Returns the last page and its address. Scripts don't run.
     pub async fn follow(&mut self, gateway: &Gateway, url: &str) -> Result<(Url, Answer)> {
         self.go(gateway, Method::GET, Url::parse(url)?, String::new()).await
     }
 
-    /// Sends a form, and goes wherever that leads.
+    /// Submits a form and follows redirects.
     pub async fn submit(&mut self, gateway: &Gateway, url: &str, form: &[(&str, &str)]) -> Result<(Url, Answer)> {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         self.go(gateway, Method::POST, Url::parse(url)?, form).await
@@ -170,7 +169,7 @@ impl Visitor {
         bail!("sent from one page to the next, more than {MOST} times")
     }
 
-    /// One request, to the gateway or, without one, to the address `at`, over plain HTTP.
+    /// Sends a request to the gateway or, without one, to the address `at` over plain HTTP.
     async fn exchange(
         &mut self,
         gateway: Option<&Gateway>,
@@ -209,18 +208,18 @@ impl Visitor {
         };
     }
 
-    /// What is sent to a host, as in the header `Cookie`.
+    /// The value of the header `Cookie` for a host.
     pub fn cookies(&self, host: &str) -> Option<String> {
         let jar = self.cookies.get(host).filter(|jar| !jar.is_empty())?;
         Some(jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; "))
     }
 
-    /// Throws away the cookies of a host.
+    /// Deletes the cookies of a host.
     pub fn forget(&mut self, host: &str) {
         self.cookies.remove(host);
     }
 
-    /// Sends what another visitor has at a host of theirs to a host as well, as somebody who has stolen it would.
+    /// Copies another visitor's cookies from one host to another, like a thief.
     pub fn steal(&mut self, from: &Self, theirs: &str, host: &str) {
         self.cookies.insert(host.to_owned(), from.cookies.get(theirs).cloned().unwrap_or_default());
     }

@@ -1,4 +1,4 @@
-//! The policy served to an API server, as Kubewarden's policy server does it.
+//! Serves the policy to an API server, as Kubewarden's policy server does.
 
 mod review;
 
@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use self::review::Policy;
 use crate::policy::{Capabilities, PolicyHost};
 
-/// An HTTPS server that answers AdmissionReviews (`admission.k8s.io/v1`) at `/validate`. It ends when it is dropped.
+/// An HTTPS server that answers AdmissionReviews (`admission.k8s.io/v1`) at `/validate`. Dropping it stops it.
 pub struct Webhook {
     address: SocketAddr,
     /// PEM.
@@ -39,10 +39,10 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Serves on a free port of 127.0.0.1, with a certificate of its own.
+    /// Serves on a free port of 127.0.0.1, with a self-signed certificate.
     ///
     /// # Errors
-    /// When the settings aren't valid, or the server can't be started.
+    /// If the settings are invalid, or the server can't be started.
     pub async fn start(host: Arc<PolicyHost>, settings: Value, capabilities: Arc<dyn Capabilities>) -> Result<Self> {
         let answer = host.validate_settings(&settings)?;
         ensure!(answer.valid, "the policy's settings are invalid: {}", answer.message.unwrap_or_default());
@@ -50,7 +50,7 @@ impl Webhook {
 
         let identity = rcgen::generate_simple_self_signed([Ipv4Addr::LOCALHOST.to_string()])?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.signing_key.serialize_der()));
-        // Another crate may have installed another default provider, or none.
+        // Another crate may have installed a different default provider, or none.
         let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -77,12 +77,12 @@ impl Webhook {
         format!("https://{}/validate", self.address)
     }
 
-    /// What a client has to trust, as PEM. The certificate is its own issuer.
+    /// The certificate that a client has to trust, as PEM. It is self-signed.
     pub fn certificate(&self) -> &str {
         &self.certificate
     }
 
-    /// The MutatingWebhookConfiguration that sends the API server here, for what `metadata.yml` names. It fails closed.
+    /// The MutatingWebhookConfiguration for this server and the rules in `metadata.yml`. It fails closed.
     pub fn configuration(&self, name: &str) -> Value {
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
@@ -101,10 +101,10 @@ impl Webhook {
         })
     }
 
-    /// Answers what has been asked, and stops.
+    /// Stops gracefully, after answering open requests.
     ///
     /// # Errors
-    /// When the server had already failed.
+    /// If the server has failed already.
     pub async fn shutdown(mut self) -> Result<()> {
         self.handle.graceful_shutdown(Some(Duration::from_secs(1)));
         (&mut self.server).await.context("the webhook's task has failed")?.context("the webhook has failed")
@@ -121,7 +121,7 @@ async fn validate(
     State(policy): State<Arc<Policy>>,
     Json(review): Json<Value>,
 ) -> Result<Json<Value>, (StatusCode, &'static str)> {
-    // A policy computes; it would keep the other connections waiting.
+    // A policy is CPU-bound and would block the other connections.
     let answer = tokio::task::spawn_blocking(move || review::answer(&policy, &review)).await;
     match answer {
         Ok(Some(answer)) => Ok(Json(answer)),

@@ -1,4 +1,4 @@
-//! A websocket through a gateway, to a [fake desktop](crate::fake_desktop), which says everything twice.
+//! A websocket through a gateway to a [fake desktop](crate::fake_desktop), which echoes every byte twice.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{gateway::Gateway, visitor::Visitor};
 pub struct Websocket(TokioIo<Upgraded>);
 
 impl Websocket {
-    /// Opens one as a page at the host does.
+    /// Opens a websocket like a page at the host.
     pub async fn open(gateway: &Gateway, visitor: &mut Visitor, host: &str) -> Result<Self> {
         let headers = [
             ("connection", "keep-alive, Upgrade".to_owned()),
@@ -31,7 +31,7 @@ impl Websocket {
         Ok(self.0.write_all(bytes).await?)
     }
 
-    /// Says something and hears it twice.
+    /// Sends something, and checks that it is echoed.
     pub async fn speaks(&mut self) -> Result<()> {
         self.send(b"hi").await?;
         let mut heard = [0; 4];
@@ -40,7 +40,7 @@ impl Websocket {
         Ok(())
     }
 
-    /// Waits for the other side to end it.
+    /// Waits until the other side closes it.
     pub async fn ended(&mut self) -> Result<()> {
         let read = timeout(Duration::from_secs(30), self.0.read(&mut [0])).await.context("it is still open")?;
         ensure!(matches!(read, Ok(0) | Err(_)), "something was said");

@@ -14,9 +14,9 @@ use vdi_api::VDISession;
 
 use crate::{stack::mallory, test_namespace::TestNamespace};
 
-/// Templates, by what is special about their desktops.
+/// Templates, named after what is special about their desktops.
 pub const PLAIN: &str = "attack-plain";
-/// It reaches more than others.
+/// Its network policy allows more than others.
 pub const OPEN: &str = "attack-open";
 const HOME: &str = "attack-home";
 const OWN_HOME: &str = "attack-own-home";
@@ -37,7 +37,7 @@ pub fn templates(port: u16) -> [(&'static str, Value); 4] {
     ]
 }
 
-/// What sessions are called: few names, so that they meet, and those that are made of something else's.
+/// Names of sessions: few, so that they collide, and some that collide with names derived from others.
 const NAMES: [&str; 8] = ["a", "b", "desktops", "session", "home", "session-a", "alices", "login"];
 const FINALIZERS: [&str; 4] = ["example.com/x", "foregroundDeletion", "orphan", "kubernetes"];
 
@@ -45,11 +45,11 @@ pub struct Attacker<'a> {
     namespace: &'a TestNamespace,
     client: Client,
     rng: Rng,
-    /// What they made, be it gone by now.
+    /// The sessions that they created, even if they are gone.
     made: Vec<String>,
 }
 
-/// Whether the attacker has this pod, or had it before its session went.
+/// Whether the pod belongs to a session of the attacker, even a deleted one.
 pub fn is_theirs(pod: &Pod) -> bool {
     pod.annotations().get("vdi.kasm.io/user") == Some(&mallory().name)
 }
@@ -59,7 +59,7 @@ impl<'a> Attacker<'a> {
         Self { namespace, client, rng, made: Vec::new() }
     }
 
-    /// Tries something: what, and what came of it.
+    /// Makes a random attempt. Returns its description and its result.
     pub async fn attempt(&mut self) -> (String, kube::Result<()>) {
         match self.rng.u8(..20) {
             0..6 => self.create().await,
@@ -74,7 +74,7 @@ impl<'a> Attacker<'a> {
         list[self.rng.usize(..list.len())].clone()
     }
 
-    /// A name of a session of theirs, most likely.
+    /// The name of a session, most likely one of theirs.
     fn name(&mut self) -> String {
         match self.made.len() {
             0 => self.one_of(&NAMES).to_owned(),
@@ -106,7 +106,7 @@ impl<'a> Attacker<'a> {
         (what, result)
     }
 
-    /// A session of theirs, or another.
+    /// Changes a session, one of theirs or another.
     async fn change(&mut self, theirs: bool) -> (String, kube::Result<()>) {
         let name = if theirs { self.name() } else { self.one_of(&["alices", "bobs"]).to_owned() };
         let patch = match self.rng.u8(..4) {
@@ -127,7 +127,7 @@ impl<'a> Attacker<'a> {
         (what, self::patch(&self.client, &self.namespace.name, &name, &patch).await)
     }
 
-    /// Whatever metadata lets a user say.
+    /// Hostile metadata that users may be able to set.
     async fn metadata(&mut self) -> Value {
         let labels = json!({
             "app.kubernetes.io/managed-by": "vdiwarden", "app.kubernetes.io/name": "vdi-desktop", "vdi.kasm.io/session": "alices",
@@ -169,7 +169,7 @@ impl<'a> Attacker<'a> {
         (what, send(&self.client, sessions(&self.namespace.name).delete(&name, &params)).await)
     }
 
-    /// With what only the controller makes.
+    /// Touches objects that only the controller should write.
     async fn meddle(&mut self) -> (String, kube::Result<()>) {
         let (group, version, kind) = self.one_of(&[
             ("", "v1", "Pod"),
@@ -205,7 +205,7 @@ fn merge(object: &mut Value, more: Value) {
     }
 }
 
-/// As JSON, and without a look at the answer: ours are types that can't say everything.
+/// As JSON, ignoring the response: typed objects can't express everything.
 async fn create(client: &Client, namespace: &str, session: &Value) -> kube::Result<()> {
     send(client, sessions(namespace).create(&PostParams::default(), session.to_string().into_bytes())).await
 }

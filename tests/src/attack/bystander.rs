@@ -12,7 +12,7 @@ use crate::{
     visitor::Visitor,
 };
 
-/// Somebody who is at their desktop.
+/// A user at work in their desktop.
 pub struct Bystander {
     pub session: String,
     pub uid: String,
@@ -34,7 +34,7 @@ impl Bystander {
         Ok(Self { session: name, uid, pod, visitor, host })
     }
 
-    /// Whether the session and its desktop are the same as ever, and up.
+    /// Checks that the session and its pod are unchanged and running.
     pub async fn is_undisturbed(&self, namespace: &TestNamespace) -> Result<()> {
         let session = namespace.sessions.get(&self.session).await?;
         let status = session.status.clone().unwrap_or_default();

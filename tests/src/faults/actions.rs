@@ -1,4 +1,4 @@
-//! What users, and nodes, do to sessions while the controller has other worries.
+//! What users and nodes do to sessions during faults.
 
 use std::{collections::BTreeMap, pin::pin, time::Duration};
 
@@ -15,14 +15,14 @@ use vdi_api::desktop_pod::SESSION;
 use super::length::Length;
 use crate::{objects::session, test_namespace::TestNamespace};
 
-/// Templates, by how their sessions start and end.
+/// Templates, named after how their sessions start and end.
 pub const LASTING: &str = "lasting";
-/// A failed session of this one is gone after a second.
+/// A failed session is removed after a second.
 pub const BRIEF: &str = "brief";
-/// Its pods never become ready, and it gives up after a second.
+/// Its pods never become ready, and the session fails after a second.
 pub const STUCK: &str = "stuck";
 
-/// The sessions that there may be, and whether something was done to them that ends them.
+/// The sessions that may exist, and whether they should last: nothing was done to end them.
 pub struct Users<'a> {
     namespace: &'a TestNamespace,
     rng: Rng,
@@ -43,7 +43,7 @@ enum Action {
     FailPod,
 }
 
-/// What is done more often stands here more often.
+/// Frequent actions are listed several times.
 const ACTIONS: [Action; 14] = [
     Action::Create,
     Action::Create,
@@ -66,7 +66,7 @@ impl<'a> Users<'a> {
         Self { namespace, rng: Rng::with_seed(seed), most: length.sessions(), made: 0, lasting: BTreeMap::new() }
     }
 
-    /// Does something again and again while `meanwhile` lasts, and then as often as fits the length.
+    /// Acts repeatedly while `meanwhile` runs, and then as often as the length says.
     pub async fn act(&mut self, length: Length, meanwhile: impl Future<Output = Result<()>>) -> Result<()> {
         let mut meanwhile = pin!(meanwhile);
         let mut left = length.actions();
@@ -85,7 +85,7 @@ impl<'a> Users<'a> {
         Ok(())
     }
 
-    /// The sessions that nobody ended.
+    /// The sessions that should last.
     pub fn lasting(&self) -> impl Iterator<Item = String> {
         self.lasting.iter().filter(|(_, lasts)| **lasts).map(|(name, _)| name.clone())
     }
@@ -111,7 +111,7 @@ impl<'a> Users<'a> {
             (Action::FailPod, Some(name)) => self.fail_pod(name).await,
         };
         match result {
-            // It went before it was asked for, or somebody else was faster.
+            // It is gone already, or somebody else has changed it.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
             Err(kube::Error::Api(status)) if status.code < 500 => Err(kube::Error::Api(status).into()),
             // The API server may be down.
@@ -129,7 +129,7 @@ impl<'a> Users<'a> {
         if is_short {
             session.spec.timeout = format!("{}s", self.rng.u8(1..5));
         }
-        // When the answer is lost, nobody knows.
+        // Without an answer, it may or may not exist.
         self.lasting.insert(name.clone(), false);
         self.namespace.sessions.create(&PostParams::default(), &session).await?;
         self.lasting.insert(name, kind >= 2 && !is_short);
@@ -148,7 +148,7 @@ impl<'a> Users<'a> {
         Ok(())
     }
 
-    /// As a kubelet does when the container has ended.
+    /// Like the kubelet when the container has ended.
     async fn fail_pod(&mut self, session: &str) -> kube::Result<()> {
         self.lasting.insert(session.to_owned(), false);
         for pod in self.pods(session).await? {

@@ -1,4 +1,4 @@
-//! Where it happens: a cluster, and controllers that reach it through a proxy.
+//! A cluster, and controllers that reach it through a proxy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,32 +36,32 @@ use crate::{
     test_namespace::TestNamespace,
 };
 
-/// How long it may take until everything is settled: after a storm, a watch waits for up to half a minute.
+/// How long it may take to settle. After a storm, a watch waits for up to half a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// A controller that asks for nothing for so long is not in the middle of something.
+/// A controller without requests for this long has nothing left to do.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// How often something may be asked for of one object, through all the faults of a run.
+/// The most requests of one kind about one object during a run with faults.
 const MOST: usize = 60;
 
-/// How controllers are started, besides where they listen.
+/// The controllers' flags, besides where they listen.
 ///
-/// Alone: after a crash, another one would first wait until the lease is over.
+/// Without leader election: after a crash, the next one would wait until the lease expires.
 const CONTROLLER_FLAGS: &[&str] = &["--leader-elect=false"];
 
 pub struct Arena {
     pub stack: Stack,
     pub proxy: Proxy,
-    /// Leads to the proxy.
+    /// Its server is the proxy.
     kubeconfig: PathBuf,
     _nodes: SimulatedNodes,
-    /// One scenario at a time: a controller sees all namespaces. It counts them.
+    /// Only one scenario runs at a time, because a controller sees all namespaces. Counts the scenarios.
     pub(super) turn: Mutex<usize>,
 }
 
 impl Arena {
-    /// Starts everything but a controller, with its state in `directory`, whose `logs/` stays. Five nodes have 32 GPUs
-    /// each: not enough for all sessions of a long run.
+    /// Starts everything except a controller, with its state in `directory`, whose `logs/` remains. Five nodes with 32 GPUs each
+    /// are too few for all sessions of a long run.
     pub async fn start(directory: &Path) -> Result<Self> {
         step("Building the controller and the gateway", process::blocking(stack::build)).await?;
         let flags = CONTROLLER_FLAGS.iter().map(|flag| flag.to_string()).collect();
@@ -70,7 +70,7 @@ impl Arena {
         let nodes = SimulatedNodes::start(&stack.cluster, 5, 32).await?;
         let proxy = Proxy::start(stack.cluster.client(&controller()).await?).await?;
         let kubeconfig = stack.controller_launch()?.kubeconfig.with_file_name("proxy.kubeconfig");
-        // The proxy knows who the controller is.
+        // Without credentials: the proxy adds the controller's.
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "proxy", "users": [],
             "clusters": [{ "name": "proxy", "cluster": { "server": format!("http://{}", proxy.address) } }],
@@ -87,12 +87,12 @@ impl Arena {
         self.launch(self.stack.controller_launch()?)
     }
 
-    /// The same, with changes to how it is started.
+    /// The same, with a different command or different flags.
     pub fn launch(&self, launch: ControllerLaunch) -> Result<Replica> {
         self.stack.launch(ControllerLaunch { kubeconfig: self.kubeconfig.clone(), ..launch })
     }
 
-    /// Waits until all is calm, and then looks whether anything is left of what happened.
+    /// Waits until everything has settled, and checks that no trace of the faults remains.
     pub async fn check(
         &self,
         namespace: &TestNamespace,
@@ -111,7 +111,7 @@ impl Arena {
                 break;
             }
             rounds += 1;
-            // A watch that was hit waits before it starts over, and then lists. After that it has no reason to.
+            // A watch that was interrupted waits, and then lists. After that, there is no reason for requests.
             if asked.iter().any(|request| request.verb != "list") || rounds > 5 {
                 bail!("everything is settled, and yet the controller asks for {:?}", names(&asked));
             }
@@ -135,7 +135,7 @@ impl Arena {
         fresh.kill()
     }
 
-    /// Nothing was asked for again and again, from a place in the audit log on.
+    /// Checks that no request was repeated too often since a position in the audit log.
     pub(super) fn asked_within_reason(&self, namespace: &TestNamespace, start: u64) -> Result<()> {
         let mut counts = BTreeMap::<(String, String), usize>::new();
         for request in audit::since(&self.stack.cluster, start)? {
@@ -172,7 +172,7 @@ impl Arena {
         self.asked_since(start)
     }
 
-    /// What the controller asked for that one with nothing to do does not.
+    /// The controller's requests, except those that an idle controller makes as well.
     fn asked_since(&self, start: u64) -> Result<Vec<audit::Request>> {
         let mut asked = audit::since(&self.stack.cluster, start)?;
         asked.retain(|request| request.user == controller().name && !request.is_of_the_idle());
@@ -181,7 +181,7 @@ impl Arena {
 
     async fn see(&self, namespace: &TestNamespace, lasting: &BTreeSet<String>) -> Result<Seen> {
         Ok(Seen {
-            // In this order: a pod that is made in between has its session.
+            // In this order, a new pod's session is seen too.
             pods: namespace.pods.list(&ListParams::default().labels(MANAGED_BY_SELECTOR)).await?.items,
             sessions: namespace.sessions.list(&ListParams::default()).await?.items,
             templates: Api::all(self.stack.cluster.admin()).list(&ListParams::default()).await?.items,
@@ -201,7 +201,7 @@ impl Arena {
         Ok(())
     }
 
-    /// Leaves nothing to the next scenario. No controller runs any more.
+    /// Removes everything before the next scenario. No controller is running.
     pub(super) async fn clear(&self, namespace: &TestNamespace) -> Result<()> {
         self.wait_until_up().await?;
         let now = DeleteParams::default().grace_period(0);
@@ -222,7 +222,7 @@ fn names(requests: &[audit::Request]) -> Vec<String> {
     requests.iter().map(audit::Request::what).collect()
 }
 
-/// Which version each session has.
+/// The resource version of each session.
 async fn versions(namespace: &TestNamespace) -> Result<Vec<(String, Option<String>)>> {
     let list = namespace.sessions.list(&ListParams::default()).await?;
     Ok(list.iter().map(|session| (session.name_any(), session.resource_version())).collect())

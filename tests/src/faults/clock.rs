@@ -1,4 +1,4 @@
-//! Clocks that jump by a day. No desktop may end for it, nor live longer.
+//! Clocks that jump by a day. No desktop may end early or late because of that.
 
 use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
 
@@ -18,10 +18,10 @@ use crate::{
 
 /// How long a short session runs, in seconds.
 const SHORT: i64 = 6;
-/// How much it may be off, in seconds: the controller is asked again after a jump, at the latest when something happens.
+/// The tolerance in seconds. After a jump, the controller looks again when something changes, at the latest.
 const OFF: i64 = 4;
 
-/// The controller's own clock, by libfaketime. Its monotonic clock goes on as before, as after a jump in reality.
+/// The controller's own clock jumps, by libfaketime. Its monotonic clock continues, as after a real jump.
 pub async fn own_clock_jumps(arena: &Arena, namespace: &TestNamespace, length: Length) -> Result<()> {
     let library = library()?;
     let file = arena.stack.cluster.logs().join("clock");
@@ -43,7 +43,7 @@ pub async fn own_clock_jumps(arena: &Arena, namespace: &TestNamespace, length: L
     let flags = [launch.flags, vec!["--log=vdi_controller=debug".to_owned()]].concat();
     let controller = arena.launch(ControllerLaunch { command, flags, ..launch })?;
     let lasting = jump(namespace, |days| {
-        // In one step: it must not be read while it is empty.
+        // Replaced atomically, so that nobody reads an empty file.
         let next = file.with_extension("next");
         std::fs::write(&next, format!("{days:+}d"))?;
         Ok(std::fs::rename(&next, &file)?)
@@ -57,7 +57,7 @@ pub async fn own_clock_jumps(arena: &Arena, namespace: &TestNamespace, length: L
     arena.check(namespace, vec![controller], lasting, length).await
 }
 
-/// The `Date` of what the API server answers.
+/// The `Date` header in the API server's responses jumps.
 pub async fn dates_jump(arena: &Arena, namespace: &TestNamespace, length: Length) -> Result<()> {
     let controller = arena.controller()?;
     let lasting = jump(namespace, |days| {
@@ -68,7 +68,7 @@ pub async fn dates_jump(arena: &Arena, namespace: &TestNamespace, length: Length
     arena.check(namespace, vec![controller], lasting, length).await
 }
 
-/// Lets it be another day, and back. Returns the sessions that nobody has ended.
+/// Sets the clock a day ahead, a day back, and right. Returns the sessions that should last.
 async fn jump(namespace: &TestNamespace, set: impl Fn(i64) -> Result<()>) -> Result<BTreeSet<String>> {
     let mut lasting = BTreeSet::new();
     for (number, days) in [0, 1, -1, 0].into_iter().enumerate() {
@@ -86,12 +86,12 @@ async fn jump(namespace: &TestNamespace, set: impl Fn(i64) -> Result<()>) -> Res
             start.duration_since(began).abs() < SignedDuration::from_secs(OFF),
             "{days:+} days: it began at {start}"
         );
-        // It goes when the garbage collector gets to it, which is not the controller's time.
+        // The garbage collector removes it later, which isn't the controller's timing.
         let is_over = |session: Option<&VDISession>| session.is_none_or(|session| phase(session) == Phase::Terminating);
         within(&format!("{ends} ends"), await_condition(namespace.sessions.clone(), &ends, is_over)).await??;
         let ran = Timestamp::now().duration_since(began).as_secs();
         ensure!((ran - SHORT).abs() <= OFF, "{days:+} days: {SHORT} s were {ran} s");
-        // What is there already is looked at again.
+        // A change makes the controller look at the existing sessions again.
         for name in &lasting {
             let label = serde_json::json!({ "metadata": { "labels": { "day": format!("day{days}") } } });
             let params = kube::api::PatchParams::default();
@@ -105,7 +105,7 @@ async fn jump(namespace: &TestNamespace, set: impl Fn(i64) -> Result<()>) -> Res
     Ok(lasting)
 }
 
-/// Where Debian's package puts it, below the folder of the architecture.
+/// Debian's package installs it in the folder of the architecture.
 fn library() -> Result<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib").context("can't read /usr/lib")?;
     let candidates = folders.filter_map(|folder| Some(folder.ok()?.path().join("faketime/libfaketime.so.1")));

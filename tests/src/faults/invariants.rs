@@ -1,4 +1,4 @@
-//! What has to hold once it is calm, whatever happened before. All that the faults know about the controller is here.
+//! What has to hold once everything has settled, whatever happened before. All that the faults know about the controller is here.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use vdi_api::{Phase, VDISession, VDITemplate};
 
-/// Reasons that a session without a pod doesn't keep: it had one, or is about to get one.
+/// Reasons that are temporary for a session without a pod: it had one, or is about to get one.
 const WITH_POD: [&str; 14] = [
     "Scheduling",
     "Unschedulable",
@@ -24,24 +24,24 @@ const WITH_POD: [&str; 14] = [
     "NotResponding",
     "Running",
 ];
-/// What the controller may be late by: it counts in whole seconds.
+/// How late the controller may be: it counts in whole seconds.
 const LATE: SignedDuration = SignedDuration::from_secs(3);
-/// A deadline that is nearer than this is waited for. The others are hours away.
+/// A deadline within this time is waited for. The others are hours away.
 const SOON: SignedDuration = SignedDuration::from_mins(10);
 
-/// Everything there is in a namespace.
+/// The objects in a namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub sessions: Vec<VDISession>,
-    /// Those that the controller made.
+    /// The controller's pods.
     pub pods: Vec<Pod>,
     pub templates: Vec<VDITemplate>,
     pub now: Timestamp,
-    /// The sessions that nobody has ended: they have to be there, and not Failed.
+    /// The sessions that should last: they must exist, and not be Failed.
     pub lasting: BTreeSet<String>,
 }
 
-/// What is wrong, or not yet right. Nothing once everything is settled.
+/// Violations, empty once everything has settled.
 pub fn violations(seen: &Seen) -> Vec<String> {
     let sessions = seen.sessions.iter().filter_map(|session| {
         let why = of_session(session, &pods_of(seen, session), seen.now)?;
@@ -62,7 +62,7 @@ pub fn violations(seen: &Seen) -> Vec<String> {
     sessions.chain(pods).chain(lost).chain(miscounted(&seen.templates, &seen.sessions)).collect()
 }
 
-/// Templates tell how many sessions they have, some seconds after that has changed.
+/// Templates report their number of sessions with a delay of seconds.
 pub fn miscounted(templates: &[VDITemplate], sessions: &[VDISession]) -> Vec<String> {
     let wrong = templates.iter().filter_map(|template| {
         let count = sessions.iter().filter(|session| session.spec.template == template.name_any()).count();
@@ -134,7 +134,7 @@ pub fn phase(session: &VDISession) -> Phase {
     session.status.as_ref().map(|status| status.phase).unwrap_or_default()
 }
 
-/// A pod has its GPU from when it gets a node until its container has ended.
+/// A pod holds its GPU from its scheduling until its container has ended.
 fn holds_gpu(pod: &Pod) -> bool {
     let has_ended =
         pod.status.as_ref().is_some_and(|status| matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")));

@@ -3,19 +3,19 @@ use std::time::Duration;
 /// How long a run takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Length {
-    /// For every run of the tests.
+    /// For each test run.
     Short,
     /// For a night.
     Long,
 }
 
 impl Length {
-    /// How many sessions there are at most.
+    /// The most sessions at a time.
     pub fn sessions(self) -> usize {
         self.either(40, 200)
     }
 
-    /// How often users do something once the faults are over.
+    /// The number of user actions after the faults.
     pub fn actions(self) -> usize {
         self.either(40, 500)
     }
@@ -25,7 +25,7 @@ impl Length {
         Duration::from_millis(self.either(1500, 8000))
     }
 
-    /// How long nothing may be asked for once it is calm.
+    /// How long the controller must make no requests once everything has settled.
     pub fn silence(self) -> Duration {
         Duration::from_secs(self.either(3, 60))
     }

@@ -1,4 +1,4 @@
-//! All that can happen to a session, once.
+//! Everything that can happen to a session, once.
 
 use anyhow::Result;
 use kube::{
@@ -19,21 +19,21 @@ use crate::{
     wait::within,
 };
 
-/// Some sessions with a prefix of their own.
+/// Sessions with a common name prefix.
 pub struct Life<'a> {
     pub namespace: &'a TestNamespace,
     pub prefix: String,
 }
 
 impl Life<'_> {
-    /// Sessions that are created, run, are suspended, resumed, deleted, expire, crash and never start, all at once. It
-    /// ends when they have.
+    /// Plays sessions that are created, run, are suspended, resumed, deleted, expire, crash and never start, all at once, until
+    /// they have ended.
     pub async fn whole(&self) -> Result<()> {
         tokio::try_join!(self.lasts(), self.is_deleted(), self.expires(), self.crashes(), self.never_starts())?;
         Ok(())
     }
 
-    /// The session that is there when all is over.
+    /// The session that remains at the end.
     pub fn stays(&self) -> String {
         format!("{}-stays", self.prefix)
     }
@@ -80,7 +80,7 @@ impl Life<'_> {
         wait_gone(&self.namespace.sessions, &name).await
     }
 
-    /// Whether the session fails for good, or gets another pod, is the controller's business.
+    /// The controller may fail the session or give it another pod.
     async fn crashes(&self) -> Result<()> {
         let (sessions, pods) = (&self.namespace.sessions, &self.namespace.pods);
         let name = self.start("crashes", BRIEF, "8h").await?;
@@ -93,7 +93,7 @@ impl Life<'_> {
             session.is_none_or(|session| session.resource_version() != before && phase(session) == Phase::Running)
         };
         within(&format!("{name} runs again or is gone"), await_condition(sessions.clone(), &name, is_over)).await??;
-        // Where it is gone already, there is nothing to delete.
+        // It may be gone already.
         let _ = sessions.delete(&name, &DeleteParams::default()).await;
         wait_gone(sessions, &name).await
     }

@@ -1,4 +1,4 @@
-//! Stands between controllers and the API server, and passes on what it is let.
+//! A proxy between controllers and the API server that injects faults.
 
 use std::{
     future::pending,
@@ -36,29 +36,29 @@ use super::{
     stream::{Broken, Cut, status, until_cut},
 };
 
-/// An HTTP server on loopback that asks the API server as the user of its client, whoever asks it. It ends when it is
-/// dropped.
+/// An HTTP server on loopback that forwards all requests to the API server with its own client's credentials. Dropping it stops
+/// it.
 pub struct Proxy {
     pub address: SocketAddr,
     way: Arc<Way>,
     task: JoinHandle<()>,
 }
 
-/// The way to the API server.
+/// The state of the proxy.
 struct Way {
     client: Client,
     weather: Mutex<(Storm, Rng)>,
     cuts: broadcast::Sender<Cut>,
     trap: Mutex<Option<Trap>>,
-    /// Added to the time that the API server says it is, in seconds.
+    /// Added to the `Date` in responses, in seconds.
     date_shift: AtomicI64,
-    /// What was done to requests so far.
+    /// The number of faults so far.
     faults: AtomicUsize,
-    /// When something was last asked for that an idle controller doesn't ask for, and what.
+    /// The last request that an idle controller doesn't make, and when.
     last: Mutex<(Instant, String)>,
 }
 
-/// Lets some writes through, and holds back the answer to the next, and everything after it.
+/// Lets some writes through, then withholds the response to the next write and to everything after it.
 struct Trap {
     writes_left: usize,
     sprung: Option<oneshot::Sender<String>>,
@@ -84,19 +84,19 @@ impl Proxy {
         Ok(Self { address, way, task })
     }
 
-    /// From now on, and until it is called again. What is done to which request follows from the seed.
+    /// Starts a storm, until the next call. The seed determines the fault for each request.
     pub fn storm(&self, storm: Storm, seed: u64) {
         *lock(&self.way.weather) = (storm, Rng::with_seed(seed));
     }
 
-    /// Ends all watches that there are.
+    /// Ends all open watches.
     pub fn cut_watches(&self, cut: Cut) {
         let watches = self.way.cuts.send(cut).unwrap_or_default();
         self.way.faults.fetch_add(watches, Relaxed);
     }
 
-    /// Holds back the answer to the `writes`-th write from now on, and whatever is asked after it. What is returned says
-    /// which write it was, once the API server has done it.
+    /// Withholds the response to the `writes`-th write from now on and to everything after it. The receiver gets that write once
+    /// the API server has executed it.
     pub fn trap(&self, writes: usize) -> oneshot::Receiver<String> {
         let (sprung, receiver) = oneshot::channel();
         *lock(&self.way.trap) = Some(Trap { writes_left: writes, sprung: Some(sprung) });
@@ -107,19 +107,19 @@ impl Proxy {
         self.way.date_shift.store(by.as_secs(), Relaxed);
     }
 
-    /// Everything is as it should be again.
+    /// Ends all faults.
     pub fn calm(&self) {
         self.storm(Storm::Calm, 0);
         self.shift_dates(SignedDuration::ZERO);
         *lock(&self.way.trap) = None;
     }
 
-    /// How many faults there were so far.
+    /// The number of faults so far.
     pub fn faults(&self) -> usize {
         self.way.faults.load(Relaxed)
     }
 
-    /// How long nothing was asked for but watches and leases, and what was last.
+    /// How long ago the last request was that an idle controller doesn't make, and what it was.
     pub fn silence(&self) -> (Duration, String) {
         let (when, what) = &*lock(&self.way.last);
         (when.elapsed(), what.clone())
@@ -134,7 +134,7 @@ impl Drop for Proxy {
 
 async fn accept(listener: TcpListener, way: Arc<Way>) {
     loop {
-        // Out of file descriptors, say: the next one may do.
+        // A failure may be temporary, such as a lack of file descriptors.
         let Ok((connection, _)) = listener.accept().await else { continue };
         tokio::spawn(serve(connection, way.clone()));
     }
@@ -142,12 +142,12 @@ async fn accept(listener: TcpListener, way: Arc<Way>) {
 
 async fn serve(connection: TcpStream, way: Arc<Way>) {
     let service = service_fn(|request| way.pass(request));
-    // An error is what is wanted here.
+    // Errors are intended.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(connection), service).await;
 }
 
 impl Way {
-    /// An error ends the connection without an answer.
+    /// An error closes the connection without a response.
     async fn pass(&self, request: Request<Incoming>) -> Result<Response<Body>, Broken> {
         let asked = Asked::of(request.method(), request.uri());
         let what = format!("{} {}", request.method(), request.uri().path());
@@ -186,7 +186,7 @@ impl Way {
             return false;
         }
         self.faults.fetch_add(1, Relaxed);
-        // Nobody waits for it any more when the scenario is over.
+        // The receiver is gone once the scenario is over.
         trap.sprung.take().is_none_or(|sprung| sprung.send(what).is_ok())
     }
 

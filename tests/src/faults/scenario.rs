@@ -21,24 +21,24 @@ use crate::{audit, stack::ControllerLaunch, test_namespace::TestNamespace};
 /// What happens to the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// It is killed right after each write, then after every second one, every third one ... of all that can happen to a
-    /// session, before it sees the answer.
+    /// It is killed after each write, before it sees the response; then after every second write, every third ... of everything
+    /// that can happen to a session.
     KilledAfterWrites,
     /// The API server and etcd crash.
     Servers,
-    /// Its watches are dropped, or told to start over.
+    /// Its watches are dropped, or expire.
     Watches,
-    /// Its requests are refused, fail, take long, or their answers are lost.
+    /// Its requests are refused, fail, are slow, or lose their response.
     Storms,
-    /// There are two, one of which leads, and they crash in turn and come back.
+    /// Two replicas, one of them the leader, crash in turn and come back.
     TwoControllers,
-    /// Nothing, but users are busy.
+    /// No faults, but users are active.
     Users,
-    /// All of the faults of watches and requests.
+    /// All faults of watches and requests.
     Everything,
     /// Its clock jumps a day ahead and back.
     Clock,
-    /// The API server's answers say that it is a day later, then a day earlier.
+    /// The `Date` of the API server's responses is a day ahead, then a day back.
     Dates,
 }
 
@@ -55,7 +55,7 @@ impl Scenario {
         Self::Dates,
     ];
 
-    /// Those that the controller can't stand yet.
+    /// Scenarios that the controller doesn't survive yet.
     pub const NOT_YET: [Self; 0] = [];
 
     fn name(self) -> &'static str {
@@ -108,7 +108,7 @@ impl FromStr for Scenario {
 }
 
 impl Arena {
-    /// Plays a scenario with the plan that follows from the seed, and returns how many faults there were.
+    /// Plays a scenario with the faults of a seed. Returns the number of faults.
     pub async fn play(&self, scenario: Scenario, seed: u64, length: Length) -> Result<usize> {
         let mut turn = self.turn.lock().await;
         *turn += 1;
@@ -135,7 +135,7 @@ impl Arena {
     }
 }
 
-/// Where a scenario is played, and from which seed.
+/// What a scenario needs.
 struct Stage<'a> {
     arena: &'a Arena,
     namespace: &'a TestNamespace,
@@ -152,7 +152,7 @@ impl Stage<'_> {
         Users::new(self.namespace, self.seed, self.length)
     }
 
-    /// Users are busy during the faults, and for a moment after them.
+    /// Users are active during the faults, and for a moment after them.
     async fn beside_users(&self, faults: impl Future<Output = Result<()>>) -> Result<()> {
         let controller = self.arena.controller()?;
         let mut users = self.users();
@@ -160,7 +160,7 @@ impl Stage<'_> {
         self.arena.check(self.namespace, vec![controller], users.lasting().collect(), self.length).await
     }
 
-    /// Each kind of fault in turn, in an order that follows from the seed.
+    /// Plays each kind of fault, in an order that the seed determines.
     async fn storms(&self, kinds: &[Storm]) -> Result<()> {
         let mut rng = self.rng();
         let mut kinds = kinds.to_vec();
@@ -202,8 +202,7 @@ impl Stage<'_> {
         self.touch_pods().await
     }
 
-    /// KWOK gives up what it was doing about a pod when a request fails, where a kubelet goes on trying. It looks again at a
-    /// pod that changes.
+    /// Unlike a kubelet, KWOK doesn't retry when a request about a pod fails. It looks again at a pod that changes.
     async fn touch_pods(&self) -> Result<()> {
         let pods = &self.namespace.pods;
         let touch = Patch::Merge(json!({ "metadata": { "annotations": { "touched": "yes" } } }));
@@ -216,7 +215,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Two replicas, of which one leads. Each kill costs the time of a lease, if it hits that one.
+    /// Two replicas, one of them the leader. Killing the leader costs the duration of a lease.
     async fn two_controllers(&self) -> Result<()> {
         let start = |name| {
             let launch = self.arena.stack.controller_launch()?;
@@ -226,7 +225,7 @@ impl Stage<'_> {
         let mut replicas = VecDeque::from([start(names[0])?, start(names[1])?]);
         let mut users = self.users();
         let crashes = async {
-            // The second is killed last in a short run, when it leads.
+            // In a short run, the second is killed last, when it is the leader.
             for round in 0..self.length.either(2, 10) {
                 sleep(self.length.storm() * 2).await;
                 replicas.pop_front().context("no replica")?.kill()?;
@@ -239,7 +238,7 @@ impl Stage<'_> {
     }
 
     async fn killed_after_writes(&self) -> Result<()> {
-        // A short run tries the first, where every controller has to understand what another was doing, and another.
+        // A short run plays the first step, where each controller has to continue another's work, and one other step.
         let mut rng = self.rng();
         let short = [1, rng.usize(2..10)];
         let all = 1..;
@@ -257,7 +256,7 @@ impl Stage<'_> {
         self.arena.check(self.namespace, vec![controller], stay, self.length).await
     }
 
-    /// Returns the writes that it was killed after.
+    /// Returns the writes after which the controller was killed.
     async fn killed_after_every(&self, step: usize, life: &Life<'_>) -> Result<Vec<String>> {
         let mut writes = Vec::new();
         let mut life = pin!(life.whole());

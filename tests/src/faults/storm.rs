@@ -1,11 +1,11 @@
-//! What goes wrong between a controller and the API server.
+//! Faults between a controller and the API server.
 
 use std::time::Duration;
 
 use axum::http::{Method, Uri};
 use fastrand::Rng;
 
-/// What is wrong with the way to the API server at the moment.
+/// The current kind of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storm {
     Calm,
@@ -14,30 +14,30 @@ pub enum Storm {
     Slow,
     LostAnswers,
     Refused,
-    /// Watches end, again and again.
+    /// Watches end repeatedly.
     WatchesDrop,
-    /// Watches are told that they have to start over: 410 Gone.
+    /// Watches expire: 410 Gone.
     WatchesExpire,
 }
 
-/// What becomes of one request.
+/// The fate of one request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     None,
-    /// It is answered with this status, and does not reach the API server.
+    /// Answered with this status, without reaching the API server.
     Answer(u16),
     Delay(Duration),
-    /// It reaches the API server, and the connection ends instead of an answer.
+    /// It reaches the API server, but the connection is closed instead of a response.
     LoseAnswer,
-    /// The connection ends.
+    /// The connection is closed.
     Refuse,
 }
 
-/// What a request is, as far as it matters here.
+/// The properties of a request that matter here.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Asked {
     pub is_watch: bool,
-    /// Of something that matters: a lease is written all the time.
+    /// Except a lease, which is written all the time.
     pub is_write: bool,
     is_lease: bool,
 }
@@ -54,7 +54,7 @@ impl Asked {
         }
     }
 
-    /// Whether a controller that has nothing to do may ask for it.
+    /// Whether an idle controller makes such requests too.
     pub fn is_of_the_idle(self) -> bool {
         self.is_watch || self.is_lease
     }
@@ -65,7 +65,7 @@ impl Storm {
     pub const OF_REQUESTS: [Self; 5] =
         [Self::TooManyRequests, Self::ServerErrors, Self::Slow, Self::LostAnswers, Self::Refused];
 
-    /// Most requests are hit, and some get through: it is the mixture that is hard.
+    /// Most requests fail and some succeed: the mixture is what is hard.
     pub fn strike(self, asked: Asked, rng: &mut Rng) -> Fault {
         let is_hit = rng.u8(..10) < 6;
         let delay = Duration::from_millis(rng.u64(50..1500));

@@ -1,4 +1,4 @@
-//! The body of a watch, which can be cut short.
+//! The body of a watch, which can be cut off.
 
 use axum::body::Bytes;
 use futures::{Stream, StreamExt, stream};
@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::sync::broadcast::Receiver;
 
-/// The connection ends here, on purpose or because the other side of it has.
+/// The connection has been closed, on purpose or by the other side.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is cut")]
 pub struct Broken;
@@ -14,13 +14,13 @@ pub struct Broken;
 /// How a watch is ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cut {
-    /// In the middle of whatever it was saying.
+    /// At any point.
     Drop,
-    /// By an event that says 410 Gone, as the API server does when it has forgotten what came since.
+    /// With the event 410 Gone, like the API server when it no longer has the events since then.
     Expire,
 }
 
-/// What the API server sends, until it is cut.
+/// What the API server sends, until the watch is cut off.
 pub fn until_cut(body: kube::client::Body, cuts: Receiver<Cut>) -> impl Stream<Item = Result<Bytes, Broken>> + Send {
     let state = Some((body.into_data_stream(), cuts, true));
     stream::unfold(state, async |state| {
@@ -46,7 +46,7 @@ fn gone() -> Bytes {
     format!("{event}\n").into()
 }
 
-/// What the API server says when it does not do as it is asked.
+/// The API server's Status for an error.
 pub fn status(code: u16) -> serde_json::Value {
     let reason = match code {
         410 => "Expired",

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use crate::policy::{Capabilities, PolicyHost, PolicyResponse};
 
-/// What answers a review.
+/// Answers reviews.
 pub struct Policy {
     pub host: Arc<PolicyHost>,
     pub settings: Value,
     pub capabilities: Arc<dyn Capabilities>,
 }
 
-/// The [AdmissionReview] that answers `review`. `None` when it isn't one.
+/// The [AdmissionReview] that answers `review`. `None` if that isn't one.
 ///
 /// [AdmissionReview]: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response
 pub fn answer(policy: &Policy, review: &Value) -> Option<Value> {
