@@ -142,10 +142,7 @@ fn a_pod_that_its_node_puts_away_is_replaced_three_times() -> Result<()> {
         ensure!(namespace.events("desktop", "Evicted").await? >= 1);
         namespace.change_pod("desktop", put_away).await?;
         let told = namespace.wait_message("desktop", Phase::Failed, "PodFailed").await?;
-        ensure!(
-            told == "evicted 4 times: Evicted: The node was low on resource: ephemeral-storage.",
-            "{told}"
-        );
+        ensure!(told == "evicted 4 times: Evicted: The node was low on resource: ephemeral-storage.", "{told}");
         Ok(())
     })
 }

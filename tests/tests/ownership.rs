@@ -96,7 +96,10 @@ fn somebody_elses_policy_of_our_name_is_never_written_and_nothing_starts_beside_
         let theirs = create(&policies(&namespace), &serde_json::from_value(open)?).await?;
         namespace.session("desktop").await?;
         let told = namespace.wait_message("desktop", Phase::Pending, "NetworkPolicyRefused").await?;
-        ensure!(told.starts_with("network policy vdi-desktops: it exists and isn't managed by this controller"), "{told}");
+        ensure!(
+            told.starts_with("network policy vdi-desktops: it exists and isn't managed by this controller"),
+            "{told}"
+        );
         let after = policies(&namespace).get("vdi-desktops").await?;
         ensure!(after.metadata.resource_version == theirs.metadata.resource_version, "{after:?}");
         ensure!(namespace.pods.get_opt("vdi-desktop").await?.is_none(), "it has a pod");
