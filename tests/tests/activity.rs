@@ -1,4 +1,4 @@
-//! From what somebody does at a desktop, through the gateways, to the controller that ends what nobody uses.
+//! Activity at desktops, from the gateways to the controller, which ends idle sessions.
 
 use std::{
     convert::Infallible,
@@ -32,12 +32,12 @@ use vdi_tests::{
 
 struct Site {
     fixture: Fixture,
-    /// Where the controller finds gateways.
+    /// The host name that the controller resolves to find gateways.
     names: Names,
-    /// Where each tells of activity, at an address of its own.
+    /// The port of each gateway's activity page. Each gateway has its own address.
     port: u16,
     token: tempfile::NamedTempFile,
-    /// All gateways are asked, so each test has its own only when it is alone.
+    /// The controller asks all gateways, so only one test runs at a time.
     one: Mutex<()>,
     _files: tempfile::TempDir,
 }
@@ -73,12 +73,12 @@ const A: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const B: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
 impl Site {
-    /// One that isn't listed yet.
+    /// Starts a gateway that isn't listed yet.
     async fn gateway(&self, name: &'static str, address: Ipv4Addr) -> Result<Gateway> {
         self.gateway_at(vdi_cluster::free_port()?, name, address).await
     }
 
-    /// The same with the port at which it serves visitors.
+    /// The same with a port for visitors.
     async fn gateway_at(&self, public: u16, name: &'static str, address: Ipv4Addr) -> Result<Gateway> {
         let (operations, token) = (format!("{address}:{}", self.port), self.token.path().display().to_string());
         let flags = ["--operations-listen", &operations, "--activity-token-file", &token, "--drain", "6s"];
@@ -89,7 +89,7 @@ impl Site {
         self.names.set(SERVICE, addresses)
     }
 
-    /// Tells a gateway to stop, as Kubernetes does, from when on the others alone are listed, and waits until it has.
+    /// Stops a gateway as Kubernetes does: from then on only the others are listed. Waits until it has stopped.
     async fn stop(&self, mut gateway: Gateway, others: &[Ipv4Addr]) -> Result<()> {
         self.list(others)?;
         signal("TERM", gateway.replica.process().await?)?;
@@ -102,7 +102,7 @@ impl Site {
         Ok(())
     }
 
-    /// A namespace with running sessions of alice's, of a template that ends them after 20 seconds without input.
+    /// A namespace with running sessions of alice's, which end after 20 seconds without input.
     async fn namespace(&self, name: &str, sessions: &[&str]) -> Result<TestNamespace> {
         self.namespace_at(self.fixture.desktop_port, name, sessions).await
     }
@@ -137,7 +137,7 @@ struct Visit {
 }
 
 impl Visit {
-    /// Presses a key every second, for so long or until the connection is cut.
+    /// Presses a key every second, for a time or until the connection is cut.
     async fn types(&mut self, time: Duration) -> Result<()> {
         let began = Instant::now();
         while began.elapsed() < time && self.socket.send(&message(KEY)).await.is_ok() {
@@ -153,7 +153,7 @@ async fn ensure_running(namespace: &TestNamespace, session: &str) -> Result<()> 
     Ok(())
 }
 
-/// Waits until a session has ended as idle, and returns how long after its last input that was.
+/// Waits until a session has ended as idle. Returns how long after its last input.
 async fn idle_end(namespace: &TestNamespace, session: &str, last_input: Instant) -> Result<Duration> {
     wait_gone(&namespace.sessions, session).await?;
     namespace.wait_event(session, "Idle").await?;
@@ -188,7 +188,7 @@ fn a_desktop_that_is_merely_open_ends_and_one_at_which_somebody_types_or_says_so
             loop {
                 clock.tick().await;
                 typed.socket.send(&message(KEY)).await?;
-                // One that is cut by then.
+                // Fails once it is cut.
                 let _ = watched.socket.send(&message(UPDATE_REQUEST)).await;
                 let answer = stayed.visitor.post(&gateway, &stayed.host, "/.vdi/stay", "").await?;
                 ensure!(answer.status == 200, "{answer:?}");
@@ -199,7 +199,7 @@ fn a_desktop_that_is_merely_open_ends_and_one_at_which_somebody_types_or_says_so
             wait_gone(&namespace.sessions, "watched").await?;
             ensure!(start.elapsed() > Duration::from_secs(10), "it ended after {:?}", start.elapsed());
             namespace.wait_event("watched", "Idle").await?;
-            // The others have been there for longer.
+            // Past the idle timeout of the others, to show that they don't end.
             sleep(Duration::from_secs(10)).await;
             anyhow::Ok(())
         };
@@ -210,14 +210,14 @@ fn a_desktop_that_is_merely_open_ends_and_one_at_which_somebody_types_or_says_so
         ended?;
         ensure_running(&namespace, "typed").await?;
         ensure_running(&namespace, "stayed").await?;
-        // From here on, nobody uses them either.
+        // From here on, nobody uses them.
         wait_gone(&namespace.sessions, "typed").await?;
         wait_gone(&namespace.sessions, "stayed").await?;
         site.stop(gateway, &[]).await
     })
 }
 
-/// Each is replaced by a new one, which knows of nothing. Nobody is at a desktop for longer than that takes.
+/// Each gateway is replaced by a new one without state, in a shorter time than the idle timeout.
 #[test]
 fn a_rolling_update_of_the_gateways_ends_no_desktop_in_use_and_keeps_none_that_is_not() -> Result<()> {
     with_site(async |site, _alone| {
@@ -226,10 +226,10 @@ fn a_rolling_update_of_the_gateways_ends_no_desktop_in_use_and_keeps_none_that_i
         let namespace = site.namespace("rolling", &["used", "left"]).await?;
         let mut used = site.visit(&one, &namespace, "used").await?;
         let mut left = site.visit(&one, &namespace, "left").await?;
-        // For longer than an idle timeout, so that only what the first gateway has seen speaks for them.
+        // Longer than the idle timeout, so that only the first gateway's record keeps them alive.
         tokio::try_join!(used.types(Duration::from_secs(25)), left.types(Duration::from_secs(25)))?;
         let left_at = Instant::now();
-        // It is not listed any more, and passes on what is typed at it until it cuts that.
+        // It is no longer listed, and proxies input until it cuts the connection.
         tokio::try_join!(site.stop(one, &[B]), used.types(Duration::from_secs(60)))?;
         let cut_at = Instant::now();
         let three = site.gateway("rolling-3", A).await?;
@@ -239,7 +239,7 @@ fn a_rolling_update_of_the_gateways_ends_no_desktop_in_use_and_keeps_none_that_i
         site.list(&[A, B])?;
         let ended = idle_end(&namespace, "left", left_at).await?;
         ensure!(ended < Duration::from_secs(40), "it was kept for {ended:?}");
-        // Whoever was at it comes back in time.
+        // The user comes back within the idle timeout, and until then the session must not end.
         sleep(Duration::from_secs(15).saturating_sub(cut_at.elapsed())).await;
         ensure_running(&namespace, "used").await?;
         let mut used = site.visit(&four, &namespace, "used").await?;
@@ -264,7 +264,7 @@ fn a_gateway_that_is_killed_ends_no_desktop_that_was_used_through_it_and_idle_on
         let left_at = Instant::now();
         one.replica.kill()?;
         site.list(&[B])?;
-        // Who was at it comes back after a while, longer than it takes to see that a gateway is gone.
+        // The user comes back later than the controller notices that a gateway is gone, and until then the session must not end.
         sleep(Duration::from_secs(15)).await;
         ensure_running(&namespace, "used").await?;
         let mut used = site.visit(&two, &namespace, "used").await?;
@@ -277,13 +277,13 @@ fn a_gateway_that_is_killed_ends_no_desktop_that_was_used_through_it_and_idle_on
     })
 }
 
-/// The real Selkies with sound, in a real browser: its page says something all the time, as text, and so is what is typed.
+/// The real Selkies with sound, in a real browser. Its page sends text messages all the time, and input is text as well.
 #[test]
 fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()> {
     with_site(async |site, _alone| {
         setup::browser().await?;
         let (logs, port) = (site.fixture.stack.cluster.logs(), vdi_cluster::free_port()?);
-        // Where browsers are sent to.
+        // At the port of the public URL.
         let mut gateway = site.gateway_at(site.fixture.public_port, "gateway-selkies", A).await?;
         site.list(&[A])?;
         let namespace = site.namespace_at(port, "selkies", &["desktop"]).await?;
@@ -303,7 +303,7 @@ fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()>
             }
             anyhow::Ok((selkies, browser))
         };
-        // That takes its time, which is not to count.
+        // This takes a while, which must not count as idle.
         let (_selkies, browser) = tokio::select! {
             opened = open => opened?,
             error = stay(&site.fixture.stack, &gateway, &namespace) => return Err(error),
@@ -315,7 +315,7 @@ fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()>
         }
         let last_input = Instant::now();
         ensure_running(&namespace, "desktop").await?;
-        // From here on, its page is merely open, and both sides go on talking.
+        // From here on, its page is merely open, and both sides keep sending. Long enough to measure that.
         let (said, heard) = (received(metrics, "browser").await?, received(metrics, "desktop").await?);
         sleep(Duration::from_secs(10)).await;
         let (says, hears) = (received(metrics, "browser").await?, received(metrics, "desktop").await?);
@@ -328,7 +328,7 @@ fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()>
     })
 }
 
-/// Says that alice is still there, until that fails.
+/// Reports that alice is present, until that fails.
 async fn stay(stack: &Stack, gateway: &Gateway, namespace: &TestNamespace) -> anyhow::Error {
     let say = async {
         let (mut visitor, host) = Visitor::enter(gateway, stack, &alice(), &namespace.name, "desktop").await?;
@@ -342,7 +342,7 @@ async fn stay(stack: &Stack, gateway: &Gateway, namespace: &TestNamespace) -> an
     error
 }
 
-/// How many bytes came through websockets, from the browser or the desktop.
+/// The bytes that came through websockets, from the browser or the desktop.
 async fn received(metrics: SocketAddr, from: &str) -> Result<f64> {
     let line = format!("vdi_gateway_websocket_bytes_total{{from=\"{from}\"}} ");
     let (_, page) = http::get(metrics, "/metrics").await?;

@@ -1,4 +1,4 @@
-//! The compiled policy between users and a real API server, seen through kubectl as the users see it.
+//! The compiled policy between users and a real API server, used through kubectl as users do.
 
 use std::process::Stdio;
 
@@ -24,7 +24,7 @@ fn session(name: &str, spec: Value) -> Value {
     })
 }
 
-/// `kubectl apply` of one object: whether it was taken, and what the user reads.
+/// `kubectl apply` of one object. Returns whether it succeeded, and its output.
 async fn apply(stack: &Stack, user: &User, object: &Value) -> Result<(bool, String)> {
     let mut kubectl = stack.cluster.kubectl(user, ["apply", "-f", "-"])?;
     let mut kubectl = kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

@@ -26,13 +26,13 @@ fn merge(patch: serde_json::Value) -> Patch<serde_json::Value> {
     Patch::Merge(patch)
 }
 
-/// The budget of a session where all goes well. It may only ever shrink.
+/// The most requests for a session without problems. It may only shrink.
 #[test]
 fn from_create_to_gone_a_session_costs_one_pod_create_and_two_status_patches() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "budget").await?;
         namespace.template(json!({ "home": { "mountPath": "/home/user" } })).await?;
-        // A pod that is ready before it is looked at saves a patch.
+        // A pod that is ready before the controller sees it saves a patch.
         let usual = [("create pods", 1), ("patch vdisessions/status", 2)];
         let first = [("create networkpolicies", 1), ("create persistentvolumeclaims", 1)];
         let mut before = audit::Requests::new();
@@ -239,11 +239,11 @@ fn somebody_elses_pod_of_the_same_name_is_left_alone_and_the_session_starts_once
     })
 }
 
-/// Kills the controller again and again while sessions start, run out and are deleted. Whatever it was doing, it goes on.
+/// Kills the controller repeatedly while sessions start, expire and are deleted. It must continue in any case.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_that_is_killed_at_any_point_goes_on_where_it_was() -> Result<()> {
     let directory = vdi_tests::target().join("clusters/controller-killed");
-    // A leader that is killed is waited for; here it is to be back at once.
+    // Without leader election, a killed controller's successor starts at once.
     let alone = Settings { controller: vec!["--leader-elect=false".to_owned()], ..Settings::default() };
     let mut stack = Stack::start(&directory, alone).await?;
     let _nodes = vdi_cluster::SimulatedNodes::start(&stack.cluster, 3, 8).await?;
@@ -254,7 +254,7 @@ async fn a_controller_that_is_killed_at_any_point_goes_on_where_it_was() -> Resu
         let mut short = session(&format!("short-{round}"), "killed");
         short.spec.timeout = "1s".to_owned();
         create(&namespace.sessions, &short).await?;
-        // Later in every round, so that it is hit in another step.
+        // Later in each round, to hit different steps.
         tokio::time::sleep(Duration::from_millis(40 * round)).await;
         stack.kill_controller()?;
         stack.start_controller().await?;

@@ -1,5 +1,5 @@
-//! What goes wrong with a desktop, on a real API server with a real scheduler and real controllers of Kubernetes. Where no
-//! kubelet takes part, the test says what one would say.
+//! Failures of desktops, on a real API server with Kubernetes' real scheduler and controllers. Without a kubelet, the tests write
+//! its reports.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
@@ -20,7 +20,7 @@ use vdi_tests::{
     wait::until,
 };
 
-/// What a kubelet says of the one container.
+/// A kubelet's report about the container.
 fn container(restarts: i32, state: Value, last_state: Value) -> Value {
     let is_running = state.get("running").is_some();
     json!({ "phase": "Running",
@@ -44,7 +44,7 @@ async fn running(stack: &Stack, name: &str, template: Value) -> Result<TestNames
     Ok(namespace)
 }
 
-/// Waits until the session has another pod than before, and runs.
+/// Waits until the session has another pod and runs.
 async fn wait_replaced(namespace: &TestNamespace, before: &Pod) -> Result<()> {
     wait_for(&namespace.pods, "vdi-desktop", "a new pod", |pod: &Pod| pod.metadata.uid != before.metadata.uid).await?;
     namespace.wait_running("desktop").await?;
@@ -72,7 +72,7 @@ fn a_desktop_that_crashes_is_started_again_in_place_and_says_what_it_said_last()
     })
 }
 
-/// A session's status is read by everybody who may read sessions of the namespace.
+/// Everybody who may read sessions in the namespace can read a session's status.
 #[test]
 fn what_a_desktop_said_last_is_nobodys_business_unless_its_template_says_so() -> Result<()> {
     with_stack(async |stack| {
@@ -180,8 +180,8 @@ fn a_pod_that_is_drained_is_replaced() -> Result<()> {
 fn a_pod_whose_node_is_gone_is_replaced_on_another() -> Result<()> {
     with_stack(async |stack| {
         let lost = LostNode::with_a_desktop(stack, "gone").await?;
-        // The taint manager deletes the pod of a node that doesn't answer. No kubelet confirms that, so it stays.
-        // With its time: one that is older than two minutes is taken back by the disruption controller.
+        // The taint manager deletes the pod of a node that doesn't respond. No kubelet confirms that, so the pod stays.
+        // With the current time: the disruption controller resets a condition that is older than two minutes.
         let now = jiff::Timestamp::now().to_string();
         let taken = json!({ "conditions": [
             { "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "lastTransitionTime": now },
@@ -196,7 +196,7 @@ fn a_pod_whose_node_is_gone_is_replaced_on_another() -> Result<()> {
     })
 }
 
-/// Nobody plays a part here but Kubernetes: its taint manager deletes the pod, and its pod garbage collector removes it.
+/// Only Kubernetes acts here: its taint manager deletes the pod, and its pod garbage collector removes it.
 #[test]
 fn a_pod_whose_node_is_marked_out_of_service_is_replaced_on_another() -> Result<()> {
     with_stack(async |stack| {
@@ -213,7 +213,7 @@ fn a_pod_whose_node_is_marked_out_of_service_is_replaced_on_another() -> Result<
     })
 }
 
-/// A node that will not answer any more, and the desktop on it.
+/// A node that no longer responds, and the desktop on it.
 struct LostNode {
     nodes: Api<Node>,
     name: String,
@@ -237,7 +237,7 @@ impl LostNode {
         Ok(Self { nodes, name, pool, namespace, pod })
     }
 
-    /// Its user is told, and it gets no second pod while the first may still run.
+    /// The user gets a message, and no second pod starts while the first may still run.
     async fn wait_message(&self) -> Result<()> {
         let told = self.namespace.wait_message("desktop", Phase::Pending, "NodeLost").await?;
         ensure!(told.contains("its node does not respond"), "{told}");
@@ -245,7 +245,7 @@ impl LostNode {
         Ok(())
     }
 
-    /// From now on there is another node that it may use.
+    /// Lets the session use another node.
     async fn open_another(&self) -> Result<()> {
         let label = json!({ "metadata": { "labels": { &self.pool: "yes" } } });
         self.nodes.patch("simulated-2", &PatchParams::default(), &Patch::Merge(label)).await?;
@@ -253,7 +253,7 @@ impl LostNode {
     }
 }
 
-/// A node that nobody reports for: what happens on it is what the test says.
+/// A node without a kubelet: the test reports for it.
 fn unmanaged_node(name: &str, pool: &str) -> Node {
     let resources =
         json!({ "cpu": "8", "memory": "64Gi", "ephemeral-storage": "1Ti", "pods": "10", "nvidia.com/gpu": "4" });
@@ -297,7 +297,7 @@ fn a_pod_that_another_admission_refuses_says_so_and_starts_when_it_may() -> Resu
     })
 }
 
-/// The API server takes up a new policy a moment after it was written.
+/// The API server applies a new policy with a short delay.
 async fn wait_until_refused(namespace: &TestNamespace) -> Result<()> {
     let pod: Pod = serde_json::from_value(
         json!({ "metadata": { "name": "probe" }, "spec": { "containers": [{ "name": "a", "image": "a" }] } }),

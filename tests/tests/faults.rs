@@ -1,4 +1,4 @@
-//! The controller in trouble, a little of each kind. `cargo xtask faults` has more.
+//! Faults around the controller, briefly. `cargo xtask faults` plays more.
 
 use anyhow::Result;
 use vdi_tests::{
@@ -8,7 +8,7 @@ use vdi_tests::{
 
 static ARENA: Shared<Arena> = Shared::new();
 
-/// With the same seed every time: what fails here fails again.
+/// A fixed seed, so that a failure can be repeated.
 fn play(scenario: Scenario) -> Result<()> {
     if Scenario::NOT_YET.contains(&scenario) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What is open, and what is decided, while parts of the cluster and gateways are gone. One fault at a time, on one cluster.
+//! What stays open and who is let in while parts of the cluster or gateways are down. One fault at a time, on one cluster.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use vdi_tests::{
     websocket::Websocket,
 };
 
-/// Runs a test on the cluster of this binary, alone.
+/// Runs a test alone on the cluster of this binary.
 fn with_fixture(test: impl AsyncFnOnce(&'static Fixture) -> Result<()>) -> Result<()> {
     static FIXTURE: Shared<Fixture> = Shared::new();
     static ONE: Mutex<()> = Mutex::const_new(());
@@ -65,7 +65,7 @@ fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a
         until_lost(&mut gateway).await?;
         ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "by what was known");
         let refused = visitor.until(&gateway, &host, |answer| answer.status == 503).await?;
-        // The last sign of life may have been some seconds before.
+        // The last sign of life may be some seconds old.
         ensure!(gone.elapsed() >= Duration::from_secs(9), "refused after {:?}", gone.elapsed());
         ensure!(refused.body.contains("lost touch with the cluster"), "{refused:?}");
         let (host_of_nobody, mut stranger) = (format!("nobody.{DOMAIN}"), Visitor::default());
@@ -77,7 +77,7 @@ fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a
     })
 }
 
-/// The API server answers everything else meanwhile.
+/// The API server answers all other requests.
 #[test]
 fn while_its_watches_are_refused_a_gateway_lets_people_in_by_what_it_knew_for_a_while_and_no_longer() -> Result<()> {
     with_fixture(async |fixture| {
@@ -107,7 +107,7 @@ fn while_its_watches_are_refused_a_gateway_lets_people_in_by_what_it_knew_for_a_
                 Ok(())
             };
             let lost = lost.await;
-            // Others are on this cluster too.
+            // Restored first, since other tests use this cluster too.
             let patch = Patch::Merge(json!({ "rules": role.rules }));
             roles.patch("vdi-gateway", &PatchParams::default(), &patch).await?;
             lost.with_context(|| format!("without the right to watch {resource}"))?;
@@ -118,7 +118,7 @@ fn while_its_watches_are_refused_a_gateway_lets_people_in_by_what_it_knew_for_a_
     })
 }
 
-/// Waits until the gateway has noticed that the API server is gone.
+/// Waits until the gateway notices that the API server is gone.
 async fn until_lost(gateway: &mut Gateway) -> Result<()> {
     let is_lost = |page: &str| {
         let age = page.lines().find_map(|line| line.strip_prefix("vdi_gateway_cache_age_seconds "));
@@ -184,7 +184,7 @@ fn when_the_secret_of_the_keys_is_deleted_every_token_is_void_and_new_links_are_
     })
 }
 
-/// The API server hangs as long as this is there: it takes what it is asked, and answers nothing.
+/// While this exists, the API server accepts requests and answers none.
 struct Hanging(u64);
 
 impl Hanging {

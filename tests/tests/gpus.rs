@@ -20,7 +20,7 @@ use vdi_tests::{
     test_namespace::TestNamespace,
 };
 
-/// A stack that the tests of this binary share, with one node that has one GPU.
+/// A shared stack with one node that has one GPU.
 fn with_one_gpu(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
     static STACK: Shared<(Stack, SimulatedNodes)> = Shared::new();
     let start = async || {
@@ -31,7 +31,7 @@ fn with_one_gpu(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<
     STACK.with(start, async |(stack, _)| test(stack).await)
 }
 
-/// Gives the node GPUs of other names too, so that tests don't wait for each other's.
+/// Adds GPUs with other resource names to the node, so that tests don't wait for each other.
 async fn offer(namespace: &TestNamespace, gpus: Value) -> Result<()> {
     let gpus = Patch::Merge(json!({ "status": { "capacity": gpus, "allocatable": gpus } }));
     let nodes: Api<Node> = Api::all(namespace.client.clone());
@@ -39,7 +39,7 @@ async fn offer(namespace: &TestNamespace, gpus: Value) -> Result<()> {
     Ok(())
 }
 
-/// Kubernetes keeps the time of creation in seconds, and who came first is to be known.
+/// Creation times have a resolution of seconds, and the order matters.
 async fn a_second_later() {
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
 }

@@ -92,7 +92,7 @@ fn claims(namespace: &TestNamespace) -> Api<PersistentVolumeClaim> {
     Api::namespaced(namespace.client.clone(), &namespace.name)
 }
 
-/// The claim that a session's pod has as its home.
+/// The name of the claim of a pod's home.
 async fn home_of(namespace: &TestNamespace, session: &str) -> Result<String> {
     let pod = namespace.pods.get(&format!("vdi-{session}")).await?;
     let volumes = pod.spec.and_then(|spec| spec.volumes).unwrap_or_default();
@@ -138,7 +138,7 @@ fn a_home_in_use_is_waited_for_by_name_and_taken_once_it_is_free() -> Result<()>
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "in-use").await?;
         namespace.template(json!({ "home": { "mountPath": "/home/user" } })).await?;
-        // At once: one of them gets it.
+        // Created at once: one of them gets it.
         let both = [session("first", "in-use"), session("second", "in-use")];
         futures::future::try_join_all(both.iter().map(|session| create(&namespace.sessions, session))).await?;
         let waits = async |waits: &'static str, runs: &'static str| -> Result<_> {
@@ -199,7 +199,7 @@ fn the_end_is_warned_of_once_by_each_warning() -> Result<()> {
         namespace.session("desktop").await?;
         namespace.wait_running("desktop").await?;
         ensure!(namespace.events("desktop", "ExpiresSoon").await? == 0);
-        // A session that ran for a while and has some minutes left, as far as the controller can tell.
+        // As if the session had run for an hour and had some minutes left.
         let hour_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(60);
         let started = json!({ "status": { "startTime": hour_ago.to_string() } });
         namespace.sessions.patch_status("desktop", &PatchParams::default(), &Patch::Merge(started)).await?;
@@ -229,7 +229,7 @@ fn desktops_are_under_a_network_policy_before_there_is_a_pod_and_stay_under_it()
             .collect();
         ensure!(requests == ["networkpolicies", "networkpolicies", "pods"], "{requests:?}");
 
-        // The same again when somebody takes it away or weakens it.
+        // It is restored when somebody deletes or weakens it.
         let before = policies.get("vdi-desktops").await?;
         policies.delete("vdi-desktops", &DeleteParams::default()).await?;
         wait_for(&policies, "vdi-desktops", "back", |policy: &NetworkPolicy| {
@@ -239,14 +239,14 @@ fn desktops_are_under_a_network_policy_before_there_is_a_pod_and_stay_under_it()
         let weak = json!({ "spec": { "ingress": [{}] } });
         policies.patch("vdi-desktops", &PatchParams::default(), &Patch::Merge(weak)).await?;
         wait_for(&policies, "vdi-desktops", "put right", |policy: &NetworkPolicy| policy.spec == before.spec).await?;
-        // What only this one may goes with it.
+        // The session's own policy is deleted with it.
         let uid = namespace.sessions.get("desktop").await?.uid().context("no uid")?;
         delete(&namespace.sessions, "desktop").await?;
         wait_gone(&policies, &format!("vdi-session-{uid}")).await
     })
 }
 
-/// A desktop that tells what it renders with. Simulated pods' addresses are on loopback, so this is what answers there.
+/// A desktop that reports its renderer. Simulated pods have loopback addresses, so this answers there.
 async fn desktop_that_renders_with(renderer: &'static str) -> Result<u16> {
     let listener = TcpListener::bind("0.0.0.0:0").await?;
     let port = listener.local_addr()?.port();
@@ -309,10 +309,10 @@ async fn without_the_crd_there_are_no_sessions_and_no_pods_and_with_it_again_the
     let _nodes = SimulatedNodes::start(&stack.cluster, 1, 8).await?;
     let namespace = TestNamespace::new(&stack, "crd").await?;
     namespace.template(json!({})).await?;
-    // The garbage collector learns of a new kind only after a while. Until then it deletes nothing that belongs to one.
+    // The garbage collector discovers a new kind after a while. Until then it deletes nothing that such objects own.
     namespace.session("first").await?;
     namespace.wait_running("first").await?;
-    // Only the garbage collector lets this one go.
+    // Only the garbage collector completes this deletion.
     let foreground = DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..Default::default() };
     namespace.sessions.delete("first", &foreground).await?;
     wait_gone(&namespace.sessions, "first").await?;
@@ -329,10 +329,10 @@ async fn without_the_crd_there_are_no_sessions_and_no_pods_and_with_it_again_the
     Ok(())
 }
 
-/// What gateways tell of input: how many seconds ago each session had its last.
+/// The gateways' reports: the seconds since each session's last input.
 type Inputs = Arc<Mutex<Option<HashMap<String, f64>>>>;
 
-/// A gateway's answer, as far as the controller asks for it. Without inputs, one that is out of order.
+/// A fake gateway's activity page. Without inputs, it is out of order.
 async fn fake_gateway(inputs: Inputs) -> Result<SocketAddr> {
     async fn answer(State(inputs): State<Inputs>) -> Result<Json<Value>, axum::http::StatusCode> {
         let inputs = inputs.lock().map_err(|_| axum::http::StatusCode::INTERNAL_SERVER_ERROR)?.clone();
@@ -387,7 +387,7 @@ fn a_pod_that_waits_for_scheduling_gates_is_left_to_whoever_set_them() -> Result
         namespace.wait("desktop", Phase::Pending, "Unschedulable").await?;
         let pod: Pod = namespace.pods.get("vdi-desktop").await?;
         ensure!(pod.labels().get("kueue.x-k8s.io/queue-name").map(String::as_str) == Some("gpus"));
-        // As Kueue's webhook leaves a pod: the API server sets the condition of one that is created with gates.
+        // As with Kueue's webhook: the API server sets this condition on a pod that is created with gates.
         let gated = json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates" }] });
         namespace.change_pod("desktop", gated).await?;
         let told = namespace.wait_message("desktop", Phase::Pending, "SchedulingGated").await?;

@@ -25,7 +25,7 @@ struct Site {
     namespace: TestNamespace,
 }
 
-/// Runs a test on the site that the tests of this binary share.
+/// Runs a test on the shared site of this binary.
 fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> {
     static SITE: Shared<Site> = Shared::new();
     SITE.with(start, test)
@@ -47,7 +47,7 @@ async fn start() -> Result<Site> {
     Ok(Site { gateway, proxy, _provider: provider, fixture, namespace })
 }
 
-/// Does something with alice's browser. One at a time, since all have the same session.
+/// Does something with alice's browser. Only one at a time, since all share a session.
 async fn with_reader(site: &Site, work: impl AsyncFnOnce(&Reader<'_>) -> Result<()>) -> Result<()> {
     static ONE: Mutex<()> = Mutex::const_new(());
     let _one = ONE.lock().await;
@@ -59,7 +59,7 @@ async fn with_reader(site: &Site, work: impl AsyncFnOnce(&Reader<'_>) -> Result<
 
 #[test]
 fn no_page_stays_dead_whose_connections_break_at_any_moment_of_its_loading() -> Result<()> {
-    /// So many times a page, evenly spread over what the gateway sends of it.
+    /// The number of cuts per page, evenly spread over the bytes that the gateway sends.
     const CUTS: u64 = 8;
     with_site(async |site| {
         let proxy = &site.proxy;
@@ -77,7 +77,7 @@ fn no_page_stays_dead_whose_connections_break_at_any_moment_of_its_loading() -> 
                     reader.load(page, cut).await.with_context(|| format!("{page:?}, cut at {part} of {CUTS} parts"))?;
                     proxy.cut_after(u64::MAX);
                 }
-                // No load is quite as long as another.
+                // Loads differ in length.
                 let cuts = proxy.cuts() - cuts;
                 ensure!(cuts >= 6, "{page:?}: only {cuts} of {CUTS} loads were cut");
             }

@@ -1,4 +1,4 @@
-//! What is ours and what isn't, and what becomes of what a session leaves behind, on a real API server with simulated nodes.
+//! Ownership of objects, and what happens to those that a session leaves behind, on a real API server with simulated nodes.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
@@ -32,7 +32,7 @@ fn egress() -> Value {
     json!({ "network": { "egress": [{ "cidr": "10.20.0.0/16", "ports": [443] }] } })
 }
 
-/// Lets the cluster have so many network policies in the namespace.
+/// Limits the number of network policies in the namespace.
 async fn limit_policies(namespace: &TestNamespace, count: usize) -> Result<Api<ResourceQuota>> {
     let quotas: Api<ResourceQuota> = Api::namespaced(namespace.client.clone(), &namespace.name);
     let hard = json!({ "count/networkpolicies.networking.k8s.io": count.to_string() });
@@ -117,7 +117,7 @@ fn no_desktop_starts_while_the_cluster_refuses_the_policy_that_isolates_it() -> 
         let quotas = limit_policies(&namespace, 0).await?;
         namespace.session("desktop").await?;
         namespace.wait("desktop", Phase::Pending, "NetworkPolicyRefused").await?;
-        // It is asked again, and what was refused once isn't taken for done.
+        // The controller retries, and doesn't take a refused write for done.
         until("the controller asks again", async || {
             ensure!(namespace.pods.get_opt("vdi-desktop").await?.is_none(), "it has a pod, and no policy");
             let asked = audit::requests(&stack.cluster, &controller(), &namespace.name)?;
@@ -224,7 +224,7 @@ fn a_session_that_is_made_again_gets_a_home_of_its_own_and_never_one_that_somebo
         let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
         claims(&namespace).patch(&home(&first), &PatchParams::default(), &free).await?;
 
-        // Somebody who was faster than the controller.
+        // Somebody else was faster than the controller.
         let mut suspended = session("taken", &namespace.name);
         suspended.spec.suspend = true;
         let uid = create(&namespace.sessions, &suspended).await?.uid().context("no uid")?;

@@ -1,4 +1,4 @@
-//! Several replicas of the controller: one leads, and another goes on when it can't.
+//! Several replicas of the controller: one leads, and another takes over.
 
 use std::{
     collections::HashMap,
@@ -24,10 +24,10 @@ use vdi_tests::{
     wait,
 };
 
-/// How long a replica may take for what takes seconds at most.
+/// How long a replica may take for something that takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A leader, and a standby that has read everything.
+/// A leader, and a standby with complete caches.
 async fn leader_and_standby(stack: &Stack) -> Result<(Replica, Replica)> {
     let mut leader = stack.start_replica("replica-a", &[])?;
     leader.wait_until_leading().await?;
@@ -37,7 +37,7 @@ async fn leader_and_standby(stack: &Stack) -> Result<(Replica, Replica)> {
     Ok((leader, standby))
 }
 
-/// When and what a replica wrote with success, besides leases.
+/// A replica's successful writes except leases, and when.
 fn writes(stack: &Stack, identity: &str) -> Result<Vec<(Timestamp, String)>> {
     let mut writes = Vec::new();
     for event in audit::events(&stack.cluster.audit_log(), &controller())? {
@@ -52,7 +52,7 @@ fn writes(stack: &Stack, identity: &str) -> Result<Vec<(Timestamp, String)>> {
     Ok(writes)
 }
 
-/// How long it took until another replica wrote something, from `began` on.
+/// How long after `began` a replica first wrote something.
 async fn first_write(stack: &Stack, identity: &str, began: Timestamp) -> Result<Duration> {
     let first = async || Ok(writes(stack, identity)?.into_iter().next());
     let (when, _) = wait::for_value(&format!("{identity} writes something"), first).await?;
@@ -101,7 +101,7 @@ fn when_the_leader_is_asked_to_stop_the_standby_goes_on_at_once() -> Result<()> 
     })
 }
 
-/// It is stopped amid its work, and wakes up when another has taken over, with all its work before it.
+/// The leader is paused during its work, and wakes up with work to do after another has taken over.
 #[test]
 fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> Result<()> {
     with_stack_alone(async |stack| {
@@ -116,7 +116,7 @@ fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> R
 
         let stopped = Timestamp::now();
         signal("STOP", process)?;
-        // What it has to work on when it wakes up.
+        // Work for it when it wakes up.
         let wait = first_write(stack, &new, stopped).await?;
         for name in &names[..10] {
             namespace.sessions.delete(name, &Default::default()).await?;
@@ -139,7 +139,7 @@ fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> R
     })
 }
 
-/// Somebody deletes the lease, while the leader can't know: no other may lead until that one surely has stopped to write.
+/// Somebody deletes the lease while the leader can't notice: no other may lead until that one has surely stopped writing.
 #[test]
 fn when_its_lease_is_deleted_a_leader_that_was_stopped_writes_nothing_and_another_waits_for_that() -> Result<()> {
     with_stack_alone(async |stack| {
@@ -148,7 +148,7 @@ fn when_its_lease_is_deleted_a_leader_that_was_stopped_writes_nothing_and_anothe
         let (mut leader, mut standby) = leader_and_standby(stack).await?;
         let (old, process, new) = (leader.identity().await?, leader.process().await?, standby.identity().await?);
         let leases: Api<Lease> = Api::namespaced(namespace.client.clone(), "vdiwarden-system");
-        // Just renewed, so that it may write for as long as ever.
+        // Just renewed, so that it may write for the longest time.
         let renewed = leases.get("vdi-controller").await?.metadata.resource_version;
         wait_for(&leases, "vdi-controller", "renewed", |lease: &Lease| lease.metadata.resource_version != renewed)
             .await?;
@@ -169,7 +169,7 @@ fn when_its_lease_is_deleted_a_leader_that_was_stopped_writes_nothing_and_anothe
     })
 }
 
-/// A mistake that must not cost more than requests.
+/// A misconfiguration that must cost no more than requests.
 #[test]
 fn two_controllers_without_leader_election_make_no_pod_twice() -> Result<()> {
     with_stack_alone(async |stack| {
@@ -222,7 +222,7 @@ fn idle_replicas_ask_for_nothing_but_the_lease_and_without_leader_election_for_n
     })
 }
 
-/// What the controllers ask for in a while to come, once all is told and after a moment for what is still going on.
+/// The controllers' requests during `time`, once everything has settled.
 async fn asked_in(stack: &Stack, time: Duration) -> Result<audit::Requests> {
     wait_until_counted(stack).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -230,7 +230,7 @@ async fn asked_in(stack: &Stack, time: Duration) -> Result<audit::Requests> {
     tokio::time::sleep(time).await;
     let mut asked = audit::Requests::new();
     for event in audit::events(&stack.cluster.audit_log(), &controller())? {
-        // A watch is logged once more when it ends.
+        // A watch is logged again when it ends.
         let received: Timestamp = event["requestReceivedTimestamp"].as_str().context("no time")?.parse()?;
         if received >= began {
             *asked.entry(audit::request(&event)).or_default() += 1;

@@ -24,7 +24,7 @@ struct Site {
     fixture: Fixture,
 }
 
-/// Runs a test on the site that the tests of this binary share.
+/// Runs a test on the shared site of this binary.
 fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> {
     static SITE: Shared<Site> = Shared::new();
     SITE.with(start, test)
@@ -41,7 +41,7 @@ async fn start() -> Result<Site> {
 }
 
 impl Site {
-    /// A running session of somebody's, and its host.
+    /// Starts a user's session. Returns its host.
     async fn desktop_of(&self, user: &str) -> Result<String> {
         let name = user.split('@').next().unwrap_or_default();
         let namespace = TestNamespace::new(&self.fixture.stack, name).await?;
@@ -60,14 +60,14 @@ impl Site {
         format!("https://{}/", self.gateway.authority(host))
     }
 
-    /// Opens an address, and signs in on the way.
+    /// Opens an address and signs in.
     async fn sign_in(&self, visitor: &mut Visitor, host: &str, account: &str) -> Result<(url::Url, Answer)> {
         let _there = self.provider.lock().await;
         oidc::sign_in(visitor, &self.gateway, &self.url(host), account).await
     }
 }
 
-/// Does what the script of the page that a link leads to does.
+/// Does what the script on a link's page does.
 async fn enter(site: &Site, visitor: &mut Visitor, url: &url::Url) -> Result<Answer> {
     ensure!(url.path() == "/.vdi/enter", "{url}");
     let (host, code) = (url.host_str().context("no host")?, url.fragment().context("no code")?);
@@ -213,7 +213,7 @@ fn who_signs_in_after_the_provider_has_new_keys_gets_in() -> Result<()> {
     })
 }
 
-/// When somebody showed who they are, as a token says.
+/// The time of the login, from a token.
 fn auth_time(token: &str) -> Result<i64> {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).context("no claims")?)?;
     let claims: serde_json::Value = serde_json::from_slice(&claims)?;
@@ -228,7 +228,7 @@ fn what_a_login_opens_later_is_as_old_as_the_login_and_so_is_what_renews_it() ->
         site.sign_in(&mut visitor, &host, "jana@example.com").await?;
         let cookie = |visitor: &Visitor, host: &str| auth_time(&visitor.cookies(host).context("no cookie")?);
         let signed_in = cookie(&visitor, DOMAIN)?;
-        // Tokens tell seconds.
+        // Tokens have a resolution of seconds, so wait for the next.
         while jiff::Timestamp::now().as_second() <= signed_in + 1 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -20,7 +20,7 @@ use vdi_tests::{
 };
 
 struct Site {
-    // The gateways go first.
+    // Dropped first.
     first: Gateway,
     second: Gateway,
     fixture: Fixture,
@@ -34,7 +34,7 @@ impl std::ops::Deref for Site {
     }
 }
 
-/// Runs a test on the site that the tests of this binary share.
+/// Runs a test on the shared site of this binary.
 fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> {
     static SITE: Shared<Site> = Shared::new();
     SITE.with(start, test)
@@ -47,7 +47,7 @@ async fn start() -> Result<Site> {
     Ok(Site { first, second, fixture })
 }
 
-/// Somebody's session `desktop`, of a template.
+/// A user's session `desktop`, from a template.
 fn of(user: &str, template: &str) -> VDISession {
     let mut session = session("desktop", template);
     session.spec.user = user.to_owned();
