@@ -14,12 +14,13 @@ use kube::{
 };
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
+use vdi_api::desktop_pod::USED_CODE;
 use vdi_service::{Aside, Lenient, lenient::metadata, same_resource};
 
 use crate::token::Purpose;
 
 /// On the Leases of used codes.
-const LABEL: (&str, &str) = ("vdi.kasm.io/used-code", "true");
+const LABEL: (&str, &str) = (USED_CODE, "true");
 /// After this long a code has expired by any replica's clock, and its Lease can go.
 const RETENTION: Duration = Duration::from_secs(Purpose::Launch.longest().as_secs() + 120);
 
