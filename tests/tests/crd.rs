@@ -163,7 +163,7 @@ fn user_template_and_resources_never_change_and_timeout_and_suspend_may() -> Res
     })
 }
 
-/// A rule about a value is written once for all rooms, except that the API server needs it as a pattern or in CEL. This
+/// A rule about a value is written once for all crates, except that the API server needs it as a pattern or in CEL. This
 /// holds the two together.
 #[test]
 fn the_api_server_and_the_newtypes_agree_on_every_value() -> Result<()> {
