@@ -21,6 +21,8 @@ pub fn cargo_in(folder: &Path) -> Command {
     command.current_dir(folder);
     // `cargo run`, `cargo test` and cargo-llvm-cov set these for the host; they don't fit another target.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // Set for test binaries, to report times. In a build it would turn on crates' unstable features.
+    command.env_remove("RUSTC_BOOTSTRAP");
     // Cargo describes the running package in these. Build scripts (ring's, for one) rerun when they change, and
     // everything that depends on them is rebuilt.
     let variables = std::env::vars_os().map(|(name, _)| name);
