@@ -137,13 +137,19 @@ struct Visit {
 }
 
 impl Visit {
-    /// Presses a key every second, for a time or until the connection is cut.
-    async fn types(&mut self, time: Duration) -> Result<()> {
+    /// Presses a key every second, for a time or until the connection is cut. Returns when the last one was pressed.
+    async fn types(&mut self, time: Duration) -> Result<Instant> {
         let began = Instant::now();
-        while began.elapsed() < time && self.socket.send(&message(KEY)).await.is_ok() {
+        let mut last = began;
+        while began.elapsed() < time {
+            let now = Instant::now();
+            if self.socket.send(&message(KEY)).await.is_err() {
+                break;
+            }
+            last = now;
             sleep(Duration::from_secs(1)).await;
         }
-        Ok(())
+        Ok(last)
     }
 }
 
@@ -227,8 +233,7 @@ fn a_rolling_update_of_the_gateways_ends_no_desktop_in_use_and_keeps_none_that_i
         let mut used = site.visit(&one, &namespace, "used").await?;
         let mut left = site.visit(&one, &namespace, "left").await?;
         // Longer than the idle timeout, so that only the first gateway's record keeps them alive.
-        tokio::try_join!(used.types(Duration::from_secs(25)), left.types(Duration::from_secs(25)))?;
-        let left_at = Instant::now();
+        let (_, left_at) = tokio::try_join!(used.types(Duration::from_secs(25)), left.types(Duration::from_secs(25)))?;
         // It is no longer listed, and proxies input until it cuts the connection.
         tokio::try_join!(site.stop(one, &[B]), used.types(Duration::from_secs(60)))?;
         let cut_at = Instant::now();
@@ -243,9 +248,9 @@ fn a_rolling_update_of_the_gateways_ends_no_desktop_in_use_and_keeps_none_that_i
         sleep(Duration::from_secs(15).saturating_sub(cut_at.elapsed())).await;
         ensure_running(&namespace, "used").await?;
         let mut used = site.visit(&four, &namespace, "used").await?;
-        used.types(Duration::from_secs(10)).await?;
+        let used_at = used.types(Duration::from_secs(10)).await?;
         ensure_running(&namespace, "used").await?;
-        let ended = idle_end(&namespace, "used", Instant::now()).await?;
+        let ended = idle_end(&namespace, "used", used_at).await?;
         ensure!(ended < Duration::from_secs(40), "it was kept for {ended:?}");
         tokio::try_join!(site.stop(three, &[]), site.stop(four, &[]))?;
         Ok(())
@@ -260,16 +265,14 @@ fn a_gateway_that_is_killed_ends_no_desktop_that_was_used_through_it_and_idle_on
         let namespace = site.namespace("killed", &["used", "left"]).await?;
         let mut used = site.visit(&one, &namespace, "used").await?;
         let mut left = site.visit(&one, &namespace, "left").await?;
-        tokio::try_join!(used.types(Duration::from_secs(25)), left.types(Duration::from_secs(25)))?;
-        let left_at = Instant::now();
+        let (_, left_at) = tokio::try_join!(used.types(Duration::from_secs(25)), left.types(Duration::from_secs(25)))?;
         one.replica.kill()?;
         site.list(&[B])?;
         // The user comes back later than the controller notices that a gateway is gone, and until then the session must not end.
         sleep(Duration::from_secs(15)).await;
         ensure_running(&namespace, "used").await?;
         let mut used = site.visit(&two, &namespace, "used").await?;
-        used.types(Duration::from_secs(40)).await?;
-        let used_at = Instant::now();
+        let used_at = used.types(Duration::from_secs(40)).await?;
         ensure_running(&namespace, "used").await?;
         idle_end(&namespace, "left", left_at).await?;
         idle_end(&namespace, "used", used_at).await?;
