@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::{Resource, runtime::reflector::ObjectRef};
-use vdi_api::{VDISession, VDISessionStatus};
+use vdi_api::VDISession;
 use vdi_planner::model::{HomeState, Login, Place, PodState, Reason, Template};
 use vdi_service::LoginKeys;
 
@@ -96,12 +96,12 @@ impl Allocations {
         };
         let status = view.session.status.as_ref();
         let published = status.and_then(|status| status.queue.as_ref());
-        let resumes = status.and_then(reason) == Some(Reason::Suspended);
+        let resumes = status.and_then(Reason::of) == Some(Reason::Suspended);
         self.gpu_queues.wait(Waiting {
             session: ObjectRef::from_obj(view.session),
             uid: view.session.meta().uid.clone()?,
             queue: QueueKey::of(template, &view.namespace)?,
-            is_passed_by: view.fits_nowhere || status.and_then(reason).is_some_and(Reason::is_refusal),
+            is_passed_by: view.fits_nowhere || status.and_then(Reason::of).is_some_and(Reason::is_refusal),
             priority: stores.priority(template.priority_class.as_deref()),
             since: published.map_or(if resumes { now } else { view.created() }, |queue| queue.since.0),
             // A session whose status has a place was in a queue, also before a restart.
@@ -121,8 +121,4 @@ fn is_queued(pod: &PodState, home: &HomeState, template: &Template, login: Optio
         }
         _ => false,
     }
-}
-
-fn reason(status: &VDISessionStatus) -> Option<Reason> {
-    Reason::named(&status.ready()?.reason)
 }

@@ -82,7 +82,7 @@ fn fields(status: &VDISessionStatus) -> Result<Map<String, Value>, serde_json::E
 async fn report(session: &VDISession, old: &VDISessionStatus, new: &VDISessionStatus, client: &Client, now: Timestamp) {
     let Some(ready) = new.ready() else { return };
     let is_new = old.ready().is_none_or(|old| old.reason != ready.reason);
-    let kind = Reason::named(&ready.reason).map_or(Event::None, Reason::event);
+    let kind = Reason::of(new).map_or(Event::None, Reason::event);
     if !is_new || kind == Event::None {
         return;
     }

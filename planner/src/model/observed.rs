@@ -57,7 +57,7 @@ pub struct Observed {
 impl Observed {
     /// Why the session is where it is, as its status says.
     pub fn reason(&self) -> Option<Reason> {
-        Reason::named(&self.status.ready()?.reason)
+        Reason::of(&self.status)
     }
 
     /// The message of its status, when it has this reason.

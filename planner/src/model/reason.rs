@@ -1,5 +1,5 @@
 use strum::{Display, EnumString, VariantArray};
-use vdi_api::Phase;
+use vdi_api::{Phase, VDISessionStatus};
 
 /// Why a session is where it is: the reason of its `Ready` condition. `docs/sessions.md` explains each to users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, VariantArray)]
@@ -115,9 +115,9 @@ impl Reason {
         )
     }
 
-    /// `None` for a reason of another version of this software.
-    pub fn named(name: &str) -> Option<Self> {
-        name.parse().ok()
+    /// Why the session is where it is, as its status says; `None` for a reason of another version of this software.
+    pub fn of(status: &VDISessionStatus) -> Option<Self> {
+        status.ready()?.reason.parse().ok()
     }
 }
 
