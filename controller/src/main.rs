@@ -18,7 +18,7 @@ use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use vdi_planner::resources;
-use vdi_service::{LoginKeys, stop_signal};
+use vdi_service::{Need, Needs, Secrets, stop_signal};
 
 use crate::{
     allocate::Allocations,
@@ -52,7 +52,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, "starting");
-    let login_keys = LoginKeys::read(settings.login_keys_file.as_deref())?;
+    settings.shared.check()?;
     let stop = stop_signal()?.shared();
     let (clock, counters, workqueue) =
         (Arc::new(Clock::default()), Counters::default(), Arc::new(Workqueue::default()));
@@ -60,9 +60,20 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
     let write_gate = if settings.leader_elect { WriteGate::closed() } else { WriteGate::open() };
     let client = connection.client(write_gate.clone(), leader::WRITE_TIMEOUT)?;
 
-    let stores = cache::watch(&client, &workqueue, &counters);
+    let needs = Needs::default();
+    let stores = cache::watch(&client, &workqueue, &counters, &needs);
+    let secrets = Secrets {
+        // Whichever replica finds that a Secret is missing creates it, whether or not it leads.
+        client: connection.client(WriteGate::open(), leader::WRITE_TIMEOUT)?,
+        namespace: settings.namespace(),
+        aside: stores.aside.clone(),
+        needs: needs.clone(),
+    };
+    let mut login_keys = settings.shared.login_keys(&secrets)?;
+    let activity_token = settings.shared.activity_token(&secrets);
+    let lease = settings.leader_elect.then(|| needs.announce(format!("the Lease {}", settings.lease_name)));
     let metrics = Arc::new(Metrics::new(counters.clone(), stores.clone(), workqueue.clone(), write_gate.clone()));
-    let operations = Operations { stores: stores.clone(), queue: workqueue.clone(), metrics };
+    let operations = Operations { stores: stores.clone(), queue: workqueue.clone(), metrics, needs };
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listening on {}", settings.listen))?;
     tracing::info!(listen = %listener.local_addr()?, identity, pid = std::process::id(), "serving /healthz, /readyz and /metrics");
@@ -71,10 +82,10 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
 
     let urls = settings.url_template.in_domain(&settings.domain);
     let context = reconcile::Context {
-        allocations: Allocations::new(urls, login_keys, workqueue.clone()),
+        allocations: Allocations::new(urls, login_keys.clone(), workqueue.clone()),
         probes: Probes {
             client: client.clone(),
-            activity: Activity::of(settings.activity_url.clone(), settings.activity_token_file.clone()),
+            activity: Activity::of(settings.activity_url.clone(), activity_token.clone()),
             reach: settings.reach.clone(),
         },
         expectations: Expectations::default(),
@@ -85,17 +96,25 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
         workqueue,
         counters,
     };
+    let is_complete = async {
+        context.stores.wait_until_complete().await.context("the watches have ended")?;
+        login_keys.wait_for(Option::is_some).await.context("the watch of the login keys has ended")?;
+        if let Some(token) = &activity_token {
+            token.wait().await;
+        }
+        anyhow::Ok(())
+    };
     tokio::select! {
-        complete = context.stores.wait_until_complete() => complete.context("the watches have ended")?,
+        complete = is_complete => complete?,
         () = stop.clone() => return Ok(()),
     }
-    if settings.leader_elect {
+    if let Some(lease) = lease {
         // A connection of its own, so that renewing the lease doesn't queue behind the work.
         let leases = connection.client(WriteGate::open(), leader::RENEW_TIMEOUT)?;
-        let namespace = settings.lease_namespace();
+        let namespace = settings.namespace();
         let aside = context.stores.aside.clone();
         let candidate = Candidate::new(leases, &namespace, &settings.lease_name, &identity, write_gate, clock, aside);
-        lead(&candidate, context, settings.concurrency, stop).await?;
+        lead(&candidate, lease, context, settings.concurrency, stop).await?;
     } else {
         reconcile::run(context, settings.concurrency, stop).await;
     }
@@ -106,12 +125,13 @@ async fn run(settings: Settings, identity: String) -> anyhow::Result<()> {
 /// Works from when this replica is the leader until `stop`. Fails when the lease is lost.
 async fn lead(
     candidate: &Candidate,
+    lease: Need,
     context: reconcile::Context,
     concurrency: u16,
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
     let mut leadership = tokio::select! {
-        leadership = candidate.acquire() => leadership?,
+        leadership = candidate.acquire(&lease) => leadership?,
         () = stop.clone() => return Ok(()),
     };
     let lost = tokio::select! {

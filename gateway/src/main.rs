@@ -2,16 +2,14 @@
 
 mod settings;
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use futures::future::OptionFuture;
 use jiff::Timestamp;
 use kube::{Client, Config};
 use tokio::{
+    net::TcpSocket,
     sync::{oneshot, watch},
     task::JoinSet,
     time::timeout,
@@ -24,13 +22,14 @@ use vdi_gateway::{
     metrics::Metrics,
     proxy::Proxy,
     serve::{
-        Gateway, listen,
+        Gateway,
+        listen::{self, certificate::CertificateFiles},
         operations::{self, LastReport, Operations},
     },
     sessions::Directory,
     token::Schedule,
 };
-use vdi_service::{Aside, LoginKeys, stop_signal};
+use vdi_service::{Aside, Need, Needs, Secrets, stop_signal};
 
 use crate::settings::Settings;
 
@@ -43,28 +42,27 @@ async fn main() -> Result<()> {
 
 async fn run(settings: Settings) -> Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, "starting");
+    settings.shared.check()?;
+    let (certificate, provider) = (settings.certificate()?, settings.provider()?);
     let stop = stop_signal()?;
-    let certificate = match settings.certificate()? {
-        Some(files) => Some(files.follow().await?),
-        None => None,
-    };
-    let provider = settings.provider()?;
-    let login_keys = LoginKeys::read(settings.login_keys_file.as_deref())?;
-    let listener = listen_at(settings.listen)?;
-    let operations_listener = listen_at(settings.operations_listen)?;
-    let (client, namespace) = (client().await?, settings.namespace());
+    let socket = bind(settings.listen)?;
+    let operations_listener = tokio::net::TcpListener::bind(settings.operations_listen).await;
+    let operations_listener =
+        operations_listener.with_context(|| format!("listening on {}", settings.operations_listen))?;
+    let client = client().await?;
 
     let (directory, activity) = (Arc::<Directory>::default(), Arc::<Activity>::default());
-    let reach = settings.reach.clone();
-    let aside = Arc::<Aside>::default();
-    let public = settings.public_url.clone();
+    let (aside, needs) = (Arc::<Aside>::default(), Needs::default());
+    let secrets =
+        Secrets { client: client.clone(), namespace: settings.namespace(), aside: aside.clone(), needs: needs.clone() };
+    let login_keys = settings.shared.login_keys(&secrets)?;
+    let (public, reach) = (settings.public_url.clone(), settings.reach.clone());
     let watcher = Watcher::new(public, reach, login_keys, directory.clone(), activity.clone(), aside.clone());
     let schedule = Schedule { rotation: settings.key_rotation.duration(), spread: Schedule::SPREAD };
-    let (key_rotator, keys) =
-        KeyRotator::new(client.clone(), &namespace, &settings.keys_secret, schedule, aside.clone());
+    let (key_rotator, keys) = KeyRotator::new(&secrets, &settings.keys_secret, schedule);
     let metrics = Arc::new(Metrics::new(directory.clone(), aside.clone()));
     let (stopping, stopped) = watch::channel(false);
-    let replay_guard = ReplayGuard::new(client.clone(), &settings.codes_namespace(), aside.clone());
+    let replay_guard = ReplayGuard::new(client.clone(), &settings.codes_namespace(), aside);
     let gateway = Arc::new(Gateway {
         public: settings.public_url.clone(),
         directory,
@@ -82,18 +80,21 @@ async fn run(settings: Settings) -> Result<()> {
         started: Timestamp::now(),
         stopping: stopped,
     });
-    let last_report = Arc::new(watch::Sender::new(LastReport::default()));
-    let operations =
-        Operations { gateway: gateway.clone(), activity_token: settings.activity_token_file.clone(), last_report };
+    let operations = Operations {
+        gateway: gateway.clone(),
+        activity_token: settings.shared.activity_token(&secrets),
+        needs: needs.clone(),
+        last_report: Arc::new(watch::Sender::new(LastReport::default())),
+    };
+    let browsers =
+        Browsers { socket, certificate, needs: needs.clone(), port: needs.announce("the port for browsers") };
     tracing::info!(
-        listen = %listener.local_addr()?,
         operations = %operations_listener.local_addr()?,
-        public = %settings.public_url,
         pid = std::process::id(),
-        "serving browsers, and /healthz, /readyz, /metrics, /activity and /check"
+        "serving /healthz, /readyz, /metrics, /activity and /check"
     );
     let mut working = JoinSet::new();
-    working.spawn(watcher.run(client));
+    working.spawn(watcher.run(client, needs));
     working.spawn(key_rotator.run());
     tokio::spawn(async move {
         if let Err(error) = replay_guard.delete_expired().await {
@@ -101,7 +102,6 @@ async fn run(settings: Settings) -> Result<()> {
         }
     });
     // Until the very end, so that the controller can read the last input.
-    let operations_listener = tokio::net::TcpListener::from_std(operations_listener)?;
     let (finish, finished) = oneshot::channel::<()>();
     let operations_server = axum::serve(operations_listener, operations::router(operations.clone()))
         .with_graceful_shutdown(async { drop(finished.await) });
@@ -111,9 +111,8 @@ async fn run(settings: Settings) -> Result<()> {
         tracing::info!("stopping");
         stopping.send_replace(true);
     });
-    let (max_connections, drain) = (settings.max_connections, settings.drain.duration());
     tokio::select! {
-        served = listen::serve(gateway, listener, certificate, max_connections, drain) => served?,
+        served = browsers.serve(gateway, &settings) => served?,
         // Without the watches, the gateway would never learn of changes.
         ended = working.join_next() => bail!("a watch has ended: {ended:?}"),
     }
@@ -125,10 +124,53 @@ async fn run(settings: Settings) -> Result<()> {
     Ok(())
 }
 
-fn listen_at(address: SocketAddr) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+/// What it takes to serve browsers.
+struct Browsers {
+    socket: TcpSocket,
+    certificate: Option<CertificateFiles>,
+    needs: Needs,
+    port: Need,
+}
+
+impl Browsers {
+    /// Waits for the files that browsers can't be served without, and serves until the gateway has to stop. Before that,
+    /// connections are refused.
+    async fn serve(self, gateway: Arc<Gateway>, settings: &Settings) -> Result<()> {
+        let Self { socket, certificate, needs, port } = self;
+        let certificate = certificate.map(|files| files.follow(&gateway.public, needs.announce("the certificate")));
+        let provider =
+            gateway.provider.as_ref().map(|provider| (provider, needs.announce("the OpenID provider's files")));
+        let files = async {
+            tokio::join!(
+                OptionFuture::from(certificate),
+                OptionFuture::from(provider.as_ref().map(|(provider, need)| provider.wait_for_files(need)))
+            )
+        };
+        let mut stopping = gateway.stopping.clone();
+        let (certificate, _) = tokio::select! {
+            files = files => files,
+            _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+        };
+        let listener = socket.listen(BACKLOG)?;
+        tracing::info!(listen = %listener.local_addr()?, public = %settings.public_url, "serving browsers");
+        port.is_met();
+        let (max_connections, drain) = (settings.max_connections, settings.drain.duration());
+        Ok(listen::serve(gateway, listener.into_std()?, certificate, max_connections, drain).await?)
+    }
+}
+
+/// Connections that the kernel accepts ahead of the gateway, as many as with tokio's own listeners.
+const BACKLOG: u32 = 1024;
+
+/// Takes the address, so that it is known at once if another program has it, and listens on it once that is asked for.
+fn bind(address: SocketAddr) -> Result<TcpSocket> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        std::io::Result::Ok(socket)
+    };
+    bound().with_context(|| format!("listening on {address}"))
 }
 
 async fn client() -> Result<Client> {

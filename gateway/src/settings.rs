@@ -6,11 +6,11 @@ use anyhow::{Result, ensure};
 use clap::{ArgAction, Parser, value_parser};
 use vdi_api::Timeout;
 use vdi_gateway::{
-    oidc::{Client, HttpClient, IssuerUrl, Provider, RedirectUrl, parse_issuer},
+    oidc::{Client, IssuerUrl, Provider, RedirectUrl, parse_issuer},
     request::{PublicUrl, Scheme},
     serve::listen::certificate::CertificateFiles,
 };
-use vdi_service::{LogSettings, Reach, settings};
+use vdi_service::{LogSettings, Reach, SharedValues, settings};
 
 /// Lets the owner of a desktop in, and nobody else.
 ///
@@ -56,18 +56,13 @@ pub struct Settings {
     #[arg(long, env = "VDI_OPERATIONS_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8081")]
     pub operations_listen: SocketAddr,
 
-    /// A file with the bearer token that the controller sends to /activity. Without it, /activity refuses everybody
-    #[arg(long, env = "VDI_ACTIVITY_TOKEN_FILE", value_name = "FILE")]
-    pub activity_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub shared: SharedValues,
 
     #[command(flatten)]
     pub reach: Reach,
 
-    /// A file with the keys that desktops' passwords are derived from, the same as the controller's
-    #[arg(long, env = "VDI_LOGIN_KEYS_FILE", value_name = "FILE")]
-    pub login_keys_file: Option<PathBuf>,
-
-    /// The namespace of this gateway's Secret. Default: the pod's own, or vdiwarden-system outside a pod
+    /// The namespace of its Secrets. Default: the pod's own, or vdiwarden-system outside a pod
     #[arg(long, env = "VDI_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 
@@ -140,7 +135,7 @@ impl Settings {
         let (Some(issuer), Some(id)) = (self.oidc_issuer.clone(), self.oidc_client_id.clone()) else { return Ok(None) };
         let redirect = RedirectUrl::new(format!("{}/.vdi/callback", self.public_url))?;
         let client = Client { issuer, id, secret: self.oidc_client_secret_file.clone(), redirect };
-        Ok(Some(Provider::new(client, HttpClient::new(self.oidc_ca.as_deref())?)))
+        Ok(Some(Provider::new(client, self.oidc_ca.clone())))
     }
 
     pub fn namespace(&self) -> String {
@@ -174,8 +169,10 @@ mod tests {
             ("insecure-http", ["true", "false", "true"]),
             ("operations-listen", ["127.0.0.1:4", "127.0.0.1:5", "127.0.0.1:6"]),
             ("activity-token-file", ["a.token", "b.token", "c.token"]),
-            ("pod-cidr", ["10.1.0.0/16,fd01::/16", "10.2.0.0/16,fd02::/16", "10.3.0.0/16,fd03::/16"]),
+            ("activity-token-secret", ["a-token", "b-token", "c-token"]),
             ("login-keys-file", ["a.keys", "b.keys", "c.keys"]),
+            ("login-keys-secret", ["a-keys", "b-keys", "c-keys"]),
+            ("pod-cidr", ["10.1.0.0/16,fd01::/16", "10.2.0.0/16,fd02::/16", "10.3.0.0/16,fd03::/16"]),
             ("namespace", ["a", "b", "c"]),
             ("codes-namespace", ["a-codes", "b-codes", "c-codes"]),
             ("keys-secret", ["a-keys", "b-keys", "c-keys"]),

@@ -45,7 +45,7 @@ impl FromStr for LoginKeys {
 
     fn from_str(text: &str) -> Result<Self> {
         let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        ensure!(!lines.is_empty(), "the file contains no key; create one with `openssl rand -hex 32`");
+        ensure!(!lines.is_empty(), "there is no key; create one with `openssl rand -hex 32`");
         let short = lines.iter().position(|line| line.len() < SHORTEST);
         if let Some(number) = short {
             anyhow::bail!(

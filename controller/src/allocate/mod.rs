@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use kube::{Resource, runtime::reflector::ObjectRef};
 use vdi_api::VDISession;
 use vdi_planner::model::{HomeState, Login, Place, PodState, Reason, Template};
-use vdi_service::LoginKeys;
+use vdi_service::{LoginKeys, Shared};
 
 use crate::cache::{SessionView, Stores, Workqueue};
 use gpu_queue::{GpuQueues, QueueKey, Waiting};
@@ -26,7 +26,7 @@ pub struct Allocations {
     homes: Homes,
     gpu_queues: GpuQueues,
     /// What passwords of desktops that ask for one are derived from.
-    login_keys: LoginKeys,
+    login_keys: Shared<LoginKeys>,
     /// Gets the session whose turn has come.
     workqueue: Arc<Workqueue>,
 }
@@ -41,7 +41,7 @@ pub struct Allocation {
 }
 
 impl Allocations {
-    pub fn new(urls: UrlTemplate, login_keys: LoginKeys, workqueue: Arc<Workqueue>) -> Self {
+    pub fn new(urls: UrlTemplate, login_keys: Shared<LoginKeys>, workqueue: Arc<Workqueue>) -> Self {
         let (homes, gpu_queues) = (Homes::default(), GpuQueues::default());
         Self { hosts: HostClaims::new(urls), homes, gpu_queues, login_keys, workqueue }
     }
@@ -85,7 +85,8 @@ impl Allocations {
 
     fn login(&self, view: &SessionView) -> Option<Login> {
         let basic_auth = view.valid_template().filter(|_| view.wants_pod())?.basic_auth.as_ref()?;
-        let key = self.login_keys.newest()?;
+        let keys = self.login_keys.borrow();
+        let key = keys.as_ref()?.newest()?;
         Some(Login::new(basic_auth, key.name(), key.password(&view.uid)))
     }
 

@@ -26,7 +26,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher::watch_object},
 };
 use tokio::time::sleep;
-use vdi_service::{Aside, Lenient};
+use vdi_service::{Aside, Lenient, Need, trouble};
 
 use super::{clock::Clock, lease::Lease, write_gate::WriteGate};
 
@@ -140,8 +140,8 @@ impl Candidate {
         Ok(lease.map(|lease| Lease::read(lease, &self.aside)))
     }
 
-    /// Waits for the lease by watching it, and takes it.
-    pub async fn acquire(&self) -> anyhow::Result<Leadership<'_>> {
+    /// Waits for the lease by watching it, and takes it. `need` is met once it has been read.
+    pub async fn acquire(&self, need: &Need) -> anyhow::Result<Leadership<'_>> {
         #[expect(clippy::disallowed_methods, reason = "what is watched is Lenient")]
         let mut changes = pin!(watch_object(self.lenient(), &self.name).default_backoff());
         let mut seen: Option<Seen> = None;
@@ -158,7 +158,7 @@ impl Candidate {
                         RENEW
                     }
                     Err(error) => {
-                        tracing::warn!(%error, lease = self.to_string(), "the lease could not be taken");
+                        need.lacks(&trouble::of_request(&error));
                         RENEW
                     }
                 },
@@ -170,10 +170,11 @@ impl Candidate {
                     let lease = match change.context("the watch of the lease has ended")? {
                         Ok(lease) => lease.map(|lease| Lease::read(lease, &self.aside)),
                         Err(error) => {
-                            tracing::warn!(%error, lease = self.to_string(), "the watch of the lease was interrupted and is resuming");
+                            need.lacks(&trouble::of_watch::<Lease>(&error));
                             continue;
                         }
                     };
+                    need.is_met();
                     let holder = lease.as_ref().and_then(holder).map(str::to_owned);
                     let now = Instant::now();
                     let before = seen.get_or_insert(Seen { lease: None, since: now, vanished: None });

@@ -51,10 +51,6 @@ impl Stores {
         self.complete.clone().wait_for(|stores| *stores == Self::COUNT).await.map(drop)
     }
 
-    pub fn are_complete(&self) -> bool {
-        *self.complete.borrow() == Self::COUNT
-    }
-
     /// Whether there are nodes for a session's pod, and none of them would be large enough even if it were empty.
     pub fn fits_nowhere(&self, spec: &Spec, template: &Template) -> bool {
         let nodes = self.nodes.state();

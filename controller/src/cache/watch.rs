@@ -13,8 +13,9 @@ use kube::{
 use tokio::{sync::watch, task::AbortHandle};
 use vdi_api::{VDISession, desktop_pod::MANAGED_BY_SELECTOR};
 use vdi_service::{
-    Aside, Lenient, Pause,
+    Aside, Lenient, Needs, Pause,
     aside::{Key, Sorted, map_event},
+    trouble,
 };
 
 use super::{
@@ -32,7 +33,7 @@ use crate::telemetry::Counters;
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// Starts to fill the stores, and the queue once it is open. A standby's stores are filled too, so that it can take over at once.
-pub fn watch(client: &Client, queue: &Arc<Workqueue>, counters: &Counters) -> Stores {
+pub fn watch(client: &Client, queue: &Arc<Workqueue>, counters: &Counters, needs: &Needs) -> Stores {
     let (complete, completed) = watch::channel(0);
     let (sessions, session_writer) = reflector::store();
     let (templates, template_writer) = reflector::store();
@@ -61,6 +62,7 @@ pub fn watch(client: &Client, queue: &Arc<Workqueue>, counters: &Counters) -> St
         complete: Arc::new(complete),
         queue: queue.clone(),
         counters: counters.clone(),
+        needs: needs.clone(),
     };
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(MANAGED_BY_SELECTOR);
@@ -96,6 +98,7 @@ struct Watch {
     complete: Arc<watch::Sender<usize>>,
     queue: Arc<Workqueue>,
     counters: Counters,
+    needs: Needs,
 }
 
 impl Watch {
@@ -128,20 +131,28 @@ impl Watch {
         let events = events.backoff(Pause::up_to(LONGEST_PAUSE));
         let events = reflector(writer, events.try_filter_map(move |event| ready(Ok(readable(event)))));
         let mut is_complete = false;
+        let need = self.needs.announce(Read::plural(&()));
         let mut handle = move |event: watcher::Result<Event<Kept>>| match event {
-            Ok(Event::Apply(object) | Event::Delete(object)) => self.queue.add(concerns(&object, &self.sessions)),
+            Ok(Event::Apply(object) | Event::Delete(object)) => {
+                need.is_met();
+                self.queue.add(concerns(&object, &self.sessions));
+            }
             // Not in the store until InitDone.
             Ok(Event::Init | Event::InitApply(_)) => {}
             Ok(Event::InitDone) if !is_complete => {
                 is_complete = true;
                 // This runs behind the store, which is therefore filled.
                 self.complete.send_modify(|stores| *stores += 1);
+                need.is_met();
             }
             // Listed again after an interruption. What was deleted meanwhile makes no event, so this may concern every session.
-            Ok(Event::InitDone) => self.queue.add(all(&self.sessions)),
+            Ok(Event::InitDone) => {
+                need.is_met();
+                self.queue.add(all(&self.sessions));
+            }
             Err(error) => {
                 self.counters.watch_interrupted();
-                tracing::warn!(%error, kind = %Kept::kind(&()), "a watch was interrupted and is resuming");
+                need.lacks(&trouble::of_watch::<Read>(&error));
             }
         };
         let handled = events.for_each(move |event| {

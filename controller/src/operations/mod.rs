@@ -13,7 +13,7 @@ use axum::{
     routing::get,
 };
 
-use vdi_service::metrics_page;
+use vdi_service::{Needs, metrics_page};
 
 use crate::cache::{Stores, Workqueue};
 
@@ -24,6 +24,7 @@ pub struct Operations {
     pub stores: Stores,
     pub queue: Arc<Workqueue>,
     pub metrics: Arc<Metrics>,
+    pub needs: Needs,
 }
 
 pub fn router(operations: Operations) -> Router {
@@ -45,11 +46,11 @@ async fn healthy(State(operations): State<Operations>) -> (StatusCode, &'static 
     (StatusCode::OK, "ok\n")
 }
 
-/// Ready once the stores are filled, as leader and as standby.
-async fn ready(State(operations): State<Operations>) -> (StatusCode, &'static str) {
-    match operations.stores.are_complete() {
-        true => (StatusCode::OK, "ok\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "still listing what exists in the cluster\n"),
+/// Ready once it has everything that it needs, as leader and as standby. Until then, it says what it waits for, a line each.
+async fn ready(State(operations): State<Operations>) -> (StatusCode, String) {
+    match &operations.needs.waiting()[..] {
+        [] => (StatusCode::OK, "ok\n".to_owned()),
+        waiting => (StatusCode::SERVICE_UNAVAILABLE, waiting.join("\n") + "\n"),
     }
 }
 

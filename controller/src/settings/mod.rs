@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Parser};
-use vdi_service::{LogSettings, Reach, settings};
+use vdi_service::{LogSettings, Reach, SharedValues, settings};
 
 use crate::{allocate::UrlTemplate, probe::ActivityUrl, telemetry::traces::parse_endpoint};
 
@@ -37,14 +37,8 @@ pub struct Settings {
     #[arg(long, env = "VDI_ACTIVITY_URL", value_name = "URL", value_delimiter = ',')]
     pub activity_url: Vec<ActivityUrl>,
 
-    /// A file with the bearer token that gateways require at the activity URL
-    #[arg(long, env = "VDI_ACTIVITY_TOKEN_FILE", value_name = "FILE")]
-    pub activity_token_file: Option<PathBuf>,
-
-    /// A file with the keys that desktops' passwords are derived from, newest first, one per line; the same as the gateways'.
-    /// Without it, templates with basicAuth can't be used
-    #[arg(long, env = "VDI_LOGIN_KEYS_FILE", value_name = "FILE")]
-    pub login_keys_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub shared: SharedValues,
 
     #[command(flatten)]
     pub reach: Reach,
@@ -61,9 +55,9 @@ pub struct Settings {
     #[arg(long, env = "VDI_LEADER_ELECT", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub leader_elect: bool,
 
-    /// The namespace of the Lease. Default: the pod's own, or vdiwarden-system outside a pod
-    #[arg(long, env = "VDI_LEASE_NAMESPACE", value_name = "NAMESPACE")]
-    pub lease_namespace: Option<String>,
+    /// The namespace of its Lease and Secrets. Default: the pod's own, or vdiwarden-system outside a pod
+    #[arg(long, env = "VDI_NAMESPACE", value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
 
     /// The name of the Lease. Replicas that share it take turns as the leader
     #[arg(long, env = "VDI_LEASE_NAME", value_name = "NAME", default_value = "vdi-controller")]
@@ -78,8 +72,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn lease_namespace(&self) -> String {
-        self.lease_namespace.clone().unwrap_or_else(settings::own_namespace)
+    pub fn namespace(&self) -> String {
+        self.namespace.clone().unwrap_or_else(settings::own_namespace)
     }
 }
 

@@ -37,12 +37,14 @@ fn every_setting_is_set_by_flag_environment_or_file_together_with_any_other() {
         ("gateway-namespace", ["a-gateways", "b-gateways", "c-gateways"]),
         ("activity-url", ["http://a:1/x,http://aa:1/x", "http://b:1/x,http://bb:1/x", "http://c:1/x,http://cc:1/x"]),
         ("activity-token-file", ["a.token", "b.token", "c.token"]),
+        ("activity-token-secret", ["a-token", "b-token", "c-token"]),
         ("login-keys-file", ["a.keys", "b.keys", "c.keys"]),
+        ("login-keys-secret", ["a-keys", "b-keys", "c-keys"]),
         ("pod-cidr", ["10.1.0.0/16,fd01::/16", "10.2.0.0/16,fd02::/16", "10.3.0.0/16,fd03::/16"]),
         ("listen", ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]),
         ("concurrency", ["1", "2", "3"]),
         ("leader-elect", ["true", "false", "true"]),
-        ("lease-namespace", ["a-leases", "b-leases", "c-leases"]),
+        ("namespace", ["a", "b", "c"]),
         ("lease-name", ["a-lease", "b-lease", "c-lease"]),
         ("otlp-endpoint", ["http://a:4318", "http://b:4318", "http://c:4318"]),
         ("log-format", ["text", "json", "text"]),
@@ -81,6 +83,17 @@ fn what_is_wrong_in_the_file_is_named_with_the_file_and_the_key() {
 fn what_is_wrong_in_the_flags_is_named() {
     let error = load(&["--concurency=1"], "").unwrap_err();
     assert!(error.contains("--concurency") && error.contains("--concurrency"), "{error}");
+}
+
+#[test]
+fn what_comes_from_a_secret_comes_from_no_file() {
+    for name in ["activity-token", "login-keys"] {
+        let (file, secret) = (format!("--{name}-file=x"), format!("--{name}-secret=x"));
+        assert!(load(&[&file], "").unwrap().shared.check().is_ok());
+        assert!(load(&[&secret], "").unwrap().shared.check().is_ok());
+        let both = load(&[&file], &format!("{name}-secret: x")).unwrap().shared.check().unwrap_err().to_string();
+        assert!(both.contains(&format!("--{name}-file")) && both.contains(&format!("--{name}-secret")), "{both}");
+    }
 }
 
 #[test]

@@ -7,19 +7,21 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
-    Api, Client,
+    Api,
     api::{ObjectMeta, PostParams},
     core::Request,
-    runtime::watcher::watch_object,
+    runtime::{WatchStreamExt, watcher::watch_object},
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::de::IgnoredAny;
 use tokio::{sync::watch, time::interval};
-use vdi_service::{Aside, Lenient, lenient::metadata, same_resource};
+use vdi_service::{Aside, Lenient, Need, PartialSecret, Pause, Secrets, trouble};
 
 use crate::token::{Key, KeyError, KeyId, KeyRing, Schedule};
 
 /// The longest time between two checks of the schedule. Changes of the Secret are seen at once, by a watch.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// The longest pause before an interrupted watch resumes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The current keys.
 #[derive(Clone)]
@@ -41,20 +43,9 @@ pub struct KeyRotator {
     name: String,
     schedule: Schedule,
     aside: Arc<Aside>,
+    need: Need,
     ring: watch::Sender<Option<Arc<KeyRing>>>,
 }
-
-/// The parts of the Secret that are read, and written back.
-#[derive(Clone, Debug, Deserialize)]
-struct PartialSecret {
-    #[serde(deserialize_with = "metadata")]
-    metadata: ObjectMeta,
-    data: Option<BTreeMap<String, ByteString>>,
-    #[serde(rename = "type")]
-    type_: Option<String>,
-}
-
-same_resource!(PartialSecret, Secret);
 
 #[derive(Debug, thiserror::Error)]
 enum RotateError {
@@ -67,19 +58,22 @@ enum RotateError {
 }
 
 impl KeyRotator {
-    pub fn new(client: Client, namespace: &str, name: &str, schedule: Schedule, aside: Arc<Aside>) -> (Self, Keys) {
+    pub fn new(secrets: &Secrets, name: &str, schedule: Schedule) -> (Self, Keys) {
         let (sender, ring) = watch::channel(None);
+        let Secrets { client, namespace, aside, needs } = secrets.clone();
         aside.expect::<PartialSecret>();
-        let secrets = Api::namespaced(client, namespace);
-        (Self { secrets, name: name.to_owned(), schedule, aside, ring: sender }, Keys { schedule, ring })
+        let need = needs.announce(format!("the signing keys in the Secret {name}"));
+        let secrets = Api::namespaced(client, &namespace);
+        (Self { secrets, name: name.to_owned(), schedule, aside, need, ring: sender }, Keys { schedule, ring })
     }
 
     /// Never returns.
     pub async fn run(self) {
         #[expect(clippy::disallowed_methods, reason = "what is watched is Lenient")]
-        let mut changes = std::pin::pin!(watch_object(self.secrets.clone(), &self.name));
+        let changes = watch_object(self.secrets.clone(), &self.name).backoff(Pause::up_to(LONGEST_PAUSE));
+        let mut changes = std::pin::pin!(changes);
         let period = (self.schedule.rotation / 10).clamp(Duration::from_millis(100), CHECK_INTERVAL);
-        let (mut clock, mut secret) = (interval(period), None);
+        let (mut clock, mut secret, mut has_keys) = (interval(period), None, false);
         loop {
             tokio::select! {
                 change = changes.next() => match change {
@@ -87,8 +81,8 @@ impl KeyRotator {
                     // If it can't be parsed, nobody knows what is due, and the current keys stay valid.
                     Some(Ok(Some(found))) => secret = self.aside.only(found).map(Some),
                     Some(Err(error)) => {
-                        tracing::warn!(%error, "the watch of the signing keys was interrupted; retrying");
-                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        self.need.lacks(&trouble::of_watch::<PartialSecret>(&error));
+                        continue;
                     }
                     None => return tracing::error!("the watch of the signing keys has ended"),
                 },
@@ -96,8 +90,17 @@ impl KeyRotator {
             }
             // Until the Secret has been read, nobody knows what is due.
             let Some(secret) = &secret else { continue };
-            if let Err(error) = self.rotate(secret.as_ref()).await {
-                tracing::warn!(%error, secret = self.name, "cannot rotate the signing keys");
+            let rotated = self.rotate(secret.as_ref()).await;
+            // Keys that can't be rotated are still good.
+            if !has_keys && self.ring.borrow().is_some() {
+                has_keys = true;
+                self.need.is_met();
+            }
+            match rotated {
+                Ok(()) if has_keys => self.need.is_met(),
+                Ok(()) => {}
+                Err(RotateError::Api(error)) => self.need.lacks(&trouble::of_request(&error)),
+                Err(error) => self.need.lacks(&error.to_string()),
             }
         }
     }

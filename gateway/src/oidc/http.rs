@@ -23,6 +23,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use tokio::time::timeout;
+use vdi_service::files;
 
 use super::address::is_trusted;
 
@@ -36,10 +37,10 @@ pub struct HttpClient(legacy::Client<HttpsConnector<HttpConnector>, Body>);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    #[error("cannot read the system's trusted certificates: {0}")]
-    Native(io::Error),
-    #[error("{0}: {1}")]
-    Read(PathBuf, rustls::pki_types::pem::Error),
+    #[error("{}", files::problem(.0, .1))]
+    Read(PathBuf, io::Error),
+    #[error("{0} has no PEM certificate")]
+    NoCertificate(PathBuf),
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }
@@ -63,9 +64,11 @@ impl HttpClient {
         let native = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(native.certs);
         if let Some(path) = authority {
-            let wrong = |error| CertificateError::Read(path.to_owned(), error);
-            for certificate in CertificateDer::pem_file_iter(path).map_err(wrong)? {
-                roots.add(certificate.map_err(wrong)?)?;
+            let pem = std::fs::read(path).map_err(|error| CertificateError::Read(path.to_owned(), error))?;
+            let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+            let certificates = certificates.ok().filter(|certificates| !certificates.is_empty());
+            for certificate in certificates.ok_or_else(|| CertificateError::NoCertificate(path.to_owned()))? {
+                roots.add(certificate)?;
             }
         }
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));

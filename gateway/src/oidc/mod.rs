@@ -14,6 +14,6 @@ pub use openidconnect::{IssuerUrl, RedirectUrl};
 pub use self::{
     address::parse_issuer,
     attempt::Attempt,
-    http::{CertificateError, HttpClient},
+    http::CertificateError,
     provider::{Account, Client, Provider, SignInError},
 };

@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,8 +18,13 @@ use openidconnect::{
 };
 use url::Url;
 use vdi_api::Email;
+use vdi_service::{Need, files};
 
-use super::{address::is_trusted_url, attempt::Attempt, http::HttpClient};
+use super::{
+    address::is_trusted_url,
+    attempt::Attempt,
+    http::{CertificateError, HttpClient},
+};
 
 /// This gateway, as the provider knows it.
 #[derive(Clone, Debug)]
@@ -34,7 +39,10 @@ pub struct Client {
 
 pub struct Provider {
     client: Client,
-    http: HttpClient,
+    /// The file with the authority of its certificate, if the system does not trust it.
+    authority: Option<PathBuf>,
+    /// Once that file could be read.
+    http: OnceLock<HttpClient>,
     discovery: Mutex<Option<Discovery>>,
 }
 
@@ -70,8 +78,12 @@ pub enum SignInError {
     Provider(String),
     #[error("the provider names {0}, which is neither https nor on this machine")]
     NotTrusted(Url),
-    #[error("cannot read the client secret: {0}")]
-    Secret(std::io::Error),
+    #[error(transparent)]
+    Authority(#[from] CertificateError),
+    #[error("{}", files::problem(.0, .1))]
+    Secret(PathBuf, std::io::Error),
+    #[error("{0} is empty; it must contain the client secret")]
+    NoSecret(PathBuf),
     #[error("the provider refused the code: {0}")]
     Code(String),
     #[error("the provider sent no ID token")]
@@ -86,6 +98,8 @@ pub enum SignInError {
 const FRESH: Duration = Duration::from_secs(60 * 60);
 /// The shortest time between two early fetches, whatever tokens somebody makes up.
 const PAUSE: Duration = Duration::from_secs(10);
+/// How often missing files are looked for.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many seconds a provider's clock may be ahead of this one.
 const AHEAD: i64 = 5 * 60;
@@ -107,8 +121,41 @@ type Discovered =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
 impl Provider {
-    pub fn new(client: Client, http: HttpClient) -> Self {
-        Self { client, http, discovery: Mutex::default() }
+    pub fn new(client: Client, authority: Option<PathBuf>) -> Self {
+        Self { client, authority, http: OnceLock::new(), discovery: Mutex::default() }
+    }
+
+    /// Waits until its files can be read.
+    pub async fn wait_for_files(&self, need: &Need) {
+        while let Err(error) = self.check_files().await {
+            need.lacks(&error.to_string());
+            tokio::time::sleep(CHECK_INTERVAL).await;
+        }
+        need.is_met();
+    }
+
+    async fn check_files(&self) -> Result<(), SignInError> {
+        self.http()?;
+        self.secret().await.map(drop)
+    }
+
+    fn http(&self) -> Result<&HttpClient, CertificateError> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
+        }
+        let http = HttpClient::new(self.authority.as_deref())?;
+        Ok(self.http.get_or_init(|| http))
+    }
+
+    /// The client secret, read each time, because it may have been replaced.
+    async fn secret(&self) -> Result<Option<ClientSecret>, SignInError> {
+        let Some(path) = &self.client.secret else { return Ok(None) };
+        let text = tokio::fs::read_to_string(path).await;
+        let text = text.map_err(|error| SignInError::Secret(path.clone(), error))?;
+        match text.trim() {
+            "" => Err(SignInError::NoSecret(path.clone())),
+            secret => Ok(Some(ClientSecret::new(secret.to_owned()))),
+        }
     }
 
     /// Where to send a browser to sign in, before it goes on to `destination`.
@@ -128,7 +175,7 @@ impl Provider {
         let request = client.exchange_code(AuthorizationCode::new(code.to_owned()));
         let request = request.map_err(|error| SignInError::Provider(error.to_string()))?;
         let request = request.set_pkce_verifier(PkceCodeVerifier::new(attempt.verifier()));
-        let answer = request.request_async(&self.http).await;
+        let answer = request.request_async(self.http()?).await;
         let answer = answer.map_err(|error| SignInError::Code(chain(&error)))?;
         let token = answer.id_token().ok_or(SignInError::NoIdToken)?;
         let nonce = Nonce::new(attempt.nonce());
@@ -153,7 +200,7 @@ impl Provider {
         subject: &SubjectIdentifier,
     ) -> Result<(Option<String>, Option<bool>), SignInError> {
         let Ok(request) = client.user_info(token.clone(), Some(subject.clone())) else { return Ok((None, None)) };
-        let answer = request.request_async(&self.http).await;
+        let answer = request.request_async(self.http()?).await;
         let info: UserInfoClaims<EmptyAdditionalClaims, CoreGenderClaim> =
             answer.map_err(|error| SignInError::Provider(chain(&error)))?;
         Ok((info.email().map(|email| email.to_string()), info.email_verified()))
@@ -167,7 +214,7 @@ impl Provider {
             Some(cached) => cached.metadata,
             None => {
                 let fetched = Instant::now();
-                let metadata = CoreProviderMetadata::discover_async(self.client.issuer.clone(), &self.http).await;
+                let metadata = CoreProviderMetadata::discover_async(self.client.issuer.clone(), self.http()?).await;
                 let metadata = metadata.map_err(|error| SignInError::Provider(chain(&error)))?;
                 trusted(&metadata)?;
                 let refreshed = if refreshes { Some(fetched) } else { refreshed };
@@ -176,13 +223,8 @@ impl Provider {
                 metadata
             }
         };
-        let secret = match &self.client.secret {
-            // Each time, because it may have been replaced.
-            Some(path) => Some(tokio::fs::read_to_string(path).await.map_err(SignInError::Secret)?),
-            None => None,
-        };
-        let secret = secret.map(|secret| ClientSecret::new(secret.trim().to_owned()));
-        let client = CoreClient::from_provider_metadata(metadata, ClientId::new(self.client.id.clone()), secret);
+        let (id, secret) = (ClientId::new(self.client.id.clone()), self.secret().await?);
+        let client = CoreClient::from_provider_metadata(metadata, id, secret);
         Ok(client.set_redirect_uri(self.client.redirect.clone()))
     }
 }

@@ -30,7 +30,8 @@ impl BasicAuth {
             tracing::warn!(
                 session_uid,
                 key = self.key,
-                "the key of this desktop's password is not in --login-keys-file"
+                "the key of this desktop's password is not among the login keys any more; once it is suspended and \
+                 resumed, it has another password"
             );
             return None;
         };

@@ -33,7 +33,8 @@ const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(5 * 60);
 const CRASHES: i32 = 4;
 
 /// Only the controller's operator can change this.
-const NO_LOGIN_KEY: &str = "spec.basicAuth needs a key to derive passwords from: set login-keys-file on the controller";
+const NO_LOGIN_KEY: &str =
+    "spec.basicAuth needs a key to derive passwords from: set login-keys-secret or login-keys-file on the controller";
 
 /// There should be a pod, and there is none.
 pub fn create(seen: &Observed, now: Timestamp) -> Plan {

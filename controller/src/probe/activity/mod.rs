@@ -5,7 +5,6 @@ mod known;
 use std::{
     collections::HashSet,
     net::SocketAddr,
-    path::PathBuf,
     str::FromStr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -16,6 +15,7 @@ use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 use vdi_api::Protocol;
 use vdi_planner::model::Idle;
+use vdi_service::ActivityToken;
 
 use self::known::{Answer, Answered, Known, Place};
 use super::fetch;
@@ -24,8 +24,8 @@ use super::fetch;
 #[derive(Default)]
 pub struct Activity {
     gateways: Vec<ActivityUrl>,
-    /// The file with the bearer token that they expect.
-    token: Option<PathBuf>,
+    /// The bearer token that they expect.
+    token: Option<ActivityToken>,
     known: Mutex<Known>,
 }
 
@@ -35,7 +35,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Activity {
-    pub fn of(gateways: Vec<ActivityUrl>, token: Option<PathBuf>) -> Self {
+    pub fn of(gateways: Vec<ActivityUrl>, token: Option<ActivityToken>) -> Self {
         Self { gateways, token, known: Mutex::default() }
     }
 
@@ -79,11 +79,11 @@ impl Activity {
         (places, are_all)
     }
 
-    /// Read each time, since the file may have been replaced.
     async fn token(&self) -> Result<Option<String>, String> {
-        let Some(path) = &self.token else { return Ok(None) };
-        let text = tokio::fs::read_to_string(path).await;
-        Ok(Some(text.map_err(|error| format!("reading {}: {error}", path.display()))?.trim().to_owned()))
+        match &self.token {
+            Some(token) => token.read().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -25,9 +25,10 @@ use vdi_api::{
     desktop_pod::{MANAGED_BY_SELECTOR, pod_name},
 };
 use vdi_service::{
-    Aside, Lenient, LoginKeys, Pause, Reach,
+    Aside, Lenient, LoginKeys, Need, Needs, Pause, Reach, Shared,
     aside::{Sorted, map_event},
     lenient::Custom,
+    trouble,
 };
 
 use self::{
@@ -44,7 +45,7 @@ use crate::{
 pub struct Watcher {
     public: PublicUrl,
     reach: Reach,
-    login_keys: LoginKeys,
+    login_keys: Shared<LoginKeys>,
     directory: Arc<Directory>,
     activity: Arc<Activity>,
     aside: Arc<Aside>,
@@ -63,7 +64,7 @@ impl Watcher {
     pub fn new(
         public: PublicUrl,
         reach: Reach,
-        login_keys: LoginKeys,
+        login_keys: Shared<LoginKeys>,
         directory: Arc<Directory>,
         activity: Arc<Activity>,
         aside: Arc<Aside>,
@@ -73,26 +74,40 @@ impl Watcher {
     }
 
     /// Never returns.
-    pub async fn run(mut self, client: Client) {
+    pub async fn run(mut self, client: Client, needs: Needs) {
+        let needed = [needs.announce("vdisessions"), needs.announce("pods")];
         let sessions = watch::<Custom<VDISession>>(&client, None, &self.aside).map(Either::Left);
         let pods = watch::<PartialPod>(&client, Some(MANAGED_BY_SELECTOR), &self.aside).map(Either::Right);
         let mut items = futures::stream::select(sessions, pods);
-        while let Some(item) = items.next().await {
-            let (kind, error) = match item {
-                Either::Left(Ok(item)) => {
-                    self.directory.freshness.record(Source::Sessions, Instant::now());
-                    self.session_item(item);
-                    continue;
+        loop {
+            tokio::select! {
+                item = items.next() => match item {
+                    Some(item) => self.item(item, &needed),
+                    None => return,
+                },
+                () = changed(&mut self.login_keys) => self.update(self.sessions.keys()),
+            }
+        }
+    }
+
+    fn item(&mut self, item: Either<Item<Custom<VDISession>>, Item<PartialPod>>, [sessions, pods]: &[Need; 2]) {
+        match item {
+            Either::Left(Ok(item)) => {
+                self.directory.freshness.record(Source::Sessions, Instant::now());
+                self.session_item(item);
+                if self.sessions.is_complete() {
+                    sessions.is_met();
                 }
-                Either::Right(Ok(item)) => {
-                    self.directory.freshness.record(Source::Pods, Instant::now());
-                    self.pod_item(item);
-                    continue;
+            }
+            Either::Right(Ok(item)) => {
+                self.directory.freshness.record(Source::Pods, Instant::now());
+                self.pod_item(item);
+                if self.pods.is_complete() {
+                    pods.is_met();
                 }
-                Either::Left(Err(error)) => ("VDISession", error),
-                Either::Right(Err(error)) => ("Pod", error),
-            };
-            tracing::warn!(%error, kind, "a watch was interrupted; retrying");
+            }
+            Either::Left(Err(error)) => sessions.lacks(&trouble::of_watch::<Custom<VDISession>>(&error)),
+            Either::Right(Err(error)) => pods.lacks(&trouble::of_watch::<PartialPod>(&error)),
         }
     }
 
@@ -139,7 +154,8 @@ impl Watcher {
 
     /// Updates these sessions in the directory.
     fn update(&mut self, touched: Vec<Key>) {
-        if !(self.sessions.is_complete() && self.pods.is_complete()) {
+        let has_keys = self.login_keys.borrow().is_some();
+        if !(self.sessions.is_complete() && self.pods.is_complete() && has_keys) {
             return;
         }
         if !self.directory.freshness.is_complete() {
@@ -151,8 +167,11 @@ impl Watcher {
 
     fn list(&mut self, key: Key) {
         let pod = self.pods.get(&(key.0.clone(), pod_name(&key.1)));
-        let session =
-            self.sessions.get(&key).and_then(|session| Session::of(session, pod, &self.public, &self.login_keys));
+        let session = {
+            let (keys, none) = (self.login_keys.borrow(), LoginKeys::default());
+            let keys = keys.as_ref().unwrap_or(&none);
+            self.sessions.get(&key).and_then(|session| Session::of(session, pod, &self.public, keys))
+        };
         let now = session.as_ref().map(|session| (session.host.clone(), session.uid.clone()));
         let before = match &now {
             Some(now) => self.listed.insert(key, now.clone()),
@@ -178,6 +197,13 @@ fn trimmed(Custom { metadata, spec, status }: Custom<VDISession>) -> VDISession 
 /// The session that a pod belongs to, by the pod's name.
 fn session_of((namespace, pod): Key) -> Option<Key> {
     Some((namespace, pod.strip_prefix(&pod_name(""))?.to_owned()))
+}
+
+/// Returns when there are other keys; never, if there can't be.
+async fn changed(keys: &mut Shared<LoginKeys>) {
+    if keys.changed().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 type Item<K> = watcher::Result<WatchItem<Lenient<K>>>;
@@ -227,10 +253,8 @@ mod tests {
         let directory = Arc::<Directory>::default();
         let activity = Arc::<Activity>::default();
         let public = "https://vdi.example.com".parse().unwrap();
-        (
-            Watcher::new(public, Reach::default(), LoginKeys::default(), directory.clone(), activity, Arc::default()),
-            directory,
-        )
+        let (_, keys) = tokio::sync::watch::channel(Some(LoginKeys::default()));
+        (Watcher::new(public, Reach::default(), keys, directory.clone(), activity, Arc::default()), directory)
     }
 
     /// A watcher that has read everything: a session and its pod.

@@ -28,7 +28,7 @@ use tempfile::NamedTempFile;
 use tokio::sync::Notify;
 
 use crate::{
-    oidc::{Account, Attempt, Client, HttpClient, Provider},
+    oidc::{Account, Attempt, Client, Provider},
     token::base64url,
 };
 
@@ -78,7 +78,6 @@ pub struct Fake {
     pub key: SigningKey,
     site: Arc<Site>,
     secret: NamedTempFile,
-    http: HttpClient,
 }
 
 impl Fake {
@@ -92,7 +91,7 @@ impl Fake {
         tokio::spawn(async { axum::serve(listener, router).await });
         let secret = NamedTempFile::new().unwrap();
         std::fs::write(&secret, SECRET).unwrap();
-        let fake = Self { issuer, key: SigningKey::generate(), site, secret, http: HttpClient::new(None).unwrap() };
+        let fake = Self { issuer, key: SigningKey::generate(), site, secret };
         fake.says(DISCOVERY, fake.discovery());
         fake.says(KEYS, json!({ "keys": [fake.key.public(KID)] }));
         fake
@@ -106,7 +105,7 @@ impl Fake {
             secret: Some(self.secret.path().to_owned()),
             redirect: RedirectUrl::new("https://vdi.example.com/.vdi/callback".to_owned()).unwrap(),
         };
-        Provider::new(client, self.http.clone())
+        Provider::new(client, None)
     }
 
     pub fn says(&self, path: &str, json: Value) {

@@ -5,12 +5,19 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use axum_server::tls_rustls::RustlsConfig;
 use rustls::{
     ServerConfig,
+    client::verify_server_name,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    server::ParsedCertificate,
 };
+use vdi_service::Need;
+
+use crate::request::PublicUrl;
 
 /// How often the files are checked. A mounted Secret takes a minute or two to reach its files anyway.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// How often they are checked while there is nothing to serve with.
+const WAIT_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub struct CertificateFiles {
@@ -20,7 +27,9 @@ pub struct CertificateFiles {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    #[error("{0}: {1}")]
+    #[error("{0} does not exist; create the TLS Secret")]
+    Missing(PathBuf),
+    #[error("{0} can't be read: {1}")]
     Read(PathBuf, io::Error),
     #[error("{0} has no PEM certificate")]
     NoCertificate(PathBuf),
@@ -38,43 +47,64 @@ struct Pem {
 }
 
 impl CertificateFiles {
-    /// Reads the files, and reloads the returned configuration whenever they change.
-    pub async fn follow(self) -> Result<RustlsConfig, CertificateError> {
-        let mut pem = self.read().await?;
-        let config = RustlsConfig::from_config(Arc::new(self.parse(&pem)?));
-        let followed = config.clone();
+    /// Waits for the files, and reloads the returned configuration whenever they change. A certificate for other names
+    /// than the gateway's is used nevertheless: there may be a proxy to which it is valid.
+    pub async fn follow(self, public: &PublicUrl, need: Need) -> RustlsConfig {
+        let (mut pem, config) = loop {
+            match self.load(None, public).await {
+                Ok(Some(loaded)) => break loaded,
+                Ok(None) => {}
+                Err(error) => need.lacks(&error.to_string()),
+            }
+            tokio::time::sleep(WAIT_INTERVAL).await;
+        };
+        need.is_met();
+        let config = RustlsConfig::from_config(Arc::new(config));
+        let (followed, public) = (config.clone(), public.clone());
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(CHECK_INTERVAL).await;
-                let parsed = match self.read().await {
-                    Ok(now) if now == pem => continue,
-                    Ok(now) => {
+                match self.load(Some(&pem), &public).await {
+                    Ok(None) => need.is_met(),
+                    Ok(Some((now, config))) => {
                         pem = now;
-                        self.parse(&pem)
-                    }
-                    Err(error) => Err(error),
-                };
-                match parsed {
-                    Ok(parsed) => {
-                        followed.reload_from_config(Arc::new(parsed));
+                        followed.reload_from_config(Arc::new(config));
+                        need.is_met();
                         tracing::info!("loaded a new certificate");
                     }
                     // Perhaps only one file has been replaced so far. The old certificate is still valid for a while.
-                    Err(error) => tracing::warn!(%error, "cannot load the new certificate; keeping the old one"),
+                    Err(error) => need.lacks(&error.to_string()),
                 }
             }
         });
-        Ok(config)
+        config
+    }
+
+    /// What the files say, unless it is what they said before.
+    async fn load(
+        &self,
+        before: Option<&Pem>,
+        public: &PublicUrl,
+    ) -> Result<Option<(Pem, ServerConfig)>, CertificateError> {
+        let now = self.read().await?;
+        if before == Some(&now) {
+            return Ok(None);
+        }
+        let config = self.parse(&now, public)?;
+        Ok(Some((now, config)))
     }
 
     async fn read(&self) -> Result<Pem, CertificateError> {
         let read = async |path: &PathBuf| {
-            tokio::fs::read(path).await.map_err(|error| CertificateError::Read(path.clone(), error))
+            tokio::fs::read(path).await.map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => CertificateError::Missing(path.clone()),
+                _ => CertificateError::Read(path.clone(), error),
+            })
         };
         Ok(Pem { certificate: read(&self.certificate).await?, key: read(&self.key).await? })
     }
 
-    fn parse(&self, pem: &Pem) -> Result<ServerConfig, CertificateError> {
+    fn parse(&self, pem: &Pem, public: &PublicUrl) -> Result<ServerConfig, CertificateError> {
         let chain = CertificateDer::pem_slice_iter(&pem.certificate).collect::<Result<Vec<_>, _>>();
         let chain = chain.ok().filter(|chain| !chain.is_empty());
         let chain = chain.ok_or_else(|| CertificateError::NoCertificate(self.certificate.clone()))?;
@@ -82,14 +112,35 @@ impl CertificateFiles {
         let key = key.map_err(|error| CertificateError::NoKey(self.key.clone(), error))?;
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let config = config.with_safe_default_protocol_versions()?.with_no_client_auth();
+        let lacking = lacking_names(&chain[0], public.domain());
         let mut config = config.with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        if !lacking.is_empty() {
+            let (file, names) = (self.certificate.display(), lacking.join(" and "));
+            tracing::warn!(
+                "{file} is not for {names}: browsers will warn; replace the certificate, or set --public-url"
+            );
+        }
         Ok(config)
     }
 }
 
+/// Which of the domain and the names one label below it the certificate is not for.
+fn lacking_names(certificate: &CertificateDer, domain: &str) -> Vec<String> {
+    let parsed = ParsedCertificate::try_from(certificate);
+    let is_for = |name: String| {
+        let name = ServerName::try_from(name).ok();
+        name.zip(parsed.as_ref().ok()).is_some_and(|(name, parsed)| verify_server_name(parsed, &name).is_ok())
+    };
+    // Nobody's desktop has this name, so only a wildcard covers it.
+    let names = [(domain.to_owned(), domain.to_owned()), (format!("*.{domain}"), format!("any-desktop.{domain}"))];
+    names.into_iter().filter(|(_, name)| !is_for(name.clone())).map(|(shown, _)| shown).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use vdi_service::Needs;
+
     use super::*;
 
     fn files(certificate: &str, key: &str) -> (tempfile::TempDir, CertificateFiles) {
@@ -106,17 +157,24 @@ mod tests {
         (pair.cert.pem(), pair.signing_key.serialize_pem())
     }
 
+    fn public() -> PublicUrl {
+        "https://vdi.localhost".parse().unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_replaced_certificate_is_used_from_then_on_and_an_invalid_one_is_not() {
         let (certificate, key) = pair();
         let (_directory, files) = files(&certificate, &key);
-        let config = files.clone().follow().await.unwrap();
+        let needs = Needs::default();
+        let config = files.clone().follow(&public(), needs.announce("the certificate")).await;
         let first = config.get_inner();
         tokio::time::sleep(3 * CHECK_INTERVAL).await;
         assert!(Arc::ptr_eq(&first, &config.get_inner()), "nothing has changed");
 
         std::fs::write(&files.certificate, "spoilt").unwrap();
-        tokio::time::sleep(3 * CHECK_INTERVAL).await;
+        while needs.troubles().is_empty() {
+            tokio::time::sleep(CHECK_INTERVAL).await;
+        }
         assert!(Arc::ptr_eq(&first, &config.get_inner()));
 
         let (certificate, key) = pair();
@@ -125,19 +183,36 @@ mod tests {
         while Arc::ptr_eq(&first, &config.get_inner()) {
             tokio::time::sleep(CHECK_INTERVAL).await;
         }
+        assert!(needs.troubles().is_empty());
     }
 
     #[tokio::test]
     async fn an_error_says_what_is_wrong_with_the_files() {
         let (certificate, key) = pair();
+        let error = async |files: &CertificateFiles| files.load(None, &public()).await.err().unwrap().to_string();
         let said = async |certificate: &str, key: &str| {
             let (_directory, files) = files(certificate, key);
-            files.follow().await.err().unwrap().to_string()
+            error(&files).await
         };
         assert!(said("", &key).await.ends_with("tls.crt has no PEM certificate"));
         assert!(said(&certificate, &certificate).await.contains("tls.key has no PEM private key"));
         assert!(said(&certificate, &pair().1).await.starts_with("cannot use this certificate and key"));
         let nowhere = CertificateFiles { certificate: "/nowhere".into(), key: "/nowhere".into() };
-        assert!(nowhere.follow().await.err().unwrap().to_string().starts_with("/nowhere: No such file"));
+        assert_eq!(error(&nowhere).await, "/nowhere does not exist; create the TLS Secret");
+    }
+
+    #[test]
+    fn a_certificate_is_for_the_domain_and_for_every_name_one_label_below_it() {
+        for (names, lacking) in [
+            (&["vdi.example.com", "*.vdi.example.com"][..], &[][..]),
+            (&["vdi.example.com", "alice.vdi.example.com"], &["*.vdi.example.com"]),
+            (&["*.vdi.example.com"], &["vdi.example.com"]),
+            (&["*.example.com"], &["*.vdi.example.com"]),
+            (&["vdi.example.org"], &["vdi.example.com", "*.vdi.example.com"]),
+        ] {
+            let names: Vec<_> = names.iter().map(|name| name.to_string()).collect();
+            let pair = rcgen::generate_simple_self_signed(names.clone()).unwrap();
+            assert_eq!(lacking_names(pair.cert.der(), "vdi.example.com"), lacking, "{names:?}");
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,6 +10,7 @@ use http::HeaderMap;
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 use tokio::{sync::watch, time::timeout};
+use vdi_service::ActivityToken;
 
 use crate::{request::bearer_token, serve::gateway::Gateway};
 
@@ -59,18 +59,18 @@ pub async fn final_report(gateway: &Gateway, last_report: &watch::Sender<LastRep
     }
 }
 
-/// Whether a request has the controller's token. The token is read each time, because its file may be replaced.
-pub async fn is_controller(token: Option<&Path>, headers: &HeaderMap) -> bool {
-    let Some(path) = token else { return false };
-    let expected = match tokio::fs::read_to_string(path).await {
-        Ok(text) => text,
+/// Whether a request has the controller's token.
+pub async fn is_controller(token: Option<&ActivityToken>, headers: &HeaderMap) -> bool {
+    let Some(token) = token else { return false };
+    let expected = match token.read().await {
+        Ok(expected) => expected,
         Err(error) => {
-            tracing::warn!(%error, path = %path.display(), "cannot read the controller's token");
+            tracing::warn!(error, "cannot read the controller's token");
             return false;
         }
     };
-    let (expected, shown) = (expected.trim(), bearer_token(headers).unwrap_or_default());
+    let shown = bearer_token(headers).unwrap_or_default();
     // Digests are compared, so that the time it takes reveals nothing about the token.
     let digest = |token: &str| digest(&SHA256, token.as_bytes());
-    !expected.is_empty() && digest(expected).as_ref() == digest(shown).as_ref()
+    !expected.is_empty() && digest(&expected).as_ref() == digest(shown).as_ref()
 }

@@ -4,7 +4,7 @@
 mod activity;
 mod check;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -15,7 +15,7 @@ use axum::{
 };
 use http::{HeaderMap, Request, StatusCode, header::CONTENT_TYPE};
 use tokio::sync::watch;
-use vdi_service::metrics_page;
+use vdi_service::{ActivityToken, Needs, metrics_page};
 
 pub use self::activity::LastReport;
 use super::gateway::Gateway;
@@ -23,8 +23,9 @@ use super::gateway::Gateway;
 #[derive(Clone)]
 pub struct Operations {
     pub gateway: Arc<Gateway>,
-    /// The file with the controller's token; without it, nobody gets `/activity`.
-    pub activity_token: Option<PathBuf>,
+    /// The controller's token; without it, nobody gets `/activity`.
+    pub activity_token: Option<ActivityToken>,
+    pub needs: Needs,
     pub last_report: Arc<watch::Sender<LastReport>>,
 }
 
@@ -49,22 +50,19 @@ impl Operations {
     }
 }
 
-/// Ready while the gateway can decide, and until it has to stop.
-async fn ready(State(Operations { gateway, .. }): State<Operations>) -> (StatusCode, &'static str) {
-    let not_yet = |why| (StatusCode::SERVICE_UNAVAILABLE, why);
-    if *gateway.stopping.borrow() {
-        return not_yet("stopping\n");
+/// Ready while the gateway can decide, and until it has to stop. Otherwise, it says why not, a line each.
+async fn ready(State(Operations { gateway, needs, .. }): State<Operations>) -> (StatusCode, String) {
+    let reasons = match (*gateway.stopping.borrow(), needs.waiting()) {
+        (true, _) => vec!["stopping".to_owned()],
+        (false, waiting) if waiting.is_empty() && !gateway.is_in_touch() => {
+            [vec!["lost touch with the cluster".to_owned()], needs.troubles()].concat()
+        }
+        (false, waiting) => waiting,
+    };
+    match reasons[..] {
+        [] => (StatusCode::OK, "ok\n".to_owned()),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
     }
-    if !gateway.directory.freshness.is_complete() {
-        return not_yet("still reading what exists in the cluster\n");
-    }
-    if !gateway.is_in_touch() {
-        return not_yet("lost touch with the cluster\n");
-    }
-    if gateway.keys.ring().is_none() {
-        return not_yet("the signing keys are not known yet\n");
-    }
-    (StatusCode::OK, "ok\n")
 }
 
 async fn metrics(State(Operations { gateway, .. }): State<Operations>) -> Response {
@@ -75,8 +73,8 @@ async fn metrics(State(Operations { gateway, .. }): State<Operations>) -> Respon
 }
 
 async fn report(State(operations): State<Operations>, headers: HeaderMap) -> Response {
-    let Operations { gateway, activity_token, last_report } = &operations;
-    match activity::is_controller(activity_token.as_deref(), &headers).await {
+    let Operations { gateway, activity_token, last_report, .. } = &operations;
+    match activity::is_controller(activity_token.as_ref(), &headers).await {
         true => activity::report(gateway, last_report).into_response(),
         false => (StatusCode::UNAUTHORIZED, "only for the controller\n").into_response(),
     }
