@@ -226,4 +226,10 @@ mod tests {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/gateway.md");
         settings::check_docs(&Settings::command(), page.as_ref()).unwrap();
     }
+
+    #[test]
+    fn the_schema_of_the_settings_file_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/settings.schema.json");
+        settings::check_schema(&Settings::command(), file.as_ref()).unwrap();
+    }
 }

@@ -68,7 +68,7 @@ section! {
 }
 
 impl Identity {
-    /// As in deploy/rbac.
+    /// As the chart names it, in the namespace that its documentation suggests.
     const CONTROLLER: &str = "system:serviceaccount:vdiwarden-system:vdi-controller";
 
     pub fn is_exempt(&self, requester: &Requester) -> bool {

@@ -1,5 +1,5 @@
-//! Checks that the controller and the gateway have the rights they need, and no others: compares deploy/rbac with the requests in
-//! the audit logs of all tests.
+//! Checks that the controller and the gateway have the rights they need, and no others: compares what deploy/install.yaml grants with
+//! the requests in the audit logs of all tests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    audit,
+    audit, installation,
     stack::{controller, gateway},
-    target, workspace,
+    target,
 };
 
 /// Rights that no test uses, and why they are granted nevertheless.
@@ -40,14 +40,19 @@ pub fn forget_requests() -> Result<()> {
 /// Compares the granted rights with the requests of all tests since [`forget_requests`].
 pub fn check() -> Result<()> {
     let logs = logs()?;
-    for (manifest, user) in [("controller.yaml", controller()), ("gateway.yaml", gateway())] {
-        let granted = granted(&std::fs::read_to_string(workspace().join("deploy/rbac").join(manifest))?)?;
+    let objects = installation::objects()?;
+    for (role, user) in [("vdi-controller", controller()), ("vdi-gateway", gateway())] {
+        let granted = granted(objects.iter().filter(|object| object["metadata"]["name"] == role));
         let mut asked = Asked::default();
         for log in &logs {
             audit::events(log, &user)?.iter().for_each(|event| asked.add(event));
         }
         let problems = problems(&granted, &asked);
-        ensure!(problems.is_empty(), "deploy/rbac/{manifest} is not what is needed:\n{}", problems.join("\n"));
+        ensure!(
+            problems.is_empty(),
+            "what deploy/install.yaml grants {role} is not what it needs:\n{}",
+            problems.join("\n")
+        );
     }
     Ok(())
 }
@@ -76,11 +81,11 @@ fn right(verb: &str, group: &str, resource: &str, subresource: &str) -> String {
     format!("{verb} {resource}{group}{subresource}")
 }
 
-fn granted(manifests: &str) -> Result<Rights> {
+/// What the roles among these objects grant.
+fn granted<'a>(objects: impl Iterator<Item = &'a Value>) -> Rights {
     let mut rights = Rights::new();
-    for manifest in manifests.split("\n---\n") {
-        let manifest: Value = serde_saphyr::from_str(manifest)?;
-        for rule in manifest["rules"].as_array().into_iter().flatten() {
+    for role in objects.filter(|object| ["Role", "ClusterRole"].iter().any(|kind| object["kind"] == *kind)) {
+        for rule in role["rules"].as_array().into_iter().flatten() {
             let words = |field: &str| {
                 let words = rule[field].as_array().into_iter().flatten();
                 words.map(|word| word.as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
@@ -94,7 +99,7 @@ fn granted(manifests: &str) -> Result<Rights> {
             }
         }
     }
-    Ok(rights)
+    rights
 }
 
 #[derive(Default)]
@@ -141,12 +146,14 @@ mod tests {
 
     #[test]
     fn rights_that_lack_and_rights_that_nobody_needs_are_named() {
-        let granted = granted(concat!(
-            "rules:\n- {apiGroups: [''], resources: [pods], verbs: [get, delete]}\n",
-            "- {apiGroups: [vdi.kasm.io], resources: [vdisessions/finalizers], verbs: [update]}\n",
-            "---\nkind: ServiceAccount",
-        ))
-        .unwrap();
+        let roles = [
+            json!({ "kind": "ClusterRole", "rules": [
+                { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "delete"] },
+                { "apiGroups": ["vdi.kasm.io"], "resources": ["vdisessions/finalizers"], "verbs": ["update"] },
+            ] }),
+            json!({ "kind": "ServiceAccount" }),
+        ];
+        let granted = granted(roles.iter());
         let mut asked = Asked::default();
         for (verb, decision) in [("get", "forbid"), ("get", "allow"), ("list", "forbid"), ("list", "forbid")] {
             asked.add(&event(verb, "pods", decision));
@@ -157,12 +164,10 @@ mod tests {
 
     #[test]
     fn the_rights_without_a_use_are_still_granted() {
-        let mut granted = Rights::new();
-        for manifest in
-            [include_str!("../../deploy/rbac/controller.yaml"), include_str!("../../deploy/rbac/gateway.yaml")]
-        {
-            granted.extend(super::granted(manifest).unwrap());
-        }
+        let objects = installation::objects().unwrap();
+        let ours = ["vdi-controller", "vdi-gateway"];
+        let granted =
+            granted(objects.iter().filter(|object| ours.iter().any(|role| object["metadata"]["name"] == *role)));
         assert!(granted.contains("patch vdisessions.vdi.kasm.io/status"), "{granted:?}");
         for (right, _) in UNUSED {
             assert!(granted.contains(*right), "{right} is not granted any more");

@@ -42,6 +42,13 @@ const FALSE_CLOCK: &[&str] = &["faketime"];
 const NAMES: &[&str] = &["libnss-wrapper"];
 const SELKIES: &[&str] = &["python3-venv", "pulseaudio"];
 
+/// The Go modules that other projects' CRDs are read from.
+pub const CRD_MODULES: [&str; 3] = [
+    "github.com/cert-manager/cert-manager",
+    "github.com/prometheus-operator/prometheus-operator",
+    "sigs.k8s.io/gateway-api",
+];
+
 /// Installs everything that tests need, so that no test's time includes it.
 pub async fn everything() -> Result<()> {
     for program in Program::ALL {
@@ -49,6 +56,11 @@ pub async fn everything() -> Result<()> {
     }
     oidc_provider().await?;
     actionlint().await?;
+    helm(3).await?;
+    helm(4).await?;
+    for module in CRD_MODULES {
+        go_module(module).await?;
+    }
     if let Some(why) = why_no_real_node() {
         eprintln!("No desktop image, browser, registry, nginx, false clock, names or Selkies: {why}");
         return Ok(());
@@ -130,13 +142,40 @@ pub async fn selkies() -> Result<PathBuf> {
 
 /// The path of actionlint, a linter for GitHub workflows.
 pub async fn actionlint() -> Result<PathBuf> {
-    let definition = workspace().join("tests/actionlint");
-    let folder = install("actionlint", "actionlint from its Go module", definition, |definition, folder| {
+    Ok(go_tool("actionlint", "github.com/rhysd/actionlint/cmd/actionlint").await?.join("actionlint"))
+}
+
+/// The path of Helm 3 or 4.
+pub async fn helm(major: u8) -> Result<PathBuf> {
+    let name = match major {
+        3 => "helm3",
+        _ => "helm4",
+    };
+    Ok(go_tool(name, &format!("helm.sh/helm/v{major}/cmd/helm")).await?.join("helm"))
+}
+
+/// A folder with a program built from the Go module in tests/NAME.
+async fn go_tool(name: &str, package: &str) -> Result<PathBuf> {
+    let (definition, package) = (workspace().join("tests").join(name), package.to_owned());
+    install(name, &format!("{name} from its Go module"), definition, |definition, folder| {
         let mut go = Command::new("go");
-        go.args(["build", "-trimpath", "-o"]).arg(folder).arg("github.com/rhysd/actionlint/cmd/actionlint");
-        command::run(go.env("CGO_ENABLED", "0").current_dir(definition))
-    });
-    Ok(folder.await?.join("actionlint"))
+        go.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(folder).arg(package);
+        command::run(go.env("CGO_ENABLED", "0").env("GOFLAGS", "").env("GOWORK", "off").current_dir(definition))
+    })
+    .await
+}
+
+/// The folder of a Go module that tests/crds requires. Its contents are what go.sum there says.
+pub async fn go_module(path: &'static str) -> Result<PathBuf> {
+    let download = move || {
+        let mut go = Command::new("go");
+        let go = go.args(["mod", "download", "-json", path]).env("GOFLAGS", "").env("GOWORK", "off");
+        let output = go.current_dir(workspace().join("tests/crds")).output().context("can't run go")?;
+        ensure!(output.status.success(), "go mod download {path}: {}", String::from_utf8_lossy(&output.stdout));
+        let module: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        Ok(module["Dir"].as_str().context("go names no folder")?.into())
+    };
+    process::blocking(download).await
 }
 
 /// The path of a cargo subcommand such as `cargo-deny`, installed in the cache. A debug build takes a third of the time, and is

@@ -10,9 +10,9 @@ use tokio::{
 use vdi_cluster::{ControlPlane, SimulatedNodes, User};
 
 use crate::{
-    process,
+    helm, process,
     stack::{self, Settings, Stack},
-    target, workspace,
+    target,
 };
 
 /// A value that all tests of a binary share, created by the first that needs it. A cluster in it ends with the binary.
@@ -78,7 +78,7 @@ pub fn directory() -> PathBuf {
     target().join("clusters").join(name)
 }
 
-/// Runs a test on an API server with the CRDs of deploy/crds, and nothing else of the product.
+/// Runs a test on an API server with the CRDs, and nothing else of the product.
 pub fn with_crds(test: impl AsyncFnOnce(&'static ControlPlane) -> Result<()>) -> Result<()> {
     static CLUSTER: Shared<ControlPlane> = Shared::new();
     CLUSTER.with(start_with_crds, test)
@@ -86,7 +86,7 @@ pub fn with_crds(test: impl AsyncFnOnce(&'static ControlPlane) -> Result<()>) ->
 
 async fn start_with_crds() -> Result<ControlPlane> {
     let cluster = ControlPlane::start(directory(), &[]).await?;
-    let crds = workspace().join("deploy/crds").display().to_string();
+    let crds = helm::crds().display().to_string();
     for arguments in [&["apply", "-f", &crds][..], &["wait", "--for=condition=Established", "--all", "crd"]] {
         let output = cluster.kubectl(&User::admin(), arguments)?.output().await?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

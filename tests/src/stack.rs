@@ -20,7 +20,7 @@ use vdi_cluster::{ControlPlane, Launch, Server, User};
 use vdi_release::command;
 
 use crate::{
-    objects,
+    installation, objects,
     policy::{ClusterCapabilities, PolicyHost},
     process,
     replica::Replica,
@@ -32,7 +32,7 @@ use crate::{
 /// The namespace for desktops in deploy/samples.
 pub const DESKTOPS: &str = "desktops";
 
-/// A control plane with the CRDs, the RBAC of deploy/, the policy and the controller. It has no nodes yet.
+/// A control plane with the CRDs and the RBAC of deploy/install.yaml, the policy and the controller. It has no nodes yet.
 ///
 /// Dropping it stops everything, and so does the death of this process.
 pub struct Stack {
@@ -52,7 +52,7 @@ pub struct Settings {
     pub policy: Value,
     /// Whether the API server calls the policy.
     pub webhook: bool,
-    /// Whether the policies of deploy/floor are installed.
+    /// Whether the floor is installed.
     pub floor: bool,
     /// The controller's flags, besides where it listens.
     pub controller: Vec<String>,
@@ -107,12 +107,12 @@ fn policy_server() -> User {
 
 /// The controller, with the rights of deploy/rbac and no others.
 pub fn controller() -> User {
-    User::service_account("vdiwarden-system", "vdi-controller")
+    User::service_account(installation::NAMESPACE, "vdi-controller")
 }
 
 /// The gateway, likewise.
 pub fn gateway() -> User {
-    User::service_account("vdiwarden-system", "vdi-gateway")
+    User::service_account(installation::NAMESPACE, "vdi-gateway")
 }
 
 impl Stack {
@@ -147,11 +147,12 @@ impl Stack {
 
     async fn install(&self) -> Result<()> {
         let deploy = workspace().join("deploy");
-        let files = ["crds", "rbac", "kubewarden/rbac.yaml", "samples/desktops.yaml"];
-        let files = files.into_iter().chain(self.settings.floor.then_some("floor"));
-        let files: Vec<_> = files.map(|path| deploy.join(path).display().to_string()).collect();
-        let files = files.iter().flat_map(|path| ["-f", path]);
-        self.kubectl_ok(&User::admin(), ["apply"].into_iter().chain(files)).await?;
+        let directory = tempfile::tempdir()?;
+        let foundation = directory.path().join("foundation.json");
+        std::fs::write(&foundation, installation::list(&installation::foundation(self.settings.floor)?).to_string())?;
+        let files = [foundation, deploy.join("kubewarden/rbac.yaml"), deploy.join("samples/desktops.yaml")];
+        let files = files.iter().flat_map(|path| [OsStr::new("-f"), path.as_os_str()]);
+        self.kubectl_ok(&User::admin(), [OsStr::new("apply")].into_iter().chain(files)).await?;
         let crds = ["vdisessions", "vditemplates"].map(|plural| format!("crd/{plural}.vdi.kasm.io"));
         self.kubectl_ok(&User::admin(), ["wait", "--for=condition=Established", &crds[0], &crds[1]]).await?;
 
@@ -166,12 +167,12 @@ impl Stack {
 
     /// The API server applies new policies with a short delay and in order, those of sessions.yaml last.
     async fn wait_for_floor(&self) -> Result<()> {
-        let sessions: Api<VDISession> = Api::namespaced(self.cluster.admin(), "vdiwarden-system");
+        let sessions: Api<VDISession> = Api::namespaced(self.cluster.admin(), installation::NAMESPACE);
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
         let session = objects::session("nobodys", "none");
         let refused =
             async || Ok(is_refused_by("ValidatingAdmissionPolicy", sessions.create(&dry_run, &session).await));
-        wait::until("the API server applies deploy/floor", refused).await
+        wait::until("the API server applies the floor", refused).await
     }
 
     /// The API server calls a new webhook with a short delay. After that, nothing bypasses it.

@@ -1,4 +1,4 @@
-//! The policies of deploy/floor, on a real API server: who makes what desktops are made of, and what the controller may make.
+//! The policies of the floor, on a real API server: who makes what desktops are made of, and what the controller may make.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{

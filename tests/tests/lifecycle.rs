@@ -318,7 +318,7 @@ async fn without_the_crd_there_are_no_sessions_and_no_pods_and_with_it_again_the
     wait_gone(&namespace.sessions, "first").await?;
     namespace.session("desktop").await?;
     namespace.wait_running("desktop").await?;
-    let crd = vdi_tests::workspace().join("deploy/crds/vdisessions.yaml").display().to_string();
+    let crd = vdi_tests::helm::crds().join("vdisessions.yaml").display().to_string();
     let admin = vdi_cluster::User::admin();
     stack.kubectl_ok(&admin, ["delete", "--wait", "-f", &crd]).await?;
     wait_gone(&namespace.pods, "vdi-desktop").await?;

@@ -159,7 +159,7 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
         let at_the_gateway = served_by_a_gateway(stack).await?;
         are_documented(&at_the_gateway, "docs/gateway.md")?;
         served.extend(at_the_gateway);
-        let folder = workspace().join("deploy/monitoring");
+        let folder = workspace().join("deploy/chart/vdiwarden/files");
         let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("dashboard.json"))?)?;
         let alerts: Value = serde_saphyr::from_str(&std::fs::read_to_string(folder.join("alerts.yaml"))?)?;
         let mut all = Vec::new();
@@ -181,7 +181,7 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
                 ensure!(is_served || SCRAPED.contains(&label), "{query}: nothing has the label {label}: {served:#?}");
             }
         }
-        let groups = alerts["spec"]["groups"].as_array().context("no groups")?;
+        let groups = alerts["groups"].as_array().context("no groups")?;
         for rule in groups.iter().flat_map(|group| group["rules"].as_array().into_iter().flatten()) {
             for text in ["summary", "description"] {
                 ensure!(rule["annotations"][text].as_str().is_some_and(|text| !text.is_empty()), "{rule}");

@@ -69,7 +69,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Attack(options) => attack::run(&options).await,
         Command::Bench(command) => bench::run(&command).await,
         Command::Image => image().await,
-        Command::Generate => generate::run(),
+        Command::Generate => generate::run().await,
     }?;
     Ok(ExitCode::SUCCESS)
 }

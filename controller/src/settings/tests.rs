@@ -101,3 +101,9 @@ fn every_setting_is_in_the_docs() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
     settings::check_docs(&Settings::command(), page.as_ref()).unwrap();
 }
+
+#[test]
+fn the_schema_of_the_settings_file_is_up_to_date() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/settings.schema.json");
+    settings::check_schema(&Settings::command(), file.as_ref()).unwrap();
+}

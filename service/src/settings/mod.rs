@@ -3,8 +3,10 @@
 
 mod docs;
 mod every_way;
+mod schema;
 mod sources;
 
 pub use docs::check_docs;
 pub use every_way::check_every_way;
+pub use schema::check_schema;
 pub use sources::{load, own_namespace, parse};

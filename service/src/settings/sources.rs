@@ -123,7 +123,7 @@ fn unknown(command: &Command, key: &str) -> String {
 }
 
 /// Checks a flag by itself, without the flags that it requires.
-fn check(command: &Command, flag: &str) -> Result<(), String> {
+pub(super) fn check(command: &Command, flag: &str) -> Result<(), String> {
     let alone = command.clone().mut_args(|argument| argument.env(Resettable::Reset).requires(Resettable::Reset));
     let Err(error) = alone.try_get_matches_from(["", flag]) else { return Ok(()) };
     let message = error.render().to_string();

@@ -1,6 +1,7 @@
 //! The files that are generated from code, in whole or in part. A test fails if one of them is out of date.
 
 mod artifacthub;
+mod chart;
 mod policy_docs;
 mod questions;
 mod settings_schema;
@@ -8,13 +9,19 @@ mod settings_schema;
 use std::{fs, path::PathBuf};
 
 use anyhow::Context;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::Serialize;
 use vdi_api::crds;
-use vdi_tests::workspace;
+use vdi_tests::{helm, workspace};
 
-/// Writes them all.
-pub fn run() -> anyhow::Result<()> {
-    for (path, content) in files()? {
+/// Writes them all. The last is what Helm makes of the chart, which consists of others.
+pub async fn run() -> anyhow::Result<()> {
+    write(files()?)?;
+    write(vec![(workspace().join("deploy/install.yaml"), helm::install_manifest().await?)])
+}
+
+fn write(files: Vec<(PathBuf, String)>) -> anyhow::Result<()> {
+    for (path, content) in files {
         fs::write(&path, content).with_context(|| format!("can't write {}", path.display()))?;
         println!("{}", path.display());
     }
@@ -23,14 +30,22 @@ pub fn run() -> anyhow::Result<()> {
 
 fn files() -> anyhow::Result<Vec<(PathBuf, String)>> {
     let files = [
-        ("deploy/crds/vdisessions.yaml", yaml("api/", &crds::vdisession())?),
-        ("deploy/crds/vditemplates.yaml", yaml("api/", &crds::vditemplate())?),
+        ("deploy/chart/vdiwarden/files/crds/vdisessions.yaml", yaml("api/", &kept(crds::vdisession()))?),
+        ("deploy/chart/vdiwarden/files/crds/vditemplates.yaml", yaml("api/", &kept(crds::vditemplate()))?),
+        ("deploy/chart/vdiwarden/values.schema.json", chart::values_schema()?),
         ("deploy/kubewarden/settings.schema.json", settings_schema::file()?),
         ("artifacthub-pkg.yml", yaml("metadata.yml and policy/", &artifacthub::package()?)?),
         ("questions-ui.yml", yaml("policy/", &questions::questions())?),
         ("docs/policy.md", policy_docs::file()?),
     ];
     Ok(files.map(|(path, content)| (workspace().join(path), content)).into())
+}
+
+/// With the annotation that keeps it, and everything of its kind, when the chart is uninstalled.
+fn kept(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let annotations = crd.metadata.annotations.get_or_insert_default();
+    annotations.insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
+    crd
 }
 
 fn yaml(source: &str, content: &impl Serialize) -> anyhow::Result<String> {

@@ -18,7 +18,7 @@ pub struct Options {
     #[arg(long)]
     pub webhook: bool,
 
-    /// Apply the policies of deploy/floor too
+    /// Apply the floor too
     #[arg(long)]
     pub floor_policies: bool,
 

@@ -189,8 +189,8 @@ impl fmt::Display for Report {
         let policy = match (webhook, floor_policies) {
             (false, false) => "without admission policies",
             (true, false) => "with the admission policy",
-            (false, true) => "with the policies of deploy/floor",
-            (true, true) => "with the admission policy and the policies of deploy/floor",
+            (false, true) => "with the floor",
+            (true, true) => "with the admission policy and the floor",
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         writeln!(
