@@ -1,12 +1,16 @@
-//! What a release is made of, and how it reaches a registry: the admission policy, built from source, annotated, and
-//! published as an OCI artifact.
+//! What a release is made of, and how it reaches a registry: the admission policy and the programs' images, built from
+//! source, the same bytes everywhere, and published as OCI artifacts.
 
 pub mod command;
 mod digest;
+mod files;
+pub mod image;
 pub mod policy;
 mod registry;
+mod reproducible;
+pub mod rust_target;
 mod workspace;
 
 pub use digest::digest;
 pub use registry::docker_config;
-pub use workspace::{target, workspace};
+pub use workspace::{copy_sources, target, workspace};

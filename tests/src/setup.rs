@@ -14,17 +14,7 @@ use crate::{process, workspace};
 
 /// Installs the standard library for the policy's target with rustup.
 pub fn wasm_target() -> Result<()> {
-    const TARGET: &str = "wasm32-wasip1";
-    let sysroot = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
-    let library = sysroot.context("can't run rustc")?.stdout;
-    if Path::new(String::from_utf8_lossy(&library).trim()).exists() {
-        return Ok(());
-    }
-    eprintln!("Adding the Rust target {TARGET} ...");
-    let status = Command::new("rustup").args(["target", "add", TARGET]).status();
-    let status = status.with_context(|| format!("can't run rustup; install Rust's target {TARGET} some other way"))?;
-    ensure!(status.success(), "`rustup target add {TARGET}` failed: {status}");
-    Ok(())
+    vdi_release::rust_target::ensure("wasm32-wasip1")
 }
 
 /// Why a real node can't run on this machine, `None` if it can.

@@ -1,9 +1,6 @@
-//! Policies in a real registry, which is Debian's docker-registry on loopback.
+//! Policies in a real registry: Debian's docker-registry on loopback.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use axum::{
@@ -13,9 +10,6 @@ use axum::{
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::sync::OnceCell;
-use vdi_cluster::{Launch, Server};
 use vdi_release::{
     digest,
     policy::{
@@ -23,71 +17,31 @@ use vdi_release::{
         metadata,
     },
 };
-use vdi_tests::setup;
+use vdi_tests::registry::{self, PASSWORD, USERS};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// alice's password, as `htpasswd -B` writes it.
-const USERS: &str = "alice:$2b$04$4M6NxG3HKN4qNdvQcf5AWeDL6RGjKPlzpeeswLZEfgIYvnEu.sH9.\n";
-const PASSWORD: &str = "secret";
 
-/// Whether there can be a registry here. What is skipped on somebody's laptop must not be skipped in CI.
-async fn can_run() -> Result<bool> {
-    static INSTALLED: OnceCell<()> = OnceCell::const_new();
-    match INSTALLED.get_or_try_init(setup::registry).await {
-        Err(why) if !vdi_cluster::is_root() && std::env::var_os("CI").is_none() => {
-            eprintln!("skipped: {why}");
-            Ok(false)
-        }
-        installed => installed.map(|()| true),
-    }
-}
-
-/// A registry of its own for every test, and an empty folder for Docker's configuration.
+/// A registry of its own for every test.
 struct Registry {
-    address: String,
-    folder: TempDir,
-    _server: Server,
+    server: registry::Registry,
 }
 
 impl Registry {
-    /// For everybody, or for those in the htpasswd file.
+    /// Starts a registry, for everybody or for the users of an htpasswd file.
     async fn start(users: Option<&str>) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let at = |name: &str| folder.path().join(name);
-        let mut configuration = json!({
-            "version": "0.1",
-            "storage": {"filesystem": {"rootdirectory": at("data")}},
-            // The kernel chooses a free port, and the log says which.
-            "http": {"addr": "127.0.0.1:0"},
-        });
-        if let Some(users) = users {
-            fs::write(at("users"), users)?;
-            configuration["auth"] = json!({"htpasswd": {"realm": "test", "path": at("users")}});
-        }
-        // JSON is YAML.
-        fs::write(at("registry.yml"), configuration.to_string())?;
-        fs::create_dir(at("docker"))?;
-        let launch = Launch {
-            arguments: vec!["serve".into(), at("registry.yml").into()],
-            ..Launch::new("docker-registry", Path::new("/usr/bin/docker-registry"))
-        };
-        let mut server = Server::start(folder.path(), launch)?;
-        let address = address(&mut server, &at("docker-registry.log")).await?;
-        Ok(Self { address, folder, _server: server })
+        Ok(Self { server: registry::Registry::start(users).await? })
     }
 
     fn reference(&self, rest: &str) -> String {
-        format!("{}/policies/vdisession{rest}", self.address)
+        format!("{}/policies/vdisession{rest}", self.server.address)
     }
 
     fn docker_config(&self) -> PathBuf {
-        self.folder.path().join("docker")
+        self.server.docker_config()
     }
 
-    /// Writes the password where `docker login` does.
     fn log_in(&self, password: &str) -> Result<()> {
-        let auths = json!({"auths": {&self.address: {"username": "alice", "password": password}}});
-        Ok(fs::write(self.docker_config().join("config.json"), auths.to_string())?)
+        self.server.log_in("alice", password)
     }
 
     async fn push(&self, module: &[u8]) -> Result<String> {
@@ -98,31 +52,16 @@ impl Registry {
         Ok(pull(&self.reference(rest), &self.docker_config()).await?.module)
     }
 
-    /// Changes what is on the registry's disk for a digest.
+    /// Changes the blob of a digest on the registry's disk.
     fn tamper(&self, digest: &str, change: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
-        let hex = digest.strip_prefix("sha256:").context("no digest")?;
-        let blobs = self.folder.path().join("data/docker/registry/v2/blobs/sha256");
-        let file = blobs.join(&hex[..2]).join(hex).join("data");
+        let file = self.server.blob(digest)?;
         let mut content = fs::read(&file)?;
         change(&mut content);
         Ok(fs::write(file, content)?)
     }
 }
 
-async fn address(server: &mut Server, log: &Path) -> Result<String> {
-    loop {
-        server.check()?;
-        let log = fs::read_to_string(log)?;
-        let port =
-            log.split("listening on 127.0.0.1:").nth(1).and_then(|rest| rest.split_once(|c: char| !c.is_numeric()));
-        if let Some((port, _)) = port {
-            return Ok(format!("127.0.0.1:{port}"));
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-}
-
-/// A module that is small, with annotations of every kind.
+/// A small module with every kind of annotation.
 fn module() -> Result<Vec<u8>> {
     let annotations = json!({
         "io.kubewarden.policy.title": "vdisession",
@@ -132,7 +71,7 @@ fn module() -> Result<Vec<u8>> {
     metadata::annotate(b"\0asm\x01\0\0\0", &json!({"annotations": annotations}))
 }
 
-fn error(result: Result<impl std::fmt::Debug>) -> Result<String> {
+fn error_of(result: Result<impl std::fmt::Debug>) -> Result<String> {
     match result {
         Ok(value) => anyhow::bail!("this should have failed: {value:?}"),
         Err(error) => Ok(format!("{error:#}")),
@@ -140,8 +79,8 @@ fn error(result: Result<impl std::fmt::Debug>) -> Result<String> {
 }
 
 #[tokio::test]
-async fn what_is_pushed_is_pulled() -> Result<()> {
-    if !can_run().await? {
+async fn a_pushed_policy_can_be_pulled() -> Result<()> {
+    if !registry::Registry::can_run().await? {
         return Ok(());
     }
     let registry = Registry::start(None).await?;
@@ -153,23 +92,23 @@ async fn what_is_pushed_is_pulled() -> Result<()> {
     }
     ensure!(registry.push(&module).await? == immutable, "the same module has another digest");
 
-    let why = error(push(&module, &immutable, &registry.docker_config()).await)?;
-    ensure!(why.contains("push to a tag such as"), "{why}");
-    let why = error(registry.pull(":v2").await)?;
-    ensure!(why.contains("has no") && why.contains("vdisession:v2"), "{why}");
+    let error = error_of(push(&module, &immutable, &registry.docker_config()).await)?;
+    ensure!(error.contains("push to a tag such as"), "{error}");
+    let error = error_of(registry.pull(":v2").await)?;
+    ensure!(error.contains("has no") && error.contains("vdisession:v2"), "{error}");
     Ok(())
 }
 
 #[tokio::test]
-async fn the_manifest_is_laid_out_as_kubewarden_lays_it_out() -> Result<()> {
-    if !can_run().await? {
+async fn the_manifest_has_kubewardens_layout() -> Result<()> {
+    if !registry::Registry::can_run().await? {
         return Ok(());
     }
     let registry = Registry::start(None).await?;
     let module = module()?;
     let immutable = registry.push(&module).await?;
 
-    let url = format!("http://{}/v2/policies/vdisession/manifests/v1", registry.address);
+    let url = format!("http://{}/v2/policies/vdisession/manifests/v1", registry.server.address);
     let request = Request::get(url).header(header::ACCEPT, MANIFEST).body(Empty::<Bytes>::new())?;
     let response = Client::builder(TokioExecutor::new()).build_http().request(request).await?;
     ensure!(response.headers()[header::CONTENT_TYPE] == MANIFEST, "{response:?}");
@@ -195,19 +134,19 @@ async fn the_manifest_is_laid_out_as_kubewarden_lays_it_out() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registry_with_users_is_told_who_pushes() -> Result<()> {
-    if !can_run().await? {
+async fn a_registry_with_users_gets_the_credentials_of_docker_login() -> Result<()> {
+    if !registry::Registry::can_run().await? {
         return Ok(());
     }
     let registry = Registry::start(Some(USERS)).await?;
     let module = module()?;
-    let login = format!("docker login {}", registry.address);
+    let login = format!("docker login {}", registry.server.address);
     let config = registry.docker_config().join("config.json").display().to_string();
 
-    let nobody = error(registry.push(&module).await)?;
+    let nobody = error_of(registry.push(&module).await)?;
     ensure!(nobody.contains("no credentials") && nobody.contains(&login) && nobody.contains(&config), "{nobody}");
     registry.log_in("wrong")?;
-    for wrong in [error(registry.push(&module).await)?, error(registry.pull(":v1").await)?] {
+    for wrong in [error_of(registry.push(&module).await)?, error_of(registry.pull(":v1").await)?] {
         ensure!(wrong.contains("refuses the user \"alice\"") && wrong.contains(&login), "{wrong}");
         ensure!(wrong.contains(&config) && !wrong.contains("\"wrong\""), "{wrong}");
     }
@@ -218,8 +157,8 @@ async fn a_registry_with_users_is_told_who_pushes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_not_what_its_digest_says_is_refused() -> Result<()> {
-    if !can_run().await? {
+async fn content_that_does_not_match_its_digest_is_refused() -> Result<()> {
+    if !registry::Registry::can_run().await? {
         return Ok(());
     }
     let registry = Registry::start(None).await?;
@@ -228,32 +167,32 @@ async fn what_is_not_what_its_digest_says_is_refused() -> Result<()> {
     let (_, manifest) = immutable.split_once('@').context("no digest")?;
 
     let other = format!("@{}", digest(b"something else"));
-    let why = error(registry.pull(&other).await)?;
-    ensure!(why.contains("has no") && why.contains(&other), "{why}");
+    let error = error_of(registry.pull(&other).await)?;
+    ensure!(error.contains("has no") && error.contains(&other), "{error}");
 
     registry.tamper(&digest(&module), |content| content[8] ^= 1)?;
-    let why = error(registry.pull(":v1").await)?;
-    ensure!(why.contains(&digest(&module)), "{why}");
+    let error = error_of(registry.pull(":v1").await)?;
+    ensure!(error.contains(&digest(&module)), "{error}");
     registry.tamper(&digest(&module), |content| content.push(0))?;
-    let why = error(registry.pull(":v1").await)?;
-    ensure!(why.contains(&format!("not {}", module.len())) || why.contains("more than"), "{why}");
+    let error = error_of(registry.pull(":v1").await)?;
+    ensure!(error.contains(&format!("not {}", module.len())) || error.contains("more than"), "{error}");
 
     registry.tamper(manifest, |content| content.push(b' '))?;
-    let why = error(registry.pull(&format!("@{manifest}")).await)?;
-    ensure!(why.contains(manifest), "{why}");
+    let error = error_of(registry.pull(&format!("@{manifest}")).await)?;
+    ensure!(error.contains(manifest), "{error}");
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_no_policy_is_neither_pushed_nor_pulled() -> Result<()> {
-    if !can_run().await? {
+async fn a_module_that_is_not_a_policy_is_neither_pushed_nor_pulled() -> Result<()> {
+    if !registry::Registry::can_run().await? {
         return Ok(());
     }
     let registry = Registry::start(None).await?;
-    let why = error(registry.push(b"\0asm\x01\0\0\0").await)?;
-    ensure!(why.contains("no metadata"), "{why}");
+    let error = error_of(registry.push(b"\0asm\x01\0\0\0").await)?;
+    ensure!(error.contains("no metadata"), "{error}");
 
-    // As long and with the digest that the manifest says, but without metadata.
+    // With the size and the digest in its manifest, but without metadata.
     let module = module()?;
     registry.push(&module).await?;
     let bare = b"\0asm\x01\0\0\0";
@@ -267,18 +206,18 @@ async fn what_is_no_policy_is_neither_pushed_nor_pulled() -> Result<()> {
         }],
     });
     upload(&registry, bare, &manifest).await?;
-    let why = error(registry.pull(":bare").await)?;
-    ensure!(why.contains("not a Kubewarden policy") && why.contains("annotate"), "{why}");
+    let error = error_of(registry.pull(":bare").await)?;
+    ensure!(error.contains("not a Kubewarden policy") && error.contains("annotate"), "{error}");
 
     let mut image = manifest;
     image["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.v1.tar".into();
     upload(&registry, bare, &image).await?;
-    let why = error(registry.pull(":bare").await)?;
-    ensure!(why.contains("not a policy") && why.contains("layer.v1.tar"), "{why}");
+    let error = error_of(registry.pull(":bare").await)?;
+    ensure!(error.contains("not a policy") && error.contains("layer.v1.tar"), "{error}");
     Ok(())
 }
 
-/// Puts a blob and, as the tag `bare`, a manifest into the registry, whatever they are.
+/// Uploads any blob, and any manifest as the tag `bare`.
 async fn upload(registry: &Registry, blob: &[u8], manifest: &Value) -> Result<()> {
     use oci_client::{Client, Reference};
     let client = Client::try_from(oci_client::client::ClientConfig {

@@ -7,6 +7,7 @@ mod faults;
 mod follow;
 mod fuzz;
 mod generate;
+mod image;
 mod policy;
 mod stop;
 mod test;
@@ -41,8 +42,9 @@ enum Command {
     /// Measure performance, and print figures
     #[command(subcommand, disable_help_subcommand = true)]
     Bench(bench::Command),
-    /// Build the desktop image as an OCI archive, and print its path
-    Image,
+    /// Build and publish the container images, without Docker
+    #[command(subcommand, disable_help_subcommand = true)]
+    Image(image::Command),
     /// Write the files that are generated from code: CRDs, the policy's schema and documentation
     Generate,
 }
@@ -68,13 +70,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Faults(options) => faults::run(&options).await,
         Command::Attack(options) => attack::run(&options).await,
         Command::Bench(command) => bench::run(&command).await,
-        Command::Image => image().await,
+        Command::Image(command) => image::run(&command).await,
         Command::Generate => generate::run().await,
     }?;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn image() -> anyhow::Result<()> {
-    println!("{}", vdi_tests::setup::desktop_image().await?.display());
-    Ok(())
 }

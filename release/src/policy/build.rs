@@ -1,5 +1,5 @@
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex},
 };
@@ -7,7 +7,10 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{metadata, module::compile};
-use crate::workspace::{target, workspace};
+use crate::{
+    files::write_atomically,
+    workspace::{target, workspace},
+};
 
 /// Builds `target/policy/vdisession-policy.wasm`, ready for `kwctl run` and `kwctl push`, and returns its path.
 ///
@@ -37,17 +40,4 @@ pub fn build_in(workspace: &Path, target: &Path) -> Result<PathBuf> {
     let path = target.join("policy/vdisession-policy.wasm");
     write_atomically(&path, &annotated).with_context(|| format!("can't write {}", path.display()))?;
     Ok(path)
-}
-
-/// Other processes see the old module or the new one, never a part of it.
-fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if fs::read(path).is_ok_and(|written| written == bytes) {
-        return Ok(());
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
-    fs::write(&partial, bytes)?;
-    fs::rename(&partial, path)
 }
