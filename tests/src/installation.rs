@@ -46,7 +46,7 @@ pub fn parse(manifest: &str) -> Result<Vec<Value>> {
     Ok(objects.into_iter().filter(|object| !object.is_null()).collect())
 }
 
-/// A list of objects, as kubectl takes it.
-pub fn list(objects: &[Value]) -> Value {
-    serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": objects })
+/// A manifest with these objects: JSON is YAML. Not a List, which kubectl validates itself, without knowing `null` in an enum.
+pub fn manifest(objects: &[Value]) -> String {
+    objects.iter().map(|object| format!("---\n{object}\n")).collect()
 }

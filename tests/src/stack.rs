@@ -148,8 +148,8 @@ impl Stack {
     async fn install(&self) -> Result<()> {
         let deploy = workspace().join("deploy");
         let directory = tempfile::tempdir()?;
-        let foundation = directory.path().join("foundation.json");
-        std::fs::write(&foundation, installation::list(&installation::foundation(self.settings.floor)?).to_string())?;
+        let foundation = directory.path().join("foundation.yaml");
+        std::fs::write(&foundation, installation::manifest(&installation::foundation(self.settings.floor)?))?;
         let files = [foundation, deploy.join("kubewarden/rbac.yaml"), deploy.join("samples/desktops.yaml")];
         let files = files.iter().flat_map(|path| [OsStr::new("-f"), path.as_os_str()]);
         self.kubectl_ok(&User::admin(), [OsStr::new("apply")].into_iter().chain(files)).await?;

@@ -1,0 +1,184 @@
+//! What holds for every configuration.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use vdi_tests::{
+    helm::{self, Helm},
+    installation::{NAMESPACE, parse},
+    workspace,
+};
+
+use super::configurations;
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(workspace().join(path)).with_context(|| path.to_owned())
+}
+
+#[tokio::test]
+async fn helm_3_and_4_find_nothing_to_lint() -> Result<()> {
+    for major in [3, 4] {
+        let helm = Helm::new(major).await?;
+        for (configuration, values) in configurations::all() {
+            let mut lint = helm.command();
+            lint.args(["lint", "--strict", "--kube-version=1.35"]).arg(helm::chart());
+            let output = lint.arg("--values").arg(helm.values(&values)?).output().await?;
+            let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            let is_clean = !said.contains("[WARNING]") && !said.contains("[ERROR]");
+            ensure!(output.status.success() && is_clean, "helm {major}, {configuration}: {said}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_chart_renders_the_same_bytes_each_time_and_the_same_objects_with_helm_3_and_4() -> Result<()> {
+    let (three, four) = (Helm::new(3).await?, Helm::new(4).await?);
+    for (configuration, values) in configurations::all() {
+        let rendered = four.template(NAMESPACE, &values).await?;
+        ensure!(four.template(NAMESPACE, &values).await? == rendered, "{configuration}: not the same bytes");
+        let earlier = three.template(NAMESPACE, &values).await?;
+        ensure!(
+            three.template(NAMESPACE, &values).await? == earlier,
+            "{configuration}: not the same bytes with helm 3"
+        );
+        let (earlier, objects) = (parse(&earlier)?, parse(&rendered)?);
+        ensure!(earlier == objects, "{configuration}: not the same objects");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn install_yaml_is_what_the_chart_renders_with_its_defaults() -> Result<()> {
+    let is_current = read("deploy/install.yaml")? == helm::install_manifest().await?;
+    ensure!(is_current, "deploy/install.yaml is out of date: run `cargo xtask generate`");
+    Ok(())
+}
+
+/// Random values, look-ups and hooks make renderings differ from each other, and Argo CD and Flux see a drift.
+#[test]
+fn no_template_uses_what_differs_from_one_rendering_to_the_next() -> Result<()> {
+    let mut folders = vec![helm::chart().join("templates")];
+    let mut templates = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir()? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            templates += 1;
+            let text = std::fs::read_to_string(&path)?;
+            for word in [
+                "rand",
+                "genCA",
+                "genPrivateKey",
+                "genSelfSigned",
+                "uuidv4",
+                "lookup ",
+                "now",
+                "htpasswd",
+                "derivePassword",
+                "helm.sh/hook",
+                ".Release.Revision",
+                ".Release.IsUpgrade",
+                ".Release.IsInstall",
+                "getHostByName",
+            ] {
+                let is_used = text.split("{{").skip(1).any(|action| {
+                    let action = action.split("}}").next().unwrap_or_default();
+                    !action.starts_with("- /*") && action.contains(word)
+                });
+                ensure!(
+                    !is_used && !(word.starts_with("helm.sh") && text.contains(word)),
+                    "{}: {word}",
+                    path.display()
+                );
+            }
+        }
+    }
+    ensure!(templates > 15, "only {templates} templates were found");
+    Ok(())
+}
+
+/// By name, so that nothing but this namespace's objects and the cluster's own are left out.
+#[tokio::test]
+async fn nothing_stays_in_another_namespace_than_that_of_the_release() -> Result<()> {
+    let helm = Helm::new(4).await?;
+    for (configuration, values) in configurations::all() {
+        let rendered = helm.template("somewhere-else", &values).await?;
+        for object in parse(&rendered)? {
+            let text = object.to_string();
+            let is_about_users = object["kind"] == "CustomResourceDefinition";
+            ensure!(is_about_users || !text.contains(NAMESPACE), "{configuration}: {text}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_pod_meets_the_restricted_pod_security_standard_and_has_limits() -> Result<()> {
+    let helm = Helm::new(4).await?;
+    for (configuration, values) in configurations::all() {
+        let objects = parse(&helm.template(NAMESPACE, &values).await?)?;
+        let pods: Vec<&Value> = objects.iter().filter(|it| it["kind"] == "Deployment").collect();
+        ensure!(pods.len() == 2, "{configuration}: {} Deployments", pods.len());
+        for deployment in pods {
+            let spec = &deployment["spec"]["template"]["spec"];
+            let container = &spec["containers"][0];
+            let expected = json!({
+                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
+            });
+            ensure!(container["securityContext"] == expected, "{container}");
+            let pod = &spec["securityContext"];
+            ensure!(pod["runAsNonRoot"] == true && pod["runAsUser"] == 65532, "{pod}");
+            ensure!(pod["seccompProfile"]["type"] == "RuntimeDefault", "{pod}");
+            ensure!(container["resources"]["limits"]["memory"].is_string(), "{container}");
+            ensure!(container["readinessProbe"]["httpGet"]["path"] == "/readyz", "{container}");
+            // Desktops let in the pods of this namespace with this label.
+            let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+            ensure!(labels["app.kubernetes.io/part-of"] == "vdiwarden", "{labels}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_chart_has_the_version_of_the_programs() -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let chart: Value = serde_saphyr::from_str(&read("deploy/chart/vdiwarden/Chart.yaml")?)?;
+    ensure!(chart["version"] == version && chart["appVersion"] == version, "{chart}");
+    let values: Value = serde_saphyr::from_str(&read("deploy/chart/vdiwarden/values.yaml")?)?;
+    let registry = values["images"]["registry"].as_str().context("no registry")?;
+    let images = chart["annotations"]["artifacthub.io/images"].as_str().context("no images")?;
+    for image in ["controller", "gateway", "desktop"] {
+        let image = format!("image: {registry}/{image}:{version}\n");
+        ensure!(images.contains(&image), "Chart.yaml lacks {image}");
+    }
+    Ok(())
+}
+
+/// The policy can also be installed without the chart.
+#[tokio::test]
+async fn the_policy_and_its_rights_are_those_in_deploy_kubewarden() -> Result<()> {
+    let helm = Helm::new(4).await?;
+    for mode in ["monitor", "protect"] {
+        let values = json!({ "domain": "vdi.example.com", "policy": { "mode": mode } });
+        let objects = parse(&helm.template(NAMESPACE, &values).await?)?;
+        let find = |objects: &[Value], kind: &str| {
+            let mut found = objects.iter().filter(|it| it["kind"] == kind);
+            found.find(|it| it["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("vdisession"))).cloned()
+        };
+        let mut policy = find(&objects, "ClusterAdmissionPolicy").context("no policy")?;
+        let exempt =
+            json!({ "identity": { "exemptUsers": ["system:serviceaccount:vdiwarden-system:vdi-controller"] } });
+        ensure!(policy["spec"]["settings"] == exempt, "{policy}");
+        policy["spec"]["settings"] = json!({});
+        let written = parse(&read(&format!("deploy/kubewarden/{mode}.yaml"))?)?;
+        ensure!(Some(&policy["spec"]) == written.first().map(|it| &it["spec"]), "{policy}");
+        let written = parse(&read("deploy/kubewarden/rbac.yaml")?)?;
+        for kind in ["ClusterRole", "ClusterRoleBinding"] {
+            ensure!(find(&objects, kind) == find(&written, kind), "{mode}: another {kind}");
+        }
+    }
+    Ok(())
+}
