@@ -78,7 +78,7 @@ impl Site {
         self.gateway_at(vdi_cluster::free_port()?, name, address).await
     }
 
-    /// The same with a port for visitors.
+    /// Starts such a gateway with this port for visitors.
     async fn gateway_at(&self, public: u16, name: &'static str, address: Ipv4Addr) -> Result<Gateway> {
         let (operations, token) = (format!("{address}:{}", self.port), self.token.path().display().to_string());
         let flags = ["--operations-listen", &operations, "--activity-token-file", &token, "--drain", "6s"];
@@ -107,7 +107,7 @@ impl Site {
         self.namespace_at(self.fixture.desktop_port, name, sessions).await
     }
 
-    /// The same with desktops at another port.
+    /// Creates such a namespace with desktops at this port.
     async fn namespace_at(&self, port: u16, name: &str, sessions: &[&str]) -> Result<TestNamespace> {
         let namespace = TestNamespace::new(&self.fixture.stack, name).await?;
         namespace.template(json!({ "port": port, "idleTimeout": "20s" })).await?;
@@ -169,7 +169,7 @@ async fn idle_end(namespace: &TestNamespace, session: &str, last_input: Instant)
     Ok(after)
 }
 
-/// Masked with zeros, which changes nothing.
+/// A websocket frame. Its mask of zeros leaves the payload unchanged.
 fn message(payload: &[u8]) -> Vec<u8> {
     [&[0x82, 0x80 | payload.len() as u8, 0, 0, 0, 0][..], payload].concat()
 }
@@ -179,7 +179,7 @@ const UPDATE_REQUEST: &[u8] = &[3, 1, 0, 0, 0, 0, 4, 0, 3, 0];
 const KEY: &[u8] = &[4, 1, 0, 0, 0, 0, 0, 0x61];
 
 #[test]
-fn a_desktop_that_is_merely_open_ends_and_one_at_which_somebody_types_or_says_so_does_not() -> Result<()> {
+fn a_desktop_that_is_merely_open_ends_and_one_with_input_or_a_present_user_does_not() -> Result<()> {
     with_site(async |site, _alone| {
         let gateway = site.gateway("gateway", A).await?;
         site.list(&[A])?;
@@ -234,7 +234,7 @@ fn a_rolling_update_of_the_gateways_ends_no_desktop_in_use_and_keeps_none_that_i
         let mut left = site.visit(&one, &namespace, "left").await?;
         // Longer than the idle timeout, so that only the first gateway's record keeps them alive.
         let (_, left_at) = tokio::try_join!(used.types(Duration::from_secs(25)), left.types(Duration::from_secs(25)))?;
-        // It is no longer listed, and proxies input until it cuts the connection.
+        // The first gateway is no longer listed, and proxies input until it cuts the connection.
         tokio::try_join!(site.stop(one, &[B]), used.types(Duration::from_secs(60)))?;
         let cut_at = Instant::now();
         let three = site.gateway("rolling-3", A).await?;
@@ -258,7 +258,7 @@ fn a_rolling_update_of_the_gateways_ends_no_desktop_in_use_and_keeps_none_that_i
 }
 
 #[test]
-fn a_gateway_that_is_killed_ends_no_desktop_that_was_used_through_it_and_idle_ones_end_all_the_same() -> Result<()> {
+fn killing_a_gateway_ends_no_desktop_in_use_and_idle_ones_still_end() -> Result<()> {
     with_site(async |site, _alone| {
         let (one, two) = (site.gateway("killed", A).await?, site.gateway("surviving", B).await?);
         site.list(&[A, B])?;
@@ -268,7 +268,7 @@ fn a_gateway_that_is_killed_ends_no_desktop_that_was_used_through_it_and_idle_on
         let (_, left_at) = tokio::try_join!(used.types(Duration::from_secs(25)), left.types(Duration::from_secs(25)))?;
         one.replica.kill()?;
         site.list(&[B])?;
-        // The user comes back later than the controller notices that a gateway is gone, and until then the session must not end.
+        // The user comes back after the controller has noticed that a gateway is gone. Until then the session must not end.
         sleep(Duration::from_secs(15)).await;
         ensure_running(&namespace, "used").await?;
         let mut used = site.visit(&two, &namespace, "used").await?;
@@ -282,7 +282,7 @@ fn a_gateway_that_is_killed_ends_no_desktop_that_was_used_through_it_and_idle_on
 
 /// The real Selkies with sound, in a real browser. Its page sends text messages all the time, and input is text as well.
 #[test]
-fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()> {
+fn with_selkies_typing_counts_as_activity_and_an_open_page_with_sound_does_not() -> Result<()> {
     with_site(async |site, _alone| {
         setup::browser().await?;
         let (logs, port) = (site.fixture.stack.cluster.logs(), vdi_cluster::free_port()?);
@@ -319,10 +319,14 @@ fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()>
         let last_input = Instant::now();
         ensure_running(&namespace, "desktop").await?;
         // From here on, its page is merely open, and both sides keep sending. Long enough to measure that.
-        let (said, heard) = (received(metrics, "browser").await?, received(metrics, "desktop").await?);
+        let (browser_before, desktop_before) =
+            (received(metrics, "browser").await?, received(metrics, "desktop").await?);
         sleep(Duration::from_secs(10)).await;
-        let (says, hears) = (received(metrics, "browser").await?, received(metrics, "desktop").await?);
-        ensure!(says - said > 500.0 && hears - heard > 10_000.0, "{said} to {says}, {heard} to {hears} bytes");
+        let (browser_after, desktop_after) = (received(metrics, "browser").await?, received(metrics, "desktop").await?);
+        ensure!(
+            browser_after - browser_before > 500.0 && desktop_after - desktop_before > 10_000.0,
+            "{browser_before} to {browser_after}, {desktop_before} to {desktop_after} bytes"
+        );
         ensure_running(&namespace, "desktop").await?;
         let ended = idle_end(&namespace, "desktop", last_input).await?;
         ensure!(ended < Duration::from_secs(40), "it was kept for {ended:?}");
@@ -333,7 +337,7 @@ fn at_selkies_typing_counts_and_an_open_page_with_sound_does_not() -> Result<()>
 
 /// Reports that alice is present, until that fails.
 async fn stay(stack: &Stack, gateway: &Gateway, namespace: &TestNamespace) -> anyhow::Error {
-    let say = async {
+    let report = async {
         let (mut visitor, host) = Visitor::enter(gateway, stack, &alice(), &namespace.name, "desktop").await?;
         loop {
             // Right after its start, the gateway may not know the desktop yet.
@@ -341,7 +345,7 @@ async fn stay(stack: &Stack, gateway: &Gateway, namespace: &TestNamespace) -> an
             sleep(Duration::from_secs(1)).await;
         }
     };
-    let Err(error): Result<Infallible> = say.await;
+    let Err(error): Result<Infallible> = report.await;
     error
 }
 

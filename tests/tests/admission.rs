@@ -1,4 +1,4 @@
-//! The compiled policy between users and a real API server, used through kubectl as users do.
+//! The compiled policy in front of a real API server, used through kubectl as users do.
 
 use std::process::Stdio;
 
@@ -32,17 +32,17 @@ async fn apply(stack: &Stack, user: &User, object: &Value) -> Result<(bool, Stri
     stdin.write_all(object.to_string().as_bytes()).await?;
     drop(stdin);
     let output = kubectl.wait_with_output().await?;
-    let said = [output.stdout, output.stderr].concat();
-    Ok((output.status.success(), String::from_utf8(said)?))
+    let message = [output.stdout, output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8(message)?))
 }
 
 #[test]
-fn everything_that_is_wrong_with_a_session_is_shown_to_the_person_who_applies_it() -> Result<()> {
+fn kubectl_apply_shows_everything_that_is_wrong_with_a_session() -> Result<()> {
     with_stack(async |stack| {
         let resources = json!({ "gpu": 0, "memory": "lots" });
         let spec = json!({ "user": "alice", "template": "No Such", "resources": resources, "timeout": "8 hours" });
-        let (taken, said) = apply(stack, &alice(), &session("wrong", spec)).await?;
-        ensure!(!taken);
+        let (accepted, message) = apply(stack, &alice(), &session("wrong", spec)).await?;
+        ensure!(!accepted);
         for line in [
             "spec.user: found \"alice\"; allowed an e-mail address such as alice@example.com",
             "spec.template: found \"No Such\"; allowed",
@@ -50,18 +50,18 @@ fn everything_that_is_wrong_with_a_session_is_shown_to_the_person_who_applies_it
             "spec.resources.memory: found \"lots\"; allowed a Kubernetes quantity such as 4Gi",
             "spec.timeout: found \"8 hours\"; allowed a duration greater than zero, such as 8h, 90m or 1h30m",
         ] {
-            ensure!(said.contains(line), "{line:?} is missing in:\n{said}");
+            ensure!(message.contains(line), "{line:?} is missing in:\n{message}");
         }
         Ok(())
     })
 }
 
 #[test]
-fn a_user_may_have_sessions_and_neither_write_their_status_nor_templates_nor_see_pods() -> Result<()> {
+fn users_can_manage_sessions_but_neither_their_status_nor_templates_nor_pods() -> Result<()> {
     with_stack(async |stack| {
         let spec = json!({ "user": "alice@example.com", "template": "none" });
-        let (taken, said) = apply(stack, &alice(), &session("rights", spec)).await?;
-        ensure!(taken, "{said}");
+        let (accepted, message) = apply(stack, &alice(), &session("rights", spec)).await?;
+        ensure!(accepted, "{message}");
         for (verb, resource, allowed) in [
             ("delete", "vdisessions", "yes"),
             ("patch", "vdisessions --subresource=status", "no"),
@@ -76,12 +76,12 @@ fn a_user_may_have_sessions_and_neither_write_their_status_nor_templates_nor_see
             ensure!(answer.trim() == allowed, "{verb} {resource}: {answer}");
         }
         let elsewhere = stack.kubectl(&alice(), ["get", "vdi", "-n", "default"]).await?;
-        ensure!(!elsewhere.status.success(), "the rights end with the namespace");
+        ensure!(!elsewhere.status.success(), "the user has rights in another namespace");
         Ok(())
     })
 }
 
-/// Under the pod security standard that the template says it keeps to: a pod that doesn't is refused there.
+/// Each sample runs in a namespace that enforces the pod security standard of the template's `securityProfile`.
 #[test]
 fn every_sample_template_is_accepted_and_its_sessions_run() -> Result<()> {
     with_stack(async |stack| {
@@ -97,10 +97,13 @@ fn every_sample_template_is_accepted_and_its_sessions_run() -> Result<()> {
                 SecurityProfile::Baseline => "baseline",
             };
             let applied = stack.kubectl(&User::admin(), ["apply", "-f", &path.display().to_string()]).await?;
-            let said = String::from_utf8([applied.stdout, applied.stderr].concat())?;
-            ensure!(applied.status.success(), "{said}");
-            ensure!(said.contains("(image-digest)"), "it is pinned by a tag, which is worth a warning: {said}");
-            ensure!(!said.contains("unknown field"), "{said}");
+            let message = String::from_utf8([applied.stdout, applied.stderr].concat())?;
+            ensure!(applied.status.success(), "{message}");
+            ensure!(
+                message.contains("(image-digest)"),
+                "no warning about an image with a tag and no digest: {message}"
+            );
+            ensure!(!message.contains("unknown field"), "{message}");
 
             let namespace = TestNamespace::new(stack, &format!("sample-{name}")).await?;
             let enforce = format!("pod-security.kubernetes.io/enforce={standard}");
@@ -117,14 +120,14 @@ async fn while_the_policy_is_down_nothing_is_admitted() -> Result<()> {
     let directory = vdi_tests::target().join("clusters/admission-down");
     let mut stack = Stack::start(&directory, Settings::default()).await?;
     let spec = json!({ "user": "alice@example.com", "template": "none" });
-    let (taken, said) = apply(&stack, &alice(), &session("before", spec.clone())).await?;
-    ensure!(taken, "{said}");
+    let (accepted, message) = apply(&stack, &alice(), &session("before", spec.clone())).await?;
+    ensure!(accepted, "{message}");
     stack.stop_webhook();
     for (user, name) in [(alice(), "during"), (User::admin(), "during"), (alice(), "before")] {
         let mut changed = session(name, spec.clone());
         changed["spec"]["timeout"] = json!("9h");
-        let (taken, said) = apply(&stack, &user, &changed).await?;
-        ensure!(!taken && said.contains("failed calling webhook"), "{name} as {}: {said}", user.name);
+        let (accepted, message) = apply(&stack, &user, &changed).await?;
+        ensure!(!accepted && message.contains("failed calling webhook"), "{name} as {}: {message}", user.name);
     }
     Ok(())
 }
@@ -135,15 +138,15 @@ async fn the_administrators_settings_hold_at_the_api_server() -> Result<()> {
     let directory = vdi_tests::target().join("clusters/admission-settings");
     let stack = Stack::start(&directory, Settings { policy, ..Settings::default() }).await?;
     let spec = |gpu: u32| json!({ "user": "alice@example.com", "template": "none", "resources": { "gpu": gpu }, "timeout": "24h" });
-    let (taken, said) = apply(&stack, &alice(), &session("many", spec(3))).await?;
-    ensure!(!taken && said.contains("spec.resources.gpu: found 3; allowed at most 2 (gpu-range)"), "{said}");
-    let (taken, said) = apply(&stack, &alice(), &session("long", spec(2))).await?;
+    let (accepted, message) = apply(&stack, &alice(), &session("many", spec(3))).await?;
+    ensure!(!accepted && message.contains("spec.resources.gpu: found 3; allowed at most 2 (gpu-range)"), "{message}");
+    let (accepted, message) = apply(&stack, &alice(), &session("long", spec(2))).await?;
     ensure!(
-        taken && said.contains("Warning: spec.timeout: found \"24h\"; allowed at most 12h (timeout-range)"),
-        "{said}"
+        accepted && message.contains("Warning: spec.timeout: found \"24h\"; allowed at most 12h (timeout-range)"),
+        "{message}"
     );
 
-    // A default of the site's counts once the CRD has none. The API server takes up a changed CRD in its own time.
+    // The policy's defaults apply once the CRD has none. The API server applies a changed CRD with a delay.
     let bare = session("bare", json!({ "user": "alice@example.com", "template": "none" }));
     let patch = workspace().join("deploy/kubewarden/site-defaults.yaml").display().to_string();
     let crd = ["patch", "crd", "vdisessions.vdi.kasm.io", "--type=json", "--patch-file", &patch];
@@ -152,8 +155,8 @@ async fn the_administrators_settings_hold_at_the_api_server() -> Result<()> {
     let expected = r#"{"gpu":1,"memory":"8Gi"}8h"#;
     let mut stored = String::new();
     for _ in 0..100 {
-        let (taken, said) = apply(&stack, &alice(), &bare).await?;
-        ensure!(taken, "{said}");
+        let (accepted, message) = apply(&stack, &alice(), &bare).await?;
+        ensure!(accepted, "{message}");
         stored = stack.kubectl_ok(&alice(), resources).await?;
         if stored == expected {
             break;

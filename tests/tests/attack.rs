@@ -1,4 +1,4 @@
-//! An attacker next to users at work, briefly. `cargo xtask attack` tries more seeds.
+//! A short attack by one user while others work. `cargo xtask attack` tries more seeds.
 
 use anyhow::Result;
 use vdi_tests::{attack::Siege, shared::directory};

@@ -25,7 +25,7 @@ fn merge(patch: serde_json::Value) -> Patch<serde_json::Value> {
     Patch::Merge(patch)
 }
 
-/// The most requests for a session without problems. It may only shrink.
+/// The request budget of a session without problems. It may only shrink.
 #[test]
 fn from_create_to_gone_a_session_costs_one_pod_create_and_two_status_patches() -> Result<()> {
     with_stack(async |stack| {
@@ -71,7 +71,7 @@ fn a_session_waits_for_its_template_and_starts_when_it_appears() -> Result<()> {
 }
 
 #[test]
-fn a_session_waits_for_a_gpu_with_the_schedulers_words_and_starts_when_there_is_one() -> Result<()> {
+fn a_session_that_waits_for_a_gpu_shows_the_schedulers_message_and_starts_when_there_is_one() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "no-gpu").await?;
         namespace
@@ -178,13 +178,13 @@ fn a_suspended_session_has_no_pod_and_resumes_where_it_was() -> Result<()> {
         ensure!(namespace.pods.get_opt("vdi-desktop").await?.is_none(), "the GPU is free when Suspended is shown");
         namespace.sessions.patch("desktop", &PatchParams::default(), &suspend(false)).await?;
         let after = namespace.wait_running("desktop").await?;
-        ensure!(after.url == before.url, "the address stays");
+        ensure!(after.url == before.url, "it has another URL");
         Ok(())
     })
 }
 
 #[test]
-fn sessions_of_the_same_name_part_never_share_an_address() -> Result<()> {
+fn users_with_the_same_local_part_never_share_a_url() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "addresses").await?;
         namespace.template(json!({})).await?;
@@ -206,7 +206,7 @@ fn sessions_of_the_same_name_part_never_share_an_address() -> Result<()> {
 }
 
 #[test]
-fn a_quota_that_is_used_up_is_named_and_the_session_starts_when_it_is_raised() -> Result<()> {
+fn an_exhausted_quota_is_named_and_the_session_starts_once_it_is_removed() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "quota").await?;
         namespace.template(json!({})).await?;
@@ -245,7 +245,7 @@ fn somebody_elses_pod_of_the_same_name_is_left_alone_and_the_session_starts_once
 
 /// Kills the controller repeatedly while sessions start, expire and are deleted. It must continue in any case.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_is_killed_at_any_point_goes_on_where_it_was() -> Result<()> {
+async fn a_controller_that_is_killed_at_any_point_continues_where_it_left_off() -> Result<()> {
     let directory = vdi_tests::target().join("clusters/controller-killed");
     // Without leader election, a killed controller's successor starts at once.
     let alone = Settings { controller: vec!["--leader-elect=false".to_owned()], ..Settings::default() };
@@ -268,9 +268,9 @@ async fn a_controller_that_is_killed_at_any_point_goes_on_where_it_was() -> Resu
         wait_gone(&namespace.sessions, &format!("short-{round}")).await?;
         wait_gone(&namespace.pods, &format!("vdi-short-{round}")).await?;
     }
-    ensure!(namespace.pods.list(&Default::default()).await?.items.len() == 6, "one pod a session, and no other");
+    ensure!(namespace.pods.list(&Default::default()).await?.items.len() == 6, "not exactly one pod per session");
     let status = stack.stop_controller()?;
-    ensure!(status.success(), "SIGTERM ends it in order, and not as {status}");
+    ensure!(status.success(), "SIGTERM ended it with {status}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The CRDs on a real API server, without the policy: what the schema and its CEL rules do by themselves.
+//! The CRDs on a real API server, without the policy: what the schema and its CEL rules enforce by themselves.
 
 use anyhow::{Context, Result, ensure};
 use kube::{
@@ -16,7 +16,7 @@ async fn kubectl<const N: usize>(cluster: &ControlPlane, arguments: [&str; N]) -
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// As JSON: the typed client could not send what is wrong.
+/// An untyped client: the typed one can't send invalid values.
 fn sessions(client: Client) -> Api<DynamicObject> {
     Api::default_namespaced_with(client, &ApiResource::erase::<VDISession>(&()))
 }
@@ -29,7 +29,7 @@ fn spec() -> Value {
     json!({ "user": "alice@example.com", "template": "ubuntu-desktop" })
 }
 
-/// What the API server says to a new session with this spec; `None` when it takes it.
+/// The API server's error for a new session with this spec; `None` if it accepts it.
 async fn refusal(api: &Api<DynamicObject>, name: &str, spec: Value) -> Result<Option<String>> {
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     match api.create(&dry_run, &session(name, spec)).await {
@@ -60,7 +60,7 @@ fn a_session_gets_its_defaults_and_is_pending_from_the_first_moment() -> Result<
 }
 
 #[test]
-fn every_field_wrong_in_every_way_is_refused_by_its_path() -> Result<()> {
+fn every_invalid_value_is_refused_with_the_path_of_its_field() -> Result<()> {
     with_crds(async |cluster| {
         let api = sessions(cluster.admin());
         let wrong = [
@@ -92,16 +92,16 @@ fn every_field_wrong_in_every_way_is_refused_by_its_path() -> Result<()> {
                 let mut object = json!({ "spec": spec() });
                 object["spec"]["resources"] = json!({});
                 set(&mut object, path, value.clone());
-                let said = refusal(&api, "wrong", object["spec"].clone()).await?;
-                let said = said.with_context(|| format!("{path}: {value} was accepted"))?;
-                ensure!(said.contains(path), "{path}: {value} was refused without the path: {said}");
+                let message = refusal(&api, "wrong", object["spec"].clone()).await?;
+                let message = message.with_context(|| format!("{path}: {value} was accepted"))?;
+                ensure!(message.contains(path), "{path}: {value} was refused without the path: {message}");
             }
         }
         for missing in ["user", "template"] {
             let mut spec = spec();
             spec.as_object_mut().context("an object")?.remove(missing);
-            let said = refusal(&api, "missing", spec).await?.context("accepted")?;
-            ensure!(said.contains(&format!("spec.{missing}: Required value")), "{said}");
+            let message = refusal(&api, "missing", spec).await?.context("accepted")?;
+            ensure!(message.contains(&format!("spec.{missing}: Required value")), "{message}");
         }
         Ok(())
     })
@@ -116,13 +116,13 @@ fn set(object: &mut Value, path: &str, value: Value) {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_at_once() -> Result<()> {
+fn all_invalid_fields_are_reported_at_once() -> Result<()> {
     with_crds(async |cluster| {
         let spec =
             json!({ "user": "alice", "template": "", "resources": { "gpu": 0, "memory": "lots" }, "timeout": "soon" });
-        let said = refusal(&sessions(cluster.admin()), "wrong", spec).await?.context("accepted")?;
+        let message = refusal(&sessions(cluster.admin()), "wrong", spec).await?.context("accepted")?;
         for field in ["spec.user", "spec.template", "spec.resources.gpu", "spec.resources.memory", "spec.timeout"] {
-            ensure!(said.contains(field), "{field} is missing in: {said}");
+            ensure!(message.contains(field), "{field} is missing in: {message}");
         }
         Ok(())
     })
@@ -134,8 +134,8 @@ fn a_name_that_no_pod_or_host_could_have_is_refused() -> Result<()> {
         let api = sessions(cluster.admin());
         ensure!(refusal(&api, &"n".repeat(52), spec()).await?.is_none());
         for name in ["n".repeat(53), "a.b".to_owned()] {
-            let said = refusal(&api, &name, spec()).await?.with_context(|| format!("{name} was accepted"))?;
-            ensure!(said.contains("metadata.name must be"), "{said}");
+            let message = refusal(&api, &name, spec()).await?.with_context(|| format!("{name} was accepted"))?;
+            ensure!(message.contains("metadata.name must be"), "{message}");
         }
         Ok(())
     })
@@ -154,8 +154,8 @@ fn user_template_and_resources_never_change_and_timeout_and_suspend_may() -> Res
         ] {
             let patch = Patch::Merge(json!({ "spec": patch }));
             let error = api.patch("immutable", &PatchParams::default(), &patch).await.err();
-            let said = error.with_context(|| format!("{field} was changed"))?.to_string();
-            ensure!(said.contains(field) && said.contains("is immutable"), "{said}");
+            let message = error.with_context(|| format!("{field} was changed"))?.to_string();
+            ensure!(message.contains(field) && message.contains("is immutable"), "{message}");
         }
         let patch = Patch::Merge(json!({ "spec": { "timeout": "10h", "suspend": true } }));
         api.patch("immutable", &PatchParams::default(), &patch).await?;
@@ -163,8 +163,8 @@ fn user_template_and_resources_never_change_and_timeout_and_suspend_may() -> Res
     })
 }
 
-/// A rule about a value is written once for all crates, except that the API server needs it as a pattern or in CEL. This
-/// holds the two together.
+/// All crates share one implementation of the rules about values, but the API server needs them as patterns or in CEL. This
+/// keeps the two in sync.
 #[test]
 fn the_api_server_and_the_newtypes_agree_on_every_value() -> Result<()> {
     with_crds(async |cluster| {
@@ -228,7 +228,7 @@ async fn compare(
 }
 
 #[test]
-fn a_template_gets_its_defaults_and_its_mistakes_are_refused() -> Result<()> {
+fn a_new_template_gets_its_defaults_and_invalid_values_are_refused() -> Result<()> {
     with_crds(async |cluster| {
         let resource = ApiResource::erase::<VDITemplate>(&());
         let api: Api<DynamicObject> = Api::all_with(cluster.admin(), &resource);
@@ -279,8 +279,8 @@ fn a_template_gets_its_defaults_and_its_mistakes_are_refused() -> Result<()> {
             ),
             ("spec.env[1]", json!({ "image": "desktop:1", "port": 6080, "env": [{ "name": "A" }, { "name": "A" }] })),
         ] {
-            let said = api.create(&dry_run, &template(wrong)).await.err().context("accepted")?.to_string();
-            ensure!(said.contains(path), "{path}: {said}");
+            let message = api.create(&dry_run, &template(wrong)).await.err().context("accepted")?.to_string();
+            ensure!(message.contains(path), "{path}: {message}");
         }
         Ok(())
     })

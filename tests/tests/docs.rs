@@ -1,4 +1,4 @@
-//! What the docs say about the code, where a machine can tell.
+//! Checks what the docs say about the code.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use vdi_tests::workspace;
 
-/// The files below a folder with this extension, without what is built.
+/// Collects the files with this extension below a folder, without build output.
 fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -25,9 +25,9 @@ fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) -> Result<()>
     Ok(())
 }
 
-/// Such as `a_sentence_of_five_words` (`tests/tests/file.rs`), or several sentences and then their file.
+/// Such as `a_sentence_of_five_words` (`tests/tests/file.rs`), or several tests and then their file.
 #[test]
-fn every_test_that_the_page_about_security_names_is_in_the_file_that_it_names() -> Result<()> {
+fn every_test_on_the_security_page_is_in_the_file_named_with_it() -> Result<()> {
     let mut sources = Vec::new();
     files(workspace(), "rs", &mut sources)?;
     let function = Regex::new(r"fn ([a-z0-9_]+)\(")?;
@@ -67,7 +67,7 @@ fn every_test_that_the_page_about_security_names_is_in_the_file_that_it_names() 
 }
 
 #[test]
-fn every_path_that_the_page_about_security_names_exists() -> Result<()> {
+fn every_path_on_the_security_page_exists() -> Result<()> {
     let page = fs::read_to_string(workspace().join("docs/security.md"))?;
     let paths =
         Regex::new(r"`((?:api|controller|deploy|fuzz|gateway|images|planner|policy|service|tests)/[a-z0-9_./-]+)`")?;

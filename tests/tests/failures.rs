@@ -1,5 +1,5 @@
-//! Failures of desktops, on a real API server with Kubernetes' real scheduler and controllers. Without a kubelet, the tests write
-//! its reports.
+//! Failures of desktops, on a real API server with Kubernetes' real scheduler and controllers. There is no kubelet:
+//! the tests write the status of pods.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
@@ -20,7 +20,7 @@ use vdi_tests::{
     wait::until,
 };
 
-/// A kubelet's report about the container.
+/// A pod's status with its container, as the kubelet reports it.
 fn container(restarts: i32, state: Value, last_state: Value) -> Value {
     let is_running = state.get("running").is_some();
     json!({ "phase": "Running",
@@ -52,103 +52,106 @@ async fn wait_replaced(namespace: &TestNamespace, before: &Pod) -> Result<()> {
 }
 
 #[test]
-fn a_desktop_that_crashes_is_started_again_in_place_and_says_what_it_said_last() -> Result<()> {
+fn a_desktop_that_crashes_is_restarted_in_place_and_its_last_output_is_shown() -> Result<()> {
     with_stack(async |stack| {
         let namespace = running(stack, "crash", json!({ "logInStatus": true })).await?;
         let before = namespace.sessions.get("desktop").await?.status.context("no status")?;
         let end = crash("Error", 134, "one\nXvnc: no screens found");
         namespace.change_pod("desktop", container(0, end.clone(), json!({}))).await?;
-        let told = namespace.wait_message("desktop", Phase::Creating, "DesktopCrashed").await?;
-        let words = "exit code 134 (Error):\none\nXvnc: no screens found";
-        ensure!(told == format!("the desktop crashed and is restarting (1 of 3): {words}"), "{told}");
+        let message = namespace.wait_message("desktop", Phase::Creating, "DesktopCrashed").await?;
+        let cause = "exit code 134 (Error):\none\nXvnc: no screens found";
+        ensure!(message == format!("the desktop crashed and is restarting (1 of 3): {cause}"), "{message}");
         let event = namespace.wait_event("desktop", "DesktopCrashed").await?;
         ensure!(event.ends_with("exit code 134 (Error): ... Xvnc: no screens found"), "{event}");
 
         let again = json!({ "running": { "startedAt": "2026-01-01T12:00:00Z" } });
         namespace.change_pod("desktop", container(1, again, end)).await?;
         let after = namespace.wait_running("desktop").await?;
-        ensure!(after.start_time == before.start_time && after.expires_at == before.expires_at, "its clock goes on");
+        ensure!(
+            after.start_time == before.start_time && after.expires_at == before.expires_at,
+            "its timeout was reset"
+        );
         Ok(())
     })
 }
 
 /// Everybody who may read sessions in the namespace can read a session's status.
 #[test]
-fn what_a_desktop_said_last_is_nobodys_business_unless_its_template_says_so() -> Result<()> {
+fn the_last_output_of_a_desktop_is_not_shown_unless_its_template_allows_it() -> Result<()> {
     with_stack(async |stack| {
         let namespace = running(stack, "discreet", json!({})).await?;
         let end = crash("Error", 1, "password: hunter2");
         namespace.change_pod("desktop", container(0, end, json!({}))).await?;
-        let told = namespace.wait_message("desktop", Phase::Creating, "DesktopCrashed").await?;
-        ensure!(told.ends_with("exit code 1 (Error)"), "{told}");
+        let message = namespace.wait_message("desktop", Phase::Creating, "DesktopCrashed").await?;
+        ensure!(message.ends_with("exit code 1 (Error)"), "{message}");
         let event = namespace.wait_event("desktop", "DesktopCrashed").await?;
         ensure!(!event.contains("hunter2"), "{event}");
         let pod = namespace.pods.get("vdi-desktop").await?;
         let policy = pod.spec.and_then(|spec| spec.containers.into_iter().next()?.termination_message_policy);
-        ensure!(policy.as_deref() == Some("File"), "the kubelet doesn't copy its log: {policy:?}");
+        ensure!(policy.as_deref() == Some("File"), "the kubelet would copy its log: {policy:?}");
         Ok(())
     })
 }
 
 #[test]
-fn a_desktop_that_runs_out_of_memory_says_how_much_it_had() -> Result<()> {
+fn a_session_that_exceeds_its_memory_shows_the_limit() -> Result<()> {
     with_stack(async |stack| {
         let namespace = running(stack, "memory", json!({})).await?;
         namespace.change_pod("desktop", container(0, crash("OOMKilled", 137, ""), json!({}))).await?;
-        let told = namespace.wait_message("desktop", Phase::Creating, "OutOfMemory").await?;
-        ensure!(told.starts_with("the desktop exceeded its memory limit of 4Gi and is restarting"), "{told}");
+        let message = namespace.wait_message("desktop", Phase::Creating, "OutOfMemory").await?;
+        ensure!(message.starts_with("the desktop exceeded its memory limit of 4Gi and is restarting"), "{message}");
         Ok(())
     })
 }
 
 #[test]
-fn a_desktop_that_crashes_again_and_again_fails_its_session_which_holds_no_gpu_and_is_removed_in_time() -> Result<()> {
+fn a_desktop_in_a_crash_loop_fails_its_session_which_releases_its_gpu_and_is_removed_later() -> Result<()> {
     with_stack(async |stack| {
         let namespace = running(stack, "crash-loop", json!({ "failedRetention": "5s", "logInStatus": true })).await?;
         let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
         namespace.change_pod("desktop", container(3, waiting, crash("Error", 1, "no luck"))).await?;
-        let told = namespace.wait_message("desktop", Phase::Failed, "CrashLoop").await?;
-        ensure!(told.ends_with("exit code 1 (Error): no luck"), "{told}");
+        let message = namespace.wait_message("desktop", Phase::Failed, "CrashLoop").await?;
+        ensure!(message.ends_with("exit code 1 (Error): no luck"), "{message}");
         wait_gone(&namespace.pods, "vdi-desktop").await?;
         wait_gone(&namespace.sessions, "desktop").await
     })
 }
 
 #[test]
-fn a_desktop_that_ends_by_itself_ends_its_session() -> Result<()> {
+fn a_desktop_that_exits_by_itself_fails_its_session() -> Result<()> {
     with_stack(async |stack| {
         let namespace = running(stack, "log-out", json!({})).await?;
         let mut done = container(0, crash("Completed", 0, ""), json!({}));
         done["phase"] = json!("Succeeded");
         namespace.change_pod("desktop", done).await?;
-        let told = namespace.wait_message("desktop", Phase::Failed, "DesktopEnded").await?;
-        ensure!(told == "the desktop ended with exit code 0 (Completed)", "{told}");
+        let message = namespace.wait_message("desktop", Phase::Failed, "DesktopEnded").await?;
+        ensure!(message == "the desktop ended with exit code 0 (Completed)", "{message}");
         Ok(())
     })
 }
 
 #[test]
-fn a_pod_that_its_node_puts_away_is_replaced_three_times() -> Result<()> {
+fn a_pod_that_its_node_evicts_is_replaced_three_times() -> Result<()> {
     with_stack(async |stack| {
         let namespace = running(stack, "evicted", json!({})).await?;
-        let put_away = json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: ephemeral-storage." });
+        let evicted = json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: ephemeral-storage." });
         for count in 1..=3 {
             let before = namespace.pods.get("vdi-desktop").await?;
-            namespace.change_pod("desktop", put_away.clone()).await?;
+            namespace.change_pod("desktop", evicted.clone()).await?;
             wait_replaced(&namespace, &before).await?;
             let status = namespace.sessions.get("desktop").await?.status.context("no status")?;
             ensure!(status.failed_pods == count, "{status:?}");
         }
         ensure!(namespace.events("desktop", "Evicted").await? >= 1);
-        namespace.change_pod("desktop", put_away).await?;
-        let told = namespace.wait_message("desktop", Phase::Failed, "PodFailed").await?;
-        ensure!(told == "evicted 4 times: Evicted: The node was low on resource: ephemeral-storage.", "{told}");
+        namespace.change_pod("desktop", evicted).await?;
+        let message = namespace.wait_message("desktop", Phase::Failed, "PodFailed").await?;
+        ensure!(message == "evicted 4 times: Evicted: The node was low on resource: ephemeral-storage.", "{message}");
         Ok(())
     })
 }
 
 #[test]
-fn a_pod_that_is_deleted_by_hand_is_replaced_and_the_clock_goes_on() -> Result<()> {
+fn a_pod_that_is_deleted_by_hand_is_replaced_and_the_timeout_keeps_running() -> Result<()> {
     with_stack(async |stack| {
         let namespace = running(stack, "by-hand", json!({})).await?;
         let status = namespace.sessions.get("desktop").await?.status.context("no status")?;
@@ -161,7 +164,7 @@ fn a_pod_that_is_deleted_by_hand_is_replaced_and_the_clock_goes_on() -> Result<(
         let after = namespace.wait_running("desktop").await?;
         ensure!((after.start_time, after.expires_at, after.url) == (status.start_time, status.expires_at, status.url));
         let events = namespace.events("desktop", "PodDeleted").await? + namespace.events("desktop", "PodLost").await?;
-        ensure!(events >= 1, "its user is told");
+        ensure!(events >= 1, "its user gets no event");
         Ok(())
     })
 }
@@ -183,11 +186,11 @@ fn a_pod_whose_node_is_gone_is_replaced_on_another() -> Result<()> {
         // The taint manager deletes the pod of a node that doesn't respond. No kubelet confirms that, so the pod stays.
         // With the current time: the disruption controller resets a condition that is older than two minutes.
         let now = jiff::Timestamp::now().to_string();
-        let taken = json!({ "conditions": [
+        let disrupted = json!({ "conditions": [
             { "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "lastTransitionTime": now },
             { "type": "Ready", "status": "False" },
         ]});
-        lost.namespace.change_pod("desktop", taken).await?;
+        lost.namespace.change_pod("desktop", disrupted).await?;
         lost.namespace.pods.delete("vdi-desktop", &DeleteParams::default()).await?;
         lost.wait_message().await?;
         lost.open_another().await?;
@@ -239,9 +242,12 @@ impl LostNode {
 
     /// The user gets a message, and no second pod starts while the first may still run.
     async fn wait_message(&self) -> Result<()> {
-        let told = self.namespace.wait_message("desktop", Phase::Pending, "NodeLost").await?;
-        ensure!(told.contains("its node does not respond"), "{told}");
-        ensure!(self.namespace.pods.get("vdi-desktop").await?.metadata.uid == self.pod.metadata.uid, "never two pods");
+        let message = self.namespace.wait_message("desktop", Phase::Pending, "NodeLost").await?;
+        ensure!(message.contains("its node does not respond"), "{message}");
+        ensure!(
+            self.namespace.pods.get("vdi-desktop").await?.metadata.uid == self.pod.metadata.uid,
+            "a second pod was started"
+        );
         Ok(())
     }
 
@@ -265,7 +271,7 @@ fn unmanaged_node(name: &str, pool: &str) -> Node {
 }
 
 #[test]
-fn a_pod_that_another_admission_refuses_says_so_and_starts_when_it_may() -> Result<()> {
+fn a_pod_that_another_admission_policy_refuses_is_reported_and_starts_once_allowed() -> Result<()> {
     with_stack(async |stack| {
         let client = stack.cluster.admin();
         let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
@@ -289,8 +295,8 @@ fn a_pod_that_another_admission_refuses_says_so_and_starts_when_it_may() -> Resu
 
         namespace.template(json!({})).await?;
         namespace.session("desktop").await?;
-        let told = namespace.wait_message("desktop", Phase::Pending, "PodRefused").await?;
-        ensure!(told.contains("no desktops on Mondays"), "{told}");
+        let message = namespace.wait_message("desktop", Phase::Pending, "PodRefused").await?;
+        ensure!(message.contains("no desktops on Mondays"), "{message}");
         delete(&Api::<ValidatingAdmissionPolicyBinding>::all(client), "no-desktops-here").await?;
         namespace.wait_running("desktop").await?;
         Ok(())

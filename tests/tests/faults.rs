@@ -1,4 +1,4 @@
-//! Faults around the controller, briefly. `cargo xtask faults` plays more.
+//! Short runs of the fault scenarios for the controller. `cargo xtask faults` plays longer ones.
 
 use anyhow::Result;
 use vdi_tests::{
@@ -24,7 +24,7 @@ fn play(scenario: Scenario) -> Result<()> {
 }
 
 #[test]
-fn sessions_survive_that_the_controller_is_killed_after_any_write() -> Result<()> {
+fn sessions_survive_a_controller_that_is_killed_after_any_write() -> Result<()> {
     play(Scenario::KilledAfterWrites)
 }
 

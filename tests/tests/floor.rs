@@ -1,4 +1,4 @@
-//! The policies of the floor, on a real API server: who makes what desktops are made of, and what the controller may make.
+//! The policies of the floor, on a real API server: who may manage desktops' objects, and what the controller may create.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
@@ -23,7 +23,7 @@ use vdi_tests::{
     wait::until,
 };
 
-/// A namespace with a desktop in it that has one of everything, and in which bob may do what the ClusterRole `admin` lets him.
+/// A namespace with a desktop that has every kind of object, and in which bob has the ClusterRole `admin`.
 async fn namespace_with_editor(stack: &Stack, name: &str) -> Result<(TestNamespace, Client)> {
     let namespace = TestNamespace::new(stack, name).await?;
     let binding = json!({
@@ -33,13 +33,13 @@ async fn namespace_with_editor(stack: &Stack, name: &str) -> Result<(TestNamespa
     });
     let bindings: Api<RoleBinding> = Api::namespaced(namespace.client.clone(), name);
     create(&bindings, &serde_json::from_value(binding)?).await?;
-    // What kubectl debug asks for, which only administrators have by themselves.
-    let rights = [
+    // `kubectl debug` needs this permission, which the ClusterRole `admin` lacks.
+    let commands = [
         &["create", "role", "debug", "--verb=patch", "--resource=pods/ephemeralcontainers"][..],
         &["create", "rolebinding", "debug", "--role=debug", "--user", &bob().name],
     ];
-    for right in rights {
-        stack.kubectl_ok(&User::admin(), right.iter().copied().chain(["-n", name])).await?;
+    for command in commands {
+        stack.kubectl_ok(&User::admin(), command.iter().copied().chain(["-n", name])).await?;
     }
     namespace
         .template(json!({
@@ -61,12 +61,12 @@ fn dry_patch() -> PatchParams {
     PatchParams { dry_run: true, ..PatchParams::default() }
 }
 
-/// An object that the tests write as JSON.
+/// Parses an object that a test writes as JSON.
 fn object<K: DeserializeOwned>(object: Value) -> Result<K> {
     Ok(serde_json::from_value(object)?)
 }
 
-/// Whether this policy refused.
+/// Whether this policy refused the request.
 fn is_refused_by<T>(policy: &str, answer: &kube::Result<T>) -> bool {
     is_refused_with(403, policy, answer)
 }
@@ -91,8 +91,8 @@ fn claim(metadata: Value) -> Value {
     json!({ "metadata": metadata, "spec": { "accessModes": ["ReadWriteOnce"], "resources": resources } })
 }
 
-/// What somebody may try with names and labels that are desktops', and may do with others.
-async fn makes_only_what_is_no_desktops<K>(api: Api<K>, make: impl Fn(Value) -> Value) -> Result<()>
+/// Checks that objects with a desktop's name or labels are refused, and others are accepted.
+async fn check_creation<K>(api: Api<K>, with_metadata: impl Fn(Value) -> Value) -> Result<()>
 where
     K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
@@ -103,10 +103,10 @@ where
         json!({ "name": "mine", "labels": { "app.kubernetes.io/managed-by": "vdiwarden" } }),
         json!({ "name": "mine", "labels": { "app.kubernetes.io/name": "vdi-desktop" } }),
     ] {
-        refused("vdi-desktops", &metadata, api.create(&dry_run(), &object(make(metadata.clone()))?).await)?;
+        refused("vdi-desktops", &metadata, api.create(&dry_run(), &object(with_metadata(metadata.clone()))?).await)?;
     }
-    let mine = make(json!({ "name": "mine", "labels": { "app.kubernetes.io/managed-by": "Helm" } }));
-    api.create(&PostParams::default(), &object(mine)?).await.context("what is no desktop's")?;
+    let mine = with_metadata(json!({ "name": "mine", "labels": { "app.kubernetes.io/managed-by": "Helm" } }));
+    api.create(&PostParams::default(), &object(mine)?).await.context("an object of another name")?;
     let label = json!({ "metadata": { "labels": { "vdi.kasm.io/session": "desktop" } } });
     refused("vdi-desktops", "a label later", api.patch("mine", &dry_patch(), &Patch::Merge(label)).await)?;
     api.delete("mine", &DeleteParams::default()).await?;
@@ -114,19 +114,18 @@ where
 }
 
 #[test]
-fn nobody_but_the_controller_makes_what_could_be_a_desktops() -> Result<()> {
+fn only_the_controller_creates_objects_that_could_be_a_desktops() -> Result<()> {
     with_stack(async |stack| {
         let (namespace, bob) = namespace_with_editor(stack, "floor-make").await?;
-        makes_only_what_is_no_desktops::<Pod>(Api::namespaced(bob.clone(), &namespace.name), pod).await?;
-        makes_only_what_is_no_desktops::<PersistentVolumeClaim>(Api::namespaced(bob.clone(), &namespace.name), claim)
-            .await?;
+        check_creation::<Pod>(Api::namespaced(bob.clone(), &namespace.name), pod).await?;
+        check_creation::<PersistentVolumeClaim>(Api::namespaced(bob.clone(), &namespace.name), claim).await?;
         let secret = |metadata: Value| json!({ "metadata": metadata });
-        makes_only_what_is_no_desktops::<Secret>(Api::namespaced(bob.clone(), &namespace.name), secret).await?;
+        check_creation::<Secret>(Api::namespaced(bob.clone(), &namespace.name), secret).await?;
         let policy = |metadata: Value| json!({ "metadata": metadata, "spec": { "podSelector": {} } });
-        makes_only_what_is_no_desktops::<NetworkPolicy>(Api::namespaced(bob.clone(), &namespace.name), policy).await?;
+        check_creation::<NetworkPolicy>(Api::namespaced(bob.clone(), &namespace.name), policy).await?;
 
-        // Nor does he have it made for him.
-        let deployment = json!({
+        // Bob can't have a ReplicaSet create one either.
+        let replica_set = json!({
             "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": { "name": "vdi-other", "namespace": namespace.name },
             "spec": {
                 "replicas": 1,
@@ -135,7 +134,7 @@ fn nobody_but_the_controller_makes_what_could_be_a_desktops() -> Result<()> {
             },
         });
         let sets: Api<k8s_openapi::api::apps::v1::ReplicaSet> = Api::namespaced(bob, &namespace.name);
-        create(&sets, &object(deployment)?).await?;
+        create(&sets, &object(replica_set)?).await?;
         wait_for(&sets, "vdi-other", "refused its pod", |set| {
             let conditions = set.status.iter().flat_map(|status| status.conditions.iter().flatten());
             conditions.filter_map(|condition| condition.message.as_deref()).any(|it| it.contains("vdi-desktops"))
@@ -146,7 +145,7 @@ fn nobody_but_the_controller_makes_what_could_be_a_desktops() -> Result<()> {
 }
 
 #[test]
-fn nobody_but_the_controller_changes_what_is_a_desktops_or_gets_into_it() -> Result<()> {
+fn only_the_controller_changes_a_desktops_objects_or_gets_into_its_pod() -> Result<()> {
     with_stack(async |stack| {
         let (namespace, editor) = namespace_with_editor(stack, "floor-change").await?;
         let pods: Api<Pod> = Api::namespaced(editor.clone(), &namespace.name);
@@ -165,11 +164,11 @@ fn nobody_but_the_controller_changes_what_is_a_desktops_or_gets_into_it() -> Res
         let by = "vdi-desktops";
 
         for (patch, what) in [
-            (json!({ "metadata": { "labels": { "app.kubernetes.io/name": null } } }), "a label taken away"),
+            (json!({ "metadata": { "labels": { "app.kubernetes.io/name": null } } }), "a label removed"),
             (json!({ "metadata": { "labels": { "mine": "too" } } }), "a label added"),
             (json!({ "metadata": { "annotations": { "vdi.kasm.io/port": "22" } } }), "where the gateway connects to"),
-            (json!({ "metadata": { "annotations": { "vdi.kasm.io/port": null } } }), "an annotation taken away"),
-            (json!({ "metadata": { "ownerReferences": null } }), "an owner taken away"),
+            (json!({ "metadata": { "annotations": { "vdi.kasm.io/port": null } } }), "an annotation removed"),
+            (json!({ "metadata": { "ownerReferences": null } }), "an owner removed"),
             (json!({ "spec": { "activeDeadlineSeconds": 1 } }), "a spec"),
         ] {
             refused(by, what, pods.patch("vdi-desktop", &dry_patch(), &merge(patch)).await)?;
@@ -182,14 +181,15 @@ fn nobody_but_the_controller_changes_what_is_a_desktops_or_gets_into_it() -> Res
             "a debug container",
             pods.patch_ephemeral_containers("vdi-desktop", &dry_patch(), &Patch::Strategic(debug)).await,
         )?;
-        for way in [
+        for command in [
             &["exec", "vdi-desktop", "--", "id"][..],
             &["attach", "vdi-desktop"],
             &["port-forward", "vdi-desktop", "6080"],
         ] {
-            let output = stack.kubectl(&bob(), ["-n", &namespace.name].into_iter().chain(way.iter().copied())).await?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(!output.status.success() && said.contains("manage-desktops"), "{way:?}: {said}");
+            let output =
+                stack.kubectl(&bob(), ["-n", &namespace.name].into_iter().chain(command.iter().copied())).await?;
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            ensure!(!output.status.success() && stderr.contains("manage-desktops"), "{command:?}: {stderr}");
         }
 
         for name in ["vdi-desktops", &own_policy(&policies).await?] {
@@ -203,37 +203,37 @@ fn nobody_but_the_controller_changes_what_is_a_desktops_or_gets_into_it() -> Res
         let label = json!({ "metadata": { "labels": { "vdi.kasm.io/session": "mine" } } });
         refused(by, &login, secrets.patch(&login, &dry_patch(), &merge(label)).await)?;
 
-        // What others write down in annotations and finalizers is theirs.
+        // Other controllers may add their own annotations and finalizers.
         let note = merge(
             json!({ "metadata": { "annotations": { "csi.example.com/note": "x" }, "finalizers": ["csi.example.com/x"] } }),
         );
         claims.patch(&home, &dry_patch(), &note).await?;
         pods.patch("vdi-desktop", &dry_patch(), &note).await?;
-        // Deleting pods is what RBAC lets him.
+        // RBAC lets bob delete pods.
         pods.delete("vdi-desktop", &DeleteParams { dry_run: true, ..DeleteParams::default() }).await?;
         Ok(())
     })
 }
 
-/// The name of the network policy that the session alone has.
+/// The name of the session's own network policy.
 async fn own_policy(policies: &Api<NetworkPolicy>) -> Result<String> {
     let names = policies.list(&Default::default()).await?.items.into_iter().filter_map(|it| it.metadata.name);
     names.into_iter().find(|name| name != "vdi-desktops").context("no policy of its own")
 }
 
 #[test]
-fn in_namespaces_for_desktops_nobody_else_opens_the_network() -> Result<()> {
+fn in_namespaces_for_desktops_no_other_network_policy_opens_them() -> Result<()> {
     with_stack(async |stack| {
         let (namespace, bob) = namespace_with_editor(stack, "floor-network").await?;
         let policies: Api<NetworkPolicy> = Api::namespaced(bob, &namespace.name);
         let policy = |spec: Value| object(json!({ "metadata": { "name": "mine" }, "spec": spec }));
         let all = policy(json!({ "podSelector": {}, "ingress": [{}] }))?;
-        policies.create(&dry_run(), &all).await.context("the namespace doesn't say that it is for desktops alone")?;
+        policies.create(&dry_run(), &all).await.context("the namespace isn't labelled as one for desktops")?;
 
         let namespaces: Api<Namespace> = Api::all(namespace.client.clone());
         let label = json!({ "metadata": { "labels": { "vdi.kasm.io/desktops": "true" } } });
         namespaces.patch(&namespace.name, &PatchParams::default(), &Patch::Merge(label)).await?;
-        // The API server sees that a moment later.
+        // The API server sees the label with a short delay.
         let is_in_force = async || Ok(is_refused_by("vdi-network", &policies.create(&dry_run(), &all).await));
         until("vdi-network is in force", is_in_force).await?;
         let others = |operator: &str, values: Value| json!({ "matchExpressions": [{ "key": "app.kubernetes.io/name", "operator": operator, "values": values }] });
@@ -258,14 +258,14 @@ fn in_namespaces_for_desktops_nobody_else_opens_the_network() -> Result<()> {
             policies.create(&dry_run(), &policy(json!({ "podSelector": selector, "ingress": [{}] }))?).await?;
         }
         policies.create(&dry_run(), &policy(json!({ "podSelector": {}, "policyTypes": ["Ingress"] }))?).await?;
-        // The controller still does.
+        // The controller still can.
         namespace.session("another").await?;
         namespace.wait_running("another").await?;
         Ok(())
     })
 }
 
-/// What the controller makes, as far as the floor is concerned.
+/// A desktop's pod, with the fields of the controller's that the floor checks.
 fn desktop(metadata: Value, spec: Value) -> Value {
     let mut pod = json!({
         "metadata": { "name": "vdi-x", "labels": { "app.kubernetes.io/managed-by": "vdiwarden" } },
@@ -281,7 +281,7 @@ fn desktop(metadata: Value, spec: Value) -> Value {
 }
 
 #[test]
-fn whatever_the_controller_is_told_its_pods_get_nothing_of_the_node_or_the_cluster() -> Result<()> {
+fn whatever_a_template_says_the_controllers_pods_get_no_access_to_the_node_or_the_cluster() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "floor-pods").await?;
         let client = stack.cluster.client(&controller()).await?;
@@ -338,10 +338,12 @@ fn whatever_the_controller_is_told_its_pods_get_nothing_of_the_node_or_the_clust
             let pod = object(desktop(metadata.clone(), json!({})))?;
             refused("vdi-controller", &metadata, pods.create(&dry_run(), &pod).await)?;
         }
-        let taken = security(json!({ "capabilities": { "drop": ["ALL"], "add": ["SETUID", "CHOWN"] } }));
-        pods.create(&dry_run(), &object(desktop(json!({}), taken))?).await.context("what an image needs")?;
+        let allowed = security(json!({ "capabilities": { "drop": ["ALL"], "add": ["SETUID", "CHOWN"] } }));
+        pods.create(&dry_run(), &object(desktop(json!({}), allowed))?)
+            .await
+            .context("capabilities that images need")?;
 
-        // Where vdiwarden itself is, the Secret with the keys is too.
+        // vdiwarden's own namespace has the Secret with the keys.
         let system: Api<Pod> = Api::namespaced(client.clone(), "vdiwarden-system");
         refused(
             "vdi-controller",
@@ -359,11 +361,11 @@ fn whatever_the_controller_is_told_its_pods_get_nothing_of_the_node_or_the_clust
 }
 
 #[test]
-fn what_kubernetes_does_to_desktops_it_still_does() -> Result<()> {
+fn kubernetes_own_controllers_can_still_manage_desktops() -> Result<()> {
     with_stack(async |stack| {
         let (namespace, _) = namespace_with_editor(stack, "floor-kubernetes").await?;
-        // The scheduler and the volume controller have bound its home, or it would not run. Whoever protects claims lets go of it
-        // once no pod uses it, and the garbage collector takes what was the session's.
+        // The desktop runs, so the scheduler and the volume controller could bind its home. Once no pod uses the claim, the PVC
+        // protection controller releases it, and the garbage collector deletes the session's objects.
         let policies: Api<NetworkPolicy> = Api::namespaced(namespace.client.clone(), &namespace.name);
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(namespace.client.clone(), &namespace.name);
         let own = own_policy(&policies).await?;
@@ -372,7 +374,7 @@ fn what_kubernetes_does_to_desktops_it_still_does() -> Result<()> {
         wait_gone(&namespace.pods, "vdi-desktop").await?;
         wait_gone(&policies, &own).await?;
         wait_gone(&claims, &home.context("no home")?).await?;
-        // A namespace goes with everything that is in it.
+        // A namespace is deleted with everything in it.
         namespace.session("another").await?;
         namespace.wait_running("another").await?;
         let namespaces: Api<Namespace> = Api::all(namespace.client.clone());
@@ -382,7 +384,7 @@ fn what_kubernetes_does_to_desktops_it_still_does() -> Result<()> {
 }
 
 #[test]
-fn no_session_has_a_time_that_clients_in_rust_cannot_parse() -> Result<()> {
+fn a_session_with_a_time_that_rust_clients_cannot_parse_is_refused() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "floor-fields").await?;
         namespace.template(json!({})).await?;
@@ -397,13 +399,13 @@ fn no_session_has_a_time_that_clients_in_rust_cannot_parse() -> Result<()> {
             Ok::<_, anyhow::Error>(namespace.client.request_text(create).await)
         };
         for time in ["2026-01-01T12:00:00Z", "2999-12-31T23:59:59Z"] {
-            ensure!(create(time).await??.contains(time), "the API server keeps no times that it is sent");
+            ensure!(create(time).await??.contains(time), "the API server doesn't keep the client's times");
         }
         for time in ["9999-12-31T23:59:59Z", "1999-12-31T23:59:59Z"] {
             let answer = create(time).await?;
             ensure!(is_refused_with(422, "vdi-sessions", &answer), "{time}: {answer:?}");
         }
-        // The API server itself makes nothing of these.
+        // Whatever the API server itself accepts of these can be parsed.
         for time in ["9999-12-31T23:59:59-23:59", "0000-01-01T00:00:00+23:59", "0001-01-01T00:00:00Z", "never"] {
             if let Ok(stored) = create(time).await? {
                 serde_json::from_str::<VDISession>(&stored).with_context(|| format!("{time}: {stored}"))?;
@@ -414,7 +416,7 @@ fn no_session_has_a_time_that_clients_in_rust_cannot_parse() -> Result<()> {
 }
 
 #[test]
-fn the_api_server_finds_nothing_wrong_with_the_floors_expressions() -> Result<()> {
+fn the_floors_expressions_pass_the_api_servers_type_check() -> Result<()> {
     with_stack(async |stack| {
         let policies: Api<ValidatingAdmissionPolicy> = Api::all(stack.cluster.admin());
         for name in ["vdi-sessions", "vdi-desktops", "vdi-network", "vdi-controller"] {
@@ -431,9 +433,9 @@ fn the_api_server_finds_nothing_wrong_with_the_floors_expressions() -> Result<()
 }
 
 #[test]
-fn without_the_verb_not_even_the_controllers_name_makes_desktops() -> Result<()> {
+fn without_the_verb_an_account_with_the_controllers_name_cannot_create_desktops() -> Result<()> {
     with_stack(async |stack| {
-        // As if vdiwarden were installed in another namespace: what counts is what RBAC says there.
+        // As if vdiwarden were installed in another namespace: RBAC decides, and not the name.
         let namespace = TestNamespace::new(stack, "floor-elsewhere").await?;
         let impostor = "system:serviceaccount:floor-elsewhere:vdi-controller";
         let pod = desktop(json!({ "namespace": namespace.name }), json!({})).to_string();
@@ -445,8 +447,8 @@ fn without_the_verb_not_even_the_controllers_name_makes_desktops() -> Result<()>
         let file = file.display().to_string();
         let make = ["create", "--dry-run=server", "-f", &file, "--as", impostor];
         let output = stack.kubectl(&User::admin(), make).await?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(!output.status.success() && said.contains("manage-desktops"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success() && stderr.contains("manage-desktops"), "{stderr}");
         let bind = ["create", "clusterrolebinding", "elsewhere", "--clusterrole=vdi-controller", "--user", impostor];
         stack.kubectl_ok(&User::admin(), bind).await?;
         stack.kubectl_ok(&User::admin(), make).await?;

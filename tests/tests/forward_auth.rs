@@ -1,4 +1,4 @@
-//! Another proxy in front of the gateway: Debian's nginx, with the configuration of deploy/forward-auth.
+//! The gateway as a forward-auth service, behind Debian's nginx with the configuration of deploy/forward-auth.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -24,16 +24,15 @@ use vdi_tests::{
 };
 
 struct Site {
-    // nginx goes first, and then the gateway.
+    // Dropped first, before the gateway.
     _nginx: Nginx,
-    /// As visitors reach it: through nginx.
+    /// At its address behind nginx, which visitors use.
     gateway: Gateway,
     operations: SocketAddr,
     fixture: Fixture,
 }
 
-/// Runs a test on the site that the tests of this binary share. What is skipped on somebody's laptop must not be skipped in
-/// CI.
+/// Runs a test on the shared site of this binary. Without nginx, the test is skipped, or fails in CI.
 fn with_site(test: impl AsyncFnOnce(&'static Site) -> Result<()>) -> Result<()> {
     static SITE: Shared<Option<Site>> = Shared::new();
     SITE.with(start, async |site| match site {
@@ -63,11 +62,11 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 impl Site {
-    /// Alice, with a running desktop in a namespace of this name, and its host.
+    /// Starts a desktop of alice's in a namespace of this name, and opens it. Returns its host too.
     async fn alice(&self, name: &str) -> Result<(TestNamespace, Visitor, String)> {
         let namespace = self.fixture.running(name).await?;
         let (mut visitor, host) = self.enter(name).await?;
-        visitor.until(&self.gateway, &host, is_desktops).await?;
+        visitor.until(&self.gateway, &host, is_from_desktop).await?;
         Ok((namespace, visitor, host))
     }
 
@@ -75,13 +74,13 @@ impl Site {
         Visitor::enter(&self.gateway, &self.fixture.stack, &alice(), name, "desktop").await
     }
 
-    /// What a page at the host asks for, with these headers besides.
+    /// Sends a GET as a page at the host does, with additional headers.
     async fn get(&self, visitor: &mut Visitor, host: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         visitor.ask(&self.gateway, host, Method::GET, path, &headers, String::new()).await
     }
 
-    /// Asks at /check like a proxy: the status, and where to pass the request.
+    /// Sends a request to /check as a proxy does. Returns the status and the upstream.
     async fn check(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<(u16, Option<String>)> {
         let request = Request::builder().method(method).uri(format!("http://{}{path}", self.operations));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
@@ -91,24 +90,27 @@ impl Site {
     }
 }
 
-/// Whether a desktop has answered, rather than the gateway.
-fn is_desktops(answer: &Answer) -> bool {
+/// Whether a desktop responded, and not the gateway.
+fn is_from_desktop(answer: &Answer) -> bool {
     answer.body.contains("a desktop was asked")
 }
 
 #[test]
-fn the_owner_enters_by_a_link_and_sees_the_desktop_which_nginx_asks_itself() -> Result<()> {
+fn the_owner_enters_by_a_link_and_nginx_connects_to_the_desktop_itself() -> Result<()> {
     with_site(async |site| {
         let (_, mut visitor, host) = site.alice("owner").await?;
         let page = visitor.open(&site.gateway, &host, "/").await?;
-        ensure!(page.status == 200 && page.body.contains(r#"data-path="/vnc.html""#), "the page around it: {page:?}");
+        ensure!(
+            page.status == 200 && page.body.contains(r#"data-path="/vnc.html""#),
+            "the page around the desktop: {page:?}"
+        );
 
         let answer = site.get(&mut visitor, &host, "/itself?a=b%2F..%2Fc", &[]).await?;
         ensure!(answer.body.starts_with("a desktop was asked for /itself?a=b%2F..%2Fc at alice"), "{answer:?}");
         ensure!(answer.header("server").starts_with("nginx"), "{answer:?}");
         ensure!(answer.header("x-frame-options") == "SAMEORIGIN", "{answer:?}");
         let log = site.gateway.replica.log()?;
-        ensure!(log.contains("/.vdi/enter") && !log.contains("/itself"), "the gateway has passed it on: {log}");
+        ensure!(log.contains("/.vdi/enter") && !log.contains("/itself"), "the gateway proxied the request: {log}");
         Ok(())
     })
 }
@@ -134,7 +136,7 @@ fn a_desktop_sees_its_own_cookies_and_nothing_of_the_gateways() -> Result<()> {
 }
 
 #[test]
-fn a_stranger_gets_the_gateways_own_page_and_never_the_desktop() -> Result<()> {
+fn a_stranger_gets_the_sign_in_page_and_never_the_desktop() -> Result<()> {
     with_site(async |site| {
         let (_, _, host) = site.alice("strangers").await?;
         for path in ["/", "/vnc.html", "/websockify", "/%2Evdi/x", "//.vdi/x", "/x/../.vdi/x", "/mischief/"] {
@@ -145,13 +147,13 @@ fn a_stranger_gets_the_gateways_own_page_and_never_the_desktop() -> Result<()> {
                     false => stranger.get(&site.gateway, &host, path).await?,
                 };
                 ensure!(answer.status == 401 && answer.body.contains("Sign in first"), "{path}: {answer:?}");
-                ensure!(!is_desktops(&answer) && !answer.body.contains("alice"), "{path}: {answer:?}");
+                ensure!(!is_from_desktop(&answer) && !answer.body.contains("alice"), "{path}: {answer:?}");
             }
         }
-        // nginx reads this as /vnc.html, and the gateway as something of its own.
+        // nginx normalizes this to /vnc.html, and the gateway takes it for a path of its own.
         let answer = Visitor::default().get(&site.gateway, &host, "/.vdi/../vnc.html").await?;
-        ensure!(answer.status == 404 && !is_desktops(&answer), "{answer:?}");
-        // What the page is made with is there for everybody, and what nginx asks itself for is there for nobody.
+        ensure!(answer.status == 404 && !is_from_desktop(&answer), "{answer:?}");
+        // The page's icon is public, and the location of nginx's subrequests is internal.
         let icon = Visitor::default().get(&site.gateway, &host, "/.vdi/icon.svg").await?;
         ensure!(icon.status == 200 && icon.header("content-type").starts_with("image/svg"), "{icon:?}");
         ensure!(Visitor::default().get(&site.gateway, &host, "/.vdi/check").await?.status == 404);
@@ -169,23 +171,23 @@ fn the_cookie_of_another_session_is_refused() -> Result<()> {
         namespace.wait_running("bobs").await?;
         let (mut bobs, bobs_host) =
             Visitor::enter(&site.gateway, &site.fixture.stack, &bob(), "others", "bobs").await?;
-        bobs.until(&site.gateway, &bobs_host, is_desktops).await?;
+        bobs.until(&site.gateway, &bobs_host, is_from_desktop).await?;
         for (visitor, own, other) in [(&alices, &host, &bobs_host), (&bobs, &bobs_host, &host)] {
             let mut thief = visitor.clone();
-            ensure!(is_desktops(&thief.get(&site.gateway, own, "/").await?));
+            ensure!(is_from_desktop(&thief.get(&site.gateway, own, "/").await?));
             thief.steal(visitor, own, other);
             let answer = thief.get(&site.gateway, other, "/").await?;
-            ensure!(answer.status == 401 && !is_desktops(&answer), "{answer:?}");
+            ensure!(answer.status == 401 && !is_from_desktop(&answer), "{answer:?}");
         }
         Ok(())
     })
 }
 
 #[test]
-fn a_websocket_goes_through_and_one_of_another_sites_page_does_not() -> Result<()> {
+fn a_websocket_is_accepted_unless_it_comes_from_another_sites_page() -> Result<()> {
     with_site(async |site| {
         let (_, mut visitor, host) = site.alice("sockets").await?;
-        let ask = |origin: Option<&str>| {
+        let upgrade_from = |origin: Option<&str>| {
             let mut headers =
                 vec![("connection", "keep-alive, Upgrade".to_owned()), ("upgrade", "websocket".to_owned())];
             headers.extend(origin.map(|origin| ("origin", origin.to_owned())));
@@ -194,7 +196,7 @@ fn a_websocket_goes_through_and_one_of_another_sites_page_does_not() -> Result<(
         Websocket::open(&site.gateway, &mut visitor, &host).await?.speaks().await?;
 
         for origin in [None, Some("https://evil.com"), Some("null"), Some(&*format!("https://bob.{DOMAIN}"))] {
-            let headers = ask(origin);
+            let headers = upgrade_from(origin);
             let answer = visitor.ask(&site.gateway, &host, Method::GET, "/websockify", &headers, String::new()).await?;
             ensure!(answer.status == 403, "{origin:?}: {answer:?}");
         }
@@ -203,7 +205,7 @@ fn a_websocket_goes_through_and_one_of_another_sites_page_does_not() -> Result<(
 }
 
 #[test]
-fn a_client_can_not_say_where_a_request_goes_nor_who_it_is() -> Result<()> {
+fn a_client_can_forge_neither_its_upstream_nor_its_identity() -> Result<()> {
     with_site(async |site| {
         let (_, mut visitor, host) = site.alice("forged").await?;
         let other = format!("bob.{DOMAIN}:{}", site.fixture.public_port);
@@ -228,13 +230,13 @@ fn a_client_can_not_say_where_a_request_goes_nor_who_it_is() -> Result<()> {
             "authorization: -\nx-forwarded-for: 127.0.0.1\nx-forwarded-proto: https\nx-forwarded-host: {own}\n\
              x-forwarded-user: -\nx-vdi-upstream: -\nodd names: []\n"
         );
-        ensure!(is_desktops(&answer) && answer.body.contains(&seen), "{answer:?}");
-        // Without a cookie, none of this opens anything: not by naming a desktop, nor another host or method.
+        ensure!(is_from_desktop(&answer) && answer.body.contains(&seen), "{answer:?}");
+        // Without a cookie, no header opens the desktop.
         let desktop = format!("http://127.0.0.1:{}", site.fixture.desktop_port);
         for name in ["x-vdi-upstream", "x-forwarded-host", "x-forwarded-uri", "x-original-uri", "x-rewrite-url"] {
             for value in [&*desktop, &own, "/.vdi/icon.svg"] {
                 let answer = site.get(&mut Visitor::default(), &host, "/", &[(name, value)]).await?;
-                ensure!(answer.status == 401 && !is_desktops(&answer), "{name}: {value}: {answer:?}");
+                ensure!(answer.status == 401 && !is_from_desktop(&answer), "{name}: {value}: {answer:?}");
             }
         }
         Ok(())
@@ -242,17 +244,17 @@ fn a_client_can_not_say_where_a_request_goes_nor_who_it_is() -> Result<()> {
 }
 
 #[test]
-fn a_desktop_can_not_tell_nginx_what_to_do_nor_set_the_gateways_cookie() -> Result<()> {
+fn a_desktop_can_neither_control_nginx_nor_set_the_gateways_cookie() -> Result<()> {
     with_site(async |site| {
         let (_, mut visitor, host) = site.alice("mischief").await?;
         let answer = site.get(&mut visitor.clone(), &host, "/mischief", &[]).await?;
         ensure!(answer.status == 200 && answer.body == "mischief\n", "{answer:?}");
         let cookies: Vec<_> =
             answer.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok()).collect();
-        ensure!(cookies == ["__Host-vdi-session=stolen; Path=/", "own=1"], "no browser takes the first: {cookies:?}");
+        ensure!(cookies == ["__Host-vdi-session=stolen; Path=/", "own=1"], "browsers reject the first: {cookies:?}");
         let passed: Vec<_> = NOT_FOR_DESKTOPS.iter().filter(|(name, _)| answer.headers.contains_key(*name)).collect();
         ensure!(passed.is_empty(), "nginx passes {passed:?}");
-        ensure!(is_desktops(&site.get(&mut visitor, &host, "/", &[]).await?));
+        ensure!(is_from_desktop(&site.get(&mut visitor, &host, "/", &[]).await?));
         Ok(())
     })
 }
@@ -267,17 +269,17 @@ fn the_waiting_page_is_shown_while_the_desktop_is_not_running() -> Result<()> {
         let page = visitor.open(&site.gateway, &host, "/").await?;
         ensure!(page.status == 200 && page.body.contains("Suspended"), "{page:?}");
         let answer = visitor.post(&site.gateway, &host, "/upload", "a file").await?;
-        ensure!(answer.status == 503 && !is_desktops(&answer), "{answer:?}");
+        ensure!(answer.status == 503 && !is_from_desktop(&answer), "{answer:?}");
         Ok(())
     })
 }
 
 #[test]
-fn what_is_sent_to_a_desktop_arrives_there() -> Result<()> {
+fn an_upload_reaches_the_desktop() -> Result<()> {
     with_site(async |site| {
         let (_, mut visitor, host) = site.alice("uploads").await?;
         let answer = visitor.post(&site.gateway, &host, "/upload", &"a".repeat(3_000_000)).await?;
-        ensure!(is_desktops(&answer) && answer.body.ends_with("body: 3000000 bytes\n"), "{answer:?}");
+        ensure!(is_from_desktop(&answer) && answer.body.ends_with("body: 3000000 bytes\n"), "{answer:?}");
         let headers = [("origin", "https://evil.com".to_owned())];
         let answer = visitor.ask(&site.gateway, &host, Method::POST, "/upload", &headers, "a".to_owned()).await?;
         ensure!(answer.status == 403, "another site's form: {answer:?}");
@@ -286,7 +288,7 @@ fn what_is_sent_to_a_desktop_arrives_there() -> Result<()> {
 }
 
 #[test]
-fn a_proxy_learns_where_to_pass_a_request_and_what_has_to_go_through_the_gateway() -> Result<()> {
+fn a_proxy_learns_which_requests_go_to_the_desktop_and_which_to_the_gateway() -> Result<()> {
     with_site(async |site| {
         let (_, visitor, host) = site.alice("check").await?;
         let (authority, cookie) = (site.gateway.authority(&host), visitor.cookies(&host).context("no cookie")?);
@@ -296,16 +298,19 @@ fn a_proxy_learns_where_to_pass_a_request_and_what_has_to_go_through_the_gateway
             site.check(method, path, &[&known[..], more].concat()).await
         };
         let (status, upstream) = ask("GET", "/check", &[]).await?;
-        let upstream = upstream.context("it is not told where")?;
+        let upstream = upstream.context("no upstream")?;
         ensure!(status == 200 && upstream.ends_with(&format!(":{}", site.fixture.desktop_port)), "{status} {upstream}");
         ensure!(upstream.starts_with("http://127.64."), "{upstream}");
         let direct = (200, Some(upstream));
         let websocket = [("x-forwarded-upgrade", "websocket"), ("origin", &*own)];
         ensure!(ask("GET", "/check", &websocket).await? == direct);
         let page = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
-        ensure!(ask("GET", "/check", &page).await? == (200, None), "the page around it is the gateway's");
+        ensure!(
+            ask("GET", "/check", &page).await? == (200, None),
+            "the page around the desktop comes from the gateway"
+        );
 
-        // As nginx, Traefik and Caddy ask, the method is in a header; Envoy uses it, and has the path behind /check.
+        // nginx, Traefik and Caddy send the method in a header. Envoy keeps the method, and appends the path to /check.
         let foreign = [("origin", "https://evil.com"), page[0], page[1]];
         ensure!(ask("GET", "/check", &foreign).await?.0 == 200, "a link is followed");
         ensure!(ask("POST", "/check/", &foreign).await?.0 == 403, "a form is sent");
@@ -317,7 +322,10 @@ fn a_proxy_learns_where_to_pass_a_request_and_what_has_to_go_through_the_gateway
         ensure!(site.check("GET", "/check/", &host).await? == direct, "Envoy asks with the same host");
 
         // A proxy that omits a header, or leaves it to the client, lets nobody in.
-        ensure!(ask("GET", "/check", &[("sec-websocket-version", "13")]).await?.0 == 403, "a websocket of no origin");
+        ensure!(
+            ask("GET", "/check", &[("sec-websocket-version", "13")]).await?.0 == 403,
+            "a websocket without an origin"
+        );
         ensure!(ask("GET", "/check", &[("x-forwarded-host", "evil.com")]).await?.0 == 400);
         ensure!(ask("GET", "/check", &[("x-forwarded-method", "G E T")]).await?.0 == 400);
         ensure!(site.check("GET", "/check", &[("cookie", &cookie)]).await?.0 == 421);
@@ -327,7 +335,7 @@ fn a_proxy_learns_where_to_pass_a_request_and_what_has_to_go_through_the_gateway
 }
 
 #[test]
-fn the_gateway_hears_what_is_done_at_a_desktop_that_ends_when_nothing_is() -> Result<()> {
+fn websockets_of_a_desktop_with_an_idle_timeout_go_through_the_gateway() -> Result<()> {
     with_site(async |site| {
         let namespace = TestNamespace::new(&site.fixture.stack, "idle").await?;
         namespace.template(json!({ "port": site.fixture.desktop_port, "idleTimeout": "1h" })).await?;

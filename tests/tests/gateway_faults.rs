@@ -37,7 +37,7 @@ fn with_fixture(test: impl AsyncFnOnce(&'static Fixture) -> Result<()>) -> Resul
 }
 
 #[test]
-fn a_pod_that_dies_takes_its_websocket_along_and_its_successor_is_found_by_itself() -> Result<()> {
+fn a_pod_that_dies_ends_its_websocket_and_its_successor_is_found_automatically() -> Result<()> {
     with_fixture(async |fixture| {
         let namespace = fixture.running("pod").await?;
         let gateway = fixture.gateway("gateway-pod", fixture.public_port, &[]).await?;
@@ -52,7 +52,7 @@ fn a_pod_that_dies_takes_its_websocket_along_and_its_successor_is_found_by_itsel
 }
 
 #[test]
-fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a_while() -> Result<()> {
+fn while_the_api_server_is_down_desktops_stay_open_and_new_requests_are_accepted_for_a_while() -> Result<()> {
     with_fixture(async |fixture| {
         fixture.running("away").await?;
         let flags = ["--cache-limit", "15s"];
@@ -63,14 +63,14 @@ fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a
         api_server.crash(60)?;
         let gone = Instant::now();
         until_lost(&mut gateway).await?;
-        ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "by what was known");
+        ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "it must decide from its cache");
         let refused = visitor.until(&gateway, &host, |answer| answer.status == 503).await?;
         // The last sign of life may be some seconds old.
         ensure!(gone.elapsed() >= Duration::from_secs(9), "refused after {:?}", gone.elapsed());
         ensure!(refused.body.contains("lost touch with the cluster"), "{refused:?}");
         let (host_of_nobody, mut stranger) = (format!("nobody.{DOMAIN}"), Visitor::default());
         ensure!(stranger.get(&gateway, &host_of_nobody, "/").await?.status == 503);
-        socket.speaks().await.context("what was open goes on")?;
+        socket.speaks().await.context("an open websocket was cut")?;
         visitor.until(&gateway, &host, |answer| answer.status == 200).await?;
         ensure!(gone.elapsed() >= Duration::from_secs(60), "back after {:?}", gone.elapsed());
         socket.speaks().await
@@ -79,7 +79,7 @@ fn while_the_api_server_is_away_desktops_go_on_and_new_requests_are_let_in_for_a
 
 /// The API server answers all other requests.
 #[test]
-fn while_its_watches_are_refused_a_gateway_lets_people_in_by_what_it_knew_for_a_while_and_no_longer() -> Result<()> {
+fn a_gateway_whose_watches_are_refused_lets_users_in_from_its_cache_up_to_its_limit() -> Result<()> {
     with_fixture(async |fixture| {
         fixture.running("refused").await?;
         let flags = ["--cache-limit", "15s"];
@@ -99,7 +99,7 @@ fn while_its_watches_are_refused_a_gateway_lets_people_in_by_what_it_knew_for_a_
             let began = Instant::now();
             let lost = async {
                 until_lost(&mut gateway).await?;
-                ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "by what was known");
+                ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "it must decide from its cache");
                 visitor.until(&gateway, &host, |answer| answer.status == 503).await?;
                 ensure!(began.elapsed() >= Duration::from_secs(10), "{resource}: refused after {:?}", began.elapsed());
                 let (ready, why) = http::get(gateway.replica.address().await?, "/readyz").await?;
@@ -128,7 +128,7 @@ async fn until_lost(gateway: &mut Gateway) -> Result<()> {
 }
 
 #[test]
-fn when_a_gateway_is_killed_another_takes_its_visitors_without_asking_who_they_are() -> Result<()> {
+fn when_a_gateway_is_killed_another_serves_its_visitors_without_a_new_sign_in() -> Result<()> {
     with_fixture(async |fixture| {
         fixture.running("killed").await?;
         let first = fixture.gateway("gateway-killed", fixture.public_port, &[]).await?;
@@ -146,7 +146,7 @@ fn when_a_gateway_is_killed_another_takes_its_visitors_without_asking_who_they_a
 }
 
 #[test]
-fn a_gateway_that_is_told_to_stop_lets_what_is_open_go_on_for_a_while_and_takes_nothing_new() -> Result<()> {
+fn a_stopping_gateway_drains_open_connections_and_accepts_no_new_ones() -> Result<()> {
     with_fixture(async |fixture| {
         fixture.running("drained").await?;
         let gateway = fixture.gateway("gateway-drained", fixture.public_port, &["--drain", "3s"]).await?;
@@ -165,7 +165,7 @@ fn a_gateway_that_is_told_to_stop_lets_what_is_open_go_on_for_a_while_and_takes_
 }
 
 #[test]
-fn when_the_secret_of_the_keys_is_deleted_every_token_is_void_and_new_links_are_good() -> Result<()> {
+fn deleting_the_secret_of_keys_invalidates_every_token_and_new_links_still_work() -> Result<()> {
     with_fixture(async |fixture| {
         fixture.running("void").await?;
         let gateway = fixture.gateway("gateway-void", fixture.public_port, &[]).await?;
@@ -176,7 +176,7 @@ fn when_the_secret_of_the_keys_is_deleted_every_token_is_void_and_new_links_are_
         secrets.delete("vdi-gateway-keys", &DeleteParams::default()).await?;
         visitor.until(&gateway, &host, |answer| answer.status == 401).await?;
         ensure!(Visitor::default().post(&gateway, &host, "/.vdi/enter", &code).await?.status == 401, "an old link");
-        socket.speaks().await.context("what is open stays open")?;
+        socket.speaks().await.context("an open websocket was cut")?;
         let (mut again, _) = Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "void", "desktop").await?;
         ensure!(again.get(&gateway, &host, "/").await?.status == 200);
         ensure!(visitor.get(&gateway, &host, "/").await?.status == 401);
@@ -203,7 +203,7 @@ impl Drop for Hanging {
 }
 
 #[test]
-fn while_the_api_server_hangs_so_many_wait_for_it_and_others_are_told_to_come_again() -> Result<()> {
+fn while_the_api_server_hangs_requests_over_the_limit_get_retry_after() -> Result<()> {
     with_fixture(async |fixture| {
         fixture.running("hanging").await?;
         let gateway = fixture.gateway("gateway-hanging", fixture.public_port, &[]).await?;
@@ -213,14 +213,14 @@ fn while_the_api_server_hangs_so_many_wait_for_it_and_others_are_told_to_come_ag
         let ask = async || gateway.launch(&fixture.stack, &alice(), "hanging", "desktop").await;
         let mut asked: FuturesUnordered<_> = (0..40).map(|_| ask()).collect();
         for _ in 0..8 {
-            let told = timeout(Duration::from_secs(5), asked.next()).await.context("nobody is told")?;
-            let told = told.context("nobody has asked")??;
-            ensure!(told.status == 503 && told.header("retry-after") == "5", "{told:?}");
+            let refused = timeout(Duration::from_secs(5), asked.next()).await.context("no request was refused")?;
+            let refused = refused.context("no request is left")??;
+            ensure!(refused.status == 503 && refused.header("retry-after") == "5", "{refused:?}");
         }
-        ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "who is in stays in");
-        ensure!(timeout(Duration::from_millis(500), asked.next()).await.is_err(), "the others wait");
+        ensure!(visitor.get(&gateway, &host, "/").await?.status == 200, "an open desktop stays open");
+        ensure!(timeout(Duration::from_millis(500), asked.next()).await.is_err(), "more requests were refused");
         drop(hanging);
-        while let Some(answer) = within("an answer to those that wait", asked.next()).await? {
+        while let Some(answer) = within("an answer to the requests that wait", asked.next()).await? {
             answer?.link()?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! GPUs, and what happens while there are too few of them, with the scheduler and the controllers of a real Kubernetes.
+//! GPUs, and the queue for them, with Kubernetes' real scheduler and controllers.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
@@ -45,7 +45,7 @@ async fn a_second_later() {
 }
 
 #[test]
-fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes_one() -> Result<()> {
+fn when_gpus_are_scarce_sessions_queue_in_order_and_a_higher_priority_preempts() -> Result<()> {
     with_one_gpu(async |stack| {
         let namespace = TestNamespace::new(stack, "queue").await?;
         namespace.template(json!({})).await?;
@@ -64,11 +64,11 @@ fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes
             "{next}"
         );
         for (ahead, name) in names[2..].iter().enumerate() {
-            let told = namespace.wait_message(name, Phase::Pending, "Queued").await?;
+            let message = namespace.wait_message(name, Phase::Pending, "Queued").await?;
             let sessions = if ahead == 0 { "1 session".to_owned() } else { format!("{} sessions", ahead + 1) };
             ensure!(
-                told.starts_with(&format!("no nvidia.com/gpu is free: {sessions} ahead, waiting since ")),
-                "{name}: {told}"
+                message.starts_with(&format!("no nvidia.com/gpu is free: {sessions} ahead, waiting since ")),
+                "{name}: {message}"
             );
             ensure!(
                 namespace.pods.get_opt(&format!("vdi-{name}")).await?.is_none(),
@@ -81,7 +81,7 @@ fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes
         }
         namespace.wait_running(&names[5]).await?;
 
-        // A higher priority comes before those who wait, and takes the place of who has one.
+        // A session of a higher priority goes ahead of the queue, and preempts one that has a GPU.
         let class: PriorityClass = serde_json::from_value(json!({ "metadata": { "name": "urgent" }, "value": 1000 }))?;
         create(&Api::all(namespace.client.clone()), &class).await?;
         create(&Api::all(namespace.client.clone()), &template("urgent", json!({ "priorityClassName": "urgent" }))?)
@@ -96,7 +96,7 @@ fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes
             let status = namespace.sessions.get(name).await?.status.context("no status")?;
             ensure!(status.phase == Phase::Pending, "{name}: {status:?}");
         }
-        // What was preempted came first, and comes first again.
+        // The preempted session is older than the other, so it is next in the queue again.
         delete(&namespace.sessions, "urgent").await?;
         namespace.wait_running(&names[5]).await?;
         Ok(())
@@ -104,12 +104,12 @@ fn when_gpus_are_short_sessions_queue_in_their_order_and_a_higher_priority_takes
 }
 
 #[test]
-fn a_session_that_waits_for_its_home_is_in_nobodys_way() -> Result<()> {
+fn a_session_that_waits_for_its_home_does_not_block_the_queue() -> Result<()> {
     with_one_gpu(async |stack| {
         let namespace = TestNamespace::new(stack, "in-the-way").await?;
         let home = json!({ "mountPath": "/home/user" });
         namespace.template(json!({ "home": home, "gpu": { "resourceName": "example.com/scarce" } })).await?;
-        // Other GPUs than the other tests wait for. Who has one of those that there are enough of has a home in use.
+        // GPUs that no other test uses. A session with one of the plentiful ones keeps its user's home in use.
         offer(&namespace, json!({ "example.com/scarce": "1", "example.com/plenty": "8" })).await?;
         let other = template("plenty", json!({ "home": home, "gpu": { "resourceName": "example.com/plenty" } }))?;
         create(&Api::all(namespace.client.clone()), &other).await?;
@@ -127,13 +127,13 @@ fn a_session_that_waits_for_its_home_is_in_nobodys_way() -> Result<()> {
         namespace.wait("alices-second", Phase::Pending, "HomeInUse").await?;
         a_second_later().await;
         new("bobs", "bob", &namespace.name).await?;
-        let told = namespace.wait_message("bobs", Phase::Pending, "Unschedulable").await?;
-        ensure!(told.starts_with("next in the queue for example.com/scarce"), "{told}");
+        let message = namespace.wait_message("bobs", Phase::Pending, "Unschedulable").await?;
+        ensure!(message.starts_with("next in the queue for example.com/scarce"), "{message}");
         delete(&namespace.sessions, "carols").await?;
         namespace.wait_running("bobs").await?;
         namespace.wait("alices-second", Phase::Pending, "HomeInUse").await?;
 
-        // And who only waits for a turn holds no home: alice can have her first one back.
+        // A session that is only queued doesn't hold its user's home: another one of david's gets it.
         delete(&namespace.sessions, "alices-first").await?;
         namespace.wait("alices-second", Phase::Pending, "Unschedulable").await?;
         a_second_later().await;
@@ -149,7 +149,7 @@ fn a_session_that_waits_for_its_home_is_in_nobodys_way() -> Result<()> {
 }
 
 #[test]
-fn a_session_that_no_node_is_large_enough_for_is_in_nobodys_way() -> Result<()> {
+fn a_session_that_is_too_large_for_every_node_does_not_block_the_queue() -> Result<()> {
     with_one_gpu(async |stack| {
         let namespace = TestNamespace::new(stack, "too-large").await?;
         namespace.template(json!({ "gpu": { "resourceName": "example.com/pair" } })).await?;
@@ -162,12 +162,12 @@ fn a_session_that_no_node_is_large_enough_for_is_in_nobodys_way() -> Result<()> 
         new("holder", 2).await?;
         namespace.wait_running("holder").await?;
         new("giant", 64).await?;
-        let told = namespace.wait_message("giant", Phase::Pending, "Unschedulable").await?;
-        ensure!(told.starts_with("no node is large enough: 0/1 nodes are available"), "{told}");
+        let message = namespace.wait_message("giant", Phase::Pending, "Unschedulable").await?;
+        ensure!(message.starts_with("no node is large enough: 0/1 nodes are available"), "{message}");
         a_second_later().await;
         new("usual", 1).await?;
-        let told = namespace.wait_message("usual", Phase::Pending, "Unschedulable").await?;
-        ensure!(told.starts_with("next in the queue for example.com/pair"), "{told}");
+        let message = namespace.wait_message("usual", Phase::Pending, "Unschedulable").await?;
+        ensure!(message.starts_with("next in the queue for example.com/pair"), "{message}");
         delete(&namespace.sessions, "holder").await?;
         namespace.wait_running("usual").await?;
         namespace.wait("giant", Phase::Pending, "Unschedulable").await?;
@@ -176,7 +176,7 @@ fn a_session_that_no_node_is_large_enough_for_is_in_nobodys_way() -> Result<()> 
 }
 
 #[test]
-fn who_deletes_a_session_and_makes_another_has_no_second_gpu_before_the_first_is_given_back() -> Result<()> {
+fn a_user_who_replaces_a_session_gets_no_gpu_before_the_former_desktop_has_released_its_own() -> Result<()> {
     with_one_gpu(async |stack| {
         let namespace = TestNamespace::new(stack, "former").await?;
         namespace.template(json!({ "gpu": { "resourceName": "example.com/former" } })).await?;
@@ -188,7 +188,7 @@ fn who_deletes_a_session_and_makes_another_has_no_second_gpu_before_the_first_is
         };
         new("former", "erin").await?;
         namespace.wait_running("former").await?;
-        // A pod that takes a while to go: here nobody deletes it but the controller, once it has waited for Kubernetes to do so.
+        // A pod that takes a while to go: the garbage collector ignores it, and the controller deletes it after some time.
         let mut pod = namespace.pods.get("vdi-former").await?;
         delete(&namespace.sessions, "former").await?;
         wait_gone(&namespace.pods, "vdi-former").await?;
@@ -196,19 +196,19 @@ fn who_deletes_a_session_and_makes_another_has_no_second_gpu_before_the_first_is
         pod.metadata = ObjectMeta { name, labels, annotations, ..Default::default() };
         create(&namespace.pods, &pod).await?;
         new("next", "erin").await?;
-        let told = namespace.wait_message("next", Phase::Pending, "FormerDesktopEnding").await?;
-        ensure!(told.contains("pod former/vdi-former"), "{told}");
+        let message = namespace.wait_message("next", Phase::Pending, "FormerDesktopEnding").await?;
+        ensure!(message.contains("pod former/vdi-former"), "{message}");
         new("others", "frank").await?;
         namespace.wait_running("others").await?;
-        ensure!(namespace.pods.get_opt("vdi-next").await?.is_none(), "she has a second one");
+        ensure!(namespace.pods.get_opt("vdi-next").await?.is_none(), "erin has a second GPU");
 
         namespace.wait_running("next").await?;
-        ensure!(namespace.pods.get_opt("vdi-former").await?.is_none(), "she has a second one");
+        ensure!(namespace.pods.get_opt("vdi-former").await?.is_none(), "erin has a second GPU");
         Ok(())
     })
 }
 
-/// What a DRA driver publishes: one GPU on the node.
+/// Publishes one GPU on the node, as a DRA driver does.
 async fn publish_one_device(namespace: &TestNamespace) -> Result<()> {
     let class: DeviceClass = serde_json::from_value(json!({
         "metadata": { "name": "gpu.example.com" },
@@ -249,16 +249,16 @@ fn a_gpu_of_a_dra_driver_is_claimed_by_one_session_and_the_others_queue_for_it()
         ensure!(claims.len() == 1 && claims[0].resource_claim_name.is_some(), "{claims:?}");
 
         namespace.session("second").await?;
-        let told = namespace.wait_message("second", Phase::Pending, "Unschedulable").await?;
+        let message = namespace.wait_message("second", Phase::Pending, "Unschedulable").await?;
         ensure!(
-            told.contains("next in the queue for one-gpu, waiting since ")
-                && told.contains("cannot allocate all claims"),
-            "{told}"
+            message.contains("next in the queue for one-gpu, waiting since ")
+                && message.contains("cannot allocate all claims"),
+            "{message}"
         );
         a_second_later().await;
         namespace.session("third").await?;
-        let told = namespace.wait_message("third", Phase::Pending, "Queued").await?;
-        ensure!(told.starts_with("no one-gpu is free: 1 session ahead, waiting since "), "{told}");
+        let message = namespace.wait_message("third", Phase::Pending, "Queued").await?;
+        ensure!(message.starts_with("no one-gpu is free: 1 session ahead, waiting since "), "{message}");
         for (gone, next) in [("first", "second"), ("second", "third")] {
             delete(&namespace.sessions, gone).await?;
             namespace.wait_running(next).await?;

@@ -1,4 +1,4 @@
-//! Who may do what to whose session, on a real API server. RBAC lets everybody do everything here: the policy decides.
+//! Who may do what to whose session, on a real API server. RBAC allows everything here, so that the policy decides.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
@@ -20,8 +20,8 @@ use vdi_tests::{
     test_namespace::TestNamespace,
 };
 
-/// A namespace in which RBAC lets everybody do everything but act for others, which carol's group may. What the controller and
-/// the gateway may is what deploy/rbac says.
+/// A namespace in which RBAC allows everybody everything except acting for others, which only carol's group may. The controller
+/// and the gateway have the rights that the chart grants.
 async fn open_namespace(stack: &Stack) -> Result<TestNamespace> {
     let namespace = TestNamespace::new(stack, "identity").await?;
     let rule = |verbs: Value| json!([{ "apiGroups": ["vdi.kasm.io"], "resources": ["vdisessions"], "verbs": verbs }]);
@@ -83,7 +83,7 @@ fn orphan() -> DeleteParams {
     DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() }
 }
 
-/// Does it to a session of alice's, which is there before unless it is made.
+/// Runs an operation on a session of alice's, which exists unless the operation creates it.
 async fn attempt(api: &Api<DynamicObject>, operation: &str, name: &str, requester: &str) -> kube::Result<()> {
     let (merge, force) = (PatchParams::default(), PatchParams::apply("matrix").force());
     match operation {
@@ -116,28 +116,28 @@ async fn attempt(api: &Api<DynamicObject>, operation: &str, name: &str, requeste
     }
 }
 
-/// What the refusal says, in the words of what refused it.
+/// Why a request was refused, from the message of the policy, the floor or the CRD.
 fn refusal(message: &str) -> Option<&'static str> {
-    let said = |words: &str| message.contains(words);
-    let by_floor = said("ValidatingAdmissionPolicy 'vdi-sessions'");
+    let contains = |text: &str| message.contains(text);
+    let by_floor = contains("ValidatingAdmissionPolicy 'vdi-sessions'");
     match () {
-        () if said("(user-identity)") || by_floor && said("assign-user") => Some("no"),
-        () if said("(no-orphans)") || by_floor && said("vdisessions/finalizers") => Some("stuck"),
-        // The policy's rule, or the CRD's, which is looked at before the floor.
-        () if said("(immutable-fields)") || said("spec.user: Invalid value") && said("is immutable") => {
+        () if contains("(user-identity)") || by_floor && contains("assign-user") => Some("no"),
+        () if contains("(no-orphans)") || by_floor && contains("vdisessions/finalizers") => Some("stuck"),
+        // By the policy, or by the CRD, which comes before the floor.
+        () if contains("(immutable-fields)") || contains("spec.user: Invalid value") && contains("is immutable") => {
             Some("immutable")
         }
         () => None,
     }
 }
 
-/// Who may do what, by the policy, the floor, or both: they agree.
+/// Tries every operation as every user. The policy, the floor and both together give the same answers.
 async fn matrix(stack: &Stack) -> Result<()> {
     let namespace = open_namespace(stack).await?;
     let admin: Api<DynamicObject> = Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource());
     let client = async |user: User| anyhow::Ok((user.name.clone(), stack.cluster.client(&user).await?));
-    // "yes"; "no" since it is alice's; "immutable" to whom it might be handed, since a user never changes; "stuck" since it
-    // would stay, or its pod would.
+    // "no": the session is alice's. "immutable": spec.user never changes, even for those who may act for others. "stuck": the
+    // session or its pod would remain after a deletion.
     #[rustfmt::skip]
     let rows = [
         // requester                   create  update  patch   apply   suspend  take         delete  collection  finalizer  finalized  orphan   orphans
@@ -156,8 +156,8 @@ async fn matrix(stack: &Stack) -> Result<()> {
         let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace.name, &resource());
         for (operation, expected) in OPERATIONS.into_iter().zip(cells) {
             let name = format!("{operation}-{row}");
-            let is_made = matches!(operation, "create" | "finalized");
-            if !is_made {
+            let creates = matches!(operation, "create" | "finalized");
+            if !creates {
                 admin.create(&PostParams::default(), &alices(&name, "8h")).await?;
             }
             let done = attempt(&api, operation, &name, &requester).await;
@@ -168,10 +168,10 @@ async fn matrix(stack: &Stack) -> Result<()> {
                 }
                 Err(error) => error.to_string(),
             };
-            // The CRD refuses another user before the floor is asked.
+            // Without the policy, the CRD refuses to change the user before the floor is evaluated.
             let is_as_expected = answer == expected
                 || operation == "take" && answer == "immutable" && expected == "no" && !stack.has_webhook();
-            // A refusal leaves everything as it was, and what is accepted happens.
+            // A refused operation changes nothing, and an accepted one takes effect.
             let stored = admin.get_opt(&name).await?;
             let now = stored.as_ref().map(|session| {
                 let spec = &session.data["spec"];
@@ -186,14 +186,14 @@ async fn matrix(stack: &Stack) -> Result<()> {
                 ("suspend", true) => Some((json!("8h"), true, vec![])),
                 ("finalizer", true) => Some((json!("8h"), false, vec!["example.com/stuck".to_owned()])),
                 ("finalized", true) => Some((json!("8h"), false, vec!["orphan".to_owned()])),
-                // The garbage collector takes its own finalizer away in a moment.
+                // The garbage collector removes its own finalizer with a short delay.
                 ("orphan" | "orphancollection", true) => {
                     now.clone().filter(|(.., finalizers)| finalizers == &["orphan"])
                 }
                 (_, true) => None,
             };
             if !is_as_expected || now != expected_now {
-                wrong.push(format!("{requester} {operation}: {answer}, not {expected}; then it is {now:?}"));
+                wrong.push(format!("{requester} {operation}: {answer}, not {expected}; afterwards {now:?}"));
             }
         }
     }
@@ -219,7 +219,7 @@ async fn who_may_do_what_to_alices_session_by_the_floor_alone() -> Result<()> {
 }
 
 #[test]
-fn what_is_stored_says_who_made_it_whatever_the_client_sent() -> Result<()> {
+fn a_stored_session_names_its_creator_whatever_the_client_sent() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "stamps").await?;
         let sessions: Api<DynamicObject> = Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource());
@@ -238,7 +238,7 @@ fn what_is_stored_says_who_made_it_whatever_the_client_sent() -> Result<()> {
 }
 
 #[test]
-fn kubernetes_own_controllers_delete_what_belongs_to_nothing_and_namespaces_full_of_sessions() -> Result<()> {
+fn kubernetes_own_controllers_can_delete_sessions_of_deleted_owners_and_whole_namespaces() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "full").await?;
         let sessions: Api<DynamicObject> = Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource());

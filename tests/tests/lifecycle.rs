@@ -1,4 +1,4 @@
-//! Templates, homes, time, the network and the end of sessions, on a real API server with simulated nodes.
+//! Templates, homes, timeouts, network policies and the end of sessions, on a real API server with simulated nodes.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ use vdi_tests::{
 };
 
 #[test]
-fn a_change_of_a_template_touches_no_running_session_and_counts_for_the_next() -> Result<()> {
+fn a_changed_template_applies_to_new_sessions_and_leaves_running_ones_alone() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "changes").await?;
         namespace.template(json!({ "maxTimeout": "9h" })).await?;
@@ -46,7 +46,7 @@ fn a_change_of_a_template_touches_no_running_session_and_counts_for_the_next() -
         namespace.session("new").await?;
         let after = namespace.wait_running("new").await?;
         ensure!((after.template_generation, after.expiry) == (Some(2), Some(Expiry::MaxTimeout)), "{after:?}");
-        ensure!(namespace.sessions.get("old").await?.resource_version() == version, "nothing was written about it");
+        ensure!(namespace.sessions.get("old").await?.resource_version() == version, "the old session was written");
         Ok(())
     })
 }
@@ -70,17 +70,17 @@ fn a_template_counts_its_sessions() -> Result<()> {
 }
 
 #[test]
-fn a_deprecated_template_is_told_to_each_new_session_once() -> Result<()> {
+fn each_new_session_of_a_deprecated_template_gets_one_event() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "deprecated").await?;
         namespace
             .template(json!({ "deprecated": { "message": "no updates since 2024", "replacement": "ubuntu-24" } }))
             .await?;
         namespace.session("desktop").await?;
-        let told = namespace.wait_event("desktop", "TemplateDeprecated").await?;
+        let message = namespace.wait_event("desktop", "TemplateDeprecated").await?;
         ensure!(
-            told == "VDITemplate \"deprecated\" is deprecated: no updates since 2024; use \"ubuntu-24\" instead",
-            "{told}"
+            message == "VDITemplate \"deprecated\" is deprecated: no updates since 2024; use \"ubuntu-24\" instead",
+            "{message}"
         );
         namespace.wait_running("desktop").await?;
         ensure!(namespace.events("desktop", "TemplateDeprecated").await? == 1);
@@ -92,7 +92,7 @@ fn claims(namespace: &TestNamespace) -> Api<PersistentVolumeClaim> {
     Api::namespaced(namespace.client.clone(), &namespace.name)
 }
 
-/// The name of the claim of a pod's home.
+/// The name of the claim with a session's home.
 async fn home_of(namespace: &TestNamespace, session: &str) -> Result<String> {
     let pod = namespace.pods.get(&format!("vdi-{session}")).await?;
     let volumes = pod.spec.and_then(|spec| spec.volumes).unwrap_or_default();
@@ -108,14 +108,14 @@ fn a_home_is_made_once_for_a_user_and_outlives_the_session() -> Result<()> {
         namespace.session("first").await?;
         namespace.wait_running("first").await?;
         let home = home_of(&namespace, "first").await?;
-        let made = claims(&namespace).get(&home).await?;
+        let created = claims(&namespace).get(&home).await?;
         delete(&namespace.sessions, "first").await?;
         wait_gone(&namespace.pods, "vdi-first").await?;
         namespace.session("second").await?;
         namespace.wait_running("second").await?;
         ensure!(home_of(&namespace, "second").await? == home);
         let kept = claims(&namespace).get(&home).await?;
-        ensure!(kept.metadata.uid == made.metadata.uid && kept.metadata.owner_references.is_none(), "{kept:?}");
+        ensure!(kept.metadata.uid == created.metadata.uid && kept.metadata.owner_references.is_none(), "{kept:?}");
         Ok(())
     })
 }
@@ -134,18 +134,19 @@ fn a_sessions_own_home_goes_with_it() -> Result<()> {
 }
 
 #[test]
-fn a_home_in_use_is_waited_for_by_name_and_taken_once_it_is_free() -> Result<()> {
+fn a_session_waits_for_a_home_in_use_and_starts_once_it_is_free() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "in-use").await?;
         namespace.template(json!({ "home": { "mountPath": "/home/user" } })).await?;
-        // Created at once: one of them gets it.
+        // Created at the same time, only one of them gets the home.
         let both = [session("first", "in-use"), session("second", "in-use")];
         futures::future::try_join_all(both.iter().map(|session| create(&namespace.sessions, session))).await?;
         let waits = async |waits: &'static str, runs: &'static str| -> Result<_> {
-            let told = namespace.wait_message(waits, Phase::Pending, "HomeInUse").await?;
+            let message = namespace.wait_message(waits, Phase::Pending, "HomeInUse").await?;
             ensure!(
-                told == format!("the home volume is in use by session {runs:?}; only one session can use it at a time"),
-                "{told}"
+                message
+                    == format!("the home volume is in use by session {runs:?}; only one session can use it at a time"),
+                "{message}"
             );
             Ok((waits, runs))
         };
@@ -162,19 +163,19 @@ fn a_home_in_use_is_waited_for_by_name_and_taken_once_it_is_free() -> Result<()>
 }
 
 #[test]
-fn a_home_that_gets_no_volume_says_why_in_its_provisioners_words() -> Result<()> {
+fn a_session_whose_home_gets_no_volume_shows_the_provisioners_message() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "unbound").await?;
         namespace.template(json!({ "home": { "mountPath": "/home/user", "storageClassName": "missing" } })).await?;
         namespace.session("desktop").await?;
-        let says_why = |session: &vdi_api::VDISession| {
+        let shows_message = |session: &vdi_api::VDISession| {
             let ready = session.status.as_ref().and_then(|status| status.ready());
             ready.is_some_and(|ready| {
                 ready.reason == "HomeUnbound"
                     && ready.message.contains("storageclass.storage.k8s.io \"missing\" not found")
             })
         };
-        wait_for(&namespace.sessions, "desktop", "told why", says_why).await?;
+        wait_for(&namespace.sessions, "desktop", "shows the message", shows_message).await?;
         Ok(())
     })
 }
@@ -192,7 +193,7 @@ fn the_templates_maximum_ends_a_session_whose_timeout_is_longer() -> Result<()> 
 }
 
 #[test]
-fn the_end_is_warned_of_once_by_each_warning() -> Result<()> {
+fn a_user_is_warned_of_the_end_once_per_warning_time() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "warnings").await?;
         namespace.template(json!({})).await?;
@@ -204,8 +205,11 @@ fn the_end_is_warned_of_once_by_each_warning() -> Result<()> {
         let started = json!({ "status": { "startTime": hour_ago.to_string() } });
         namespace.sessions.patch_status("desktop", &PatchParams::default(), &Patch::Merge(started)).await?;
         namespace.change("desktop", json!({ "timeout": "70m" })).await?;
-        let told = namespace.wait_event("desktop", "ExpiresSoon").await?;
-        ensure!(told.starts_with("the session times out soon; raise spec.timeout to extend it. It ends at"), "{told}");
+        let message = namespace.wait_event("desktop", "ExpiresSoon").await?;
+        ensure!(
+            message.starts_with("the session times out soon; raise spec.timeout to extend it. It ends at"),
+            "{message}"
+        );
         namespace.change("desktop", json!({ "timeout": "64m" })).await?;
         let status = namespace.sessions.get("desktop").await?.status.context("no status")?;
         ensure!(status.phase == Phase::Running);
@@ -215,7 +219,7 @@ fn the_end_is_warned_of_once_by_each_warning() -> Result<()> {
 }
 
 #[test]
-fn desktops_are_under_a_network_policy_before_there_is_a_pod_and_stay_under_it() -> Result<()> {
+fn a_network_policy_protects_a_desktop_before_its_pod_exists_and_is_restored_when_changed() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "network").await?;
         let policies: Api<NetworkPolicy> = Api::namespaced(namespace.client.clone(), "network");
@@ -232,13 +236,13 @@ fn desktops_are_under_a_network_policy_before_there_is_a_pod_and_stay_under_it()
         // It is restored when somebody deletes or weakens it.
         let before = policies.get("vdi-desktops").await?;
         policies.delete("vdi-desktops", &DeleteParams::default()).await?;
-        wait_for(&policies, "vdi-desktops", "back", |policy: &NetworkPolicy| {
+        wait_for(&policies, "vdi-desktops", "recreated", |policy: &NetworkPolicy| {
             policy.metadata.uid != before.metadata.uid
         })
         .await?;
         let weak = json!({ "spec": { "ingress": [{}] } });
         policies.patch("vdi-desktops", &PatchParams::default(), &Patch::Merge(weak)).await?;
-        wait_for(&policies, "vdi-desktops", "put right", |policy: &NetworkPolicy| policy.spec == before.spec).await?;
+        wait_for(&policies, "vdi-desktops", "restored", |policy: &NetworkPolicy| policy.spec == before.spec).await?;
         // The session's own policy is deleted with it.
         let uid = namespace.sessions.get("desktop").await?.uid().context("no uid")?;
         delete(&namespace.sessions, "desktop").await?;
@@ -255,7 +259,7 @@ async fn desktop_that_renders_with(renderer: &'static str) -> Result<u16> {
 }
 
 #[test]
-fn whether_a_desktop_renders_on_a_gpu_is_told_and_software_is_warned_of() -> Result<()> {
+fn the_status_says_whether_a_desktop_renders_on_a_gpu_and_an_event_warns_of_software() -> Result<()> {
     with_stack(async |stack| {
         for (name, renderer, expected) in [
             ("gpu", "NVIDIA H100 80GB HBM3/PCIe/SSE2\n", ("True", "renders with NVIDIA H100 80GB HBM3/PCIe/SSE2")),
@@ -270,8 +274,11 @@ fn whether_a_desktop_renders_on_a_gpu_is_told_and_software_is_warned_of() -> Res
                 status.conditions.iter().find(|condition| condition.type_ == "Accelerated").context("no condition")?;
             ensure!((&*condition.status, &*condition.message) == expected, "{condition:?}");
             if name == "software" {
-                let told = namespace.wait_event("desktop", "SoftwareRendering").await?;
-                ensure!(told == "the session has GPUs but renders in software, with llvmpipe (LLVM 15)", "{told}");
+                let message = namespace.wait_event("desktop", "SoftwareRendering").await?;
+                ensure!(
+                    message == "the session has GPUs but renders in software, with llvmpipe (LLVM 15)",
+                    "{message}"
+                );
             }
         }
         let namespace = TestNamespace::new(stack, "renders-unknown").await?;
@@ -304,7 +311,7 @@ fn however_a_session_is_deleted_its_pod_goes_and_the_next_one_of_its_name_starts
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_crd_there_are_no_sessions_and_no_pods_and_with_it_again_there_are_new_ones() -> Result<()> {
+async fn deleting_the_crd_deletes_all_sessions_and_pods_and_recreating_it_allows_new_ones() -> Result<()> {
     let stack = Stack::start(&vdi_tests::target().join("clusters/crd-deleted"), Settings::default()).await?;
     let _nodes = SimulatedNodes::start(&stack.cluster, 1, 8).await?;
     let namespace = TestNamespace::new(&stack, "crd").await?;
@@ -332,7 +339,7 @@ async fn without_the_crd_there_are_no_sessions_and_no_pods_and_with_it_again_the
 /// The gateways' reports: the seconds since each session's last input.
 type Inputs = Arc<Mutex<Option<HashMap<String, f64>>>>;
 
-/// A fake gateway's activity page. Without inputs, it is out of order.
+/// Serves a fake gateway's activity page. Without inputs, it responds with an error.
 async fn fake_gateway(inputs: Inputs) -> Result<SocketAddr> {
     async fn answer(State(inputs): State<Inputs>) -> Result<Json<Value>, axum::http::StatusCode> {
         let inputs = inputs.lock().map_err(|_| axum::http::StatusCode::INTERNAL_SERVER_ERROR)?.clone();
@@ -346,7 +353,7 @@ async fn fake_gateway(inputs: Inputs) -> Result<SocketAddr> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_desktop_that_nobody_uses_ends_and_one_in_use_costs_nothing() -> Result<()> {
+async fn an_idle_desktop_ends_and_one_in_use_costs_no_requests() -> Result<()> {
     let inputs = Inputs::default();
     let gateway = fake_gateway(inputs.clone()).await?;
     let flags = vec![format!("--activity-url=http://{gateway}/activity")];
@@ -359,7 +366,7 @@ async fn a_desktop_that_nobody_uses_ends_and_one_in_use_costs_nothing() -> Resul
         namespace.session(name).await?;
         namespace.wait_running(name).await?;
     }
-    // Longer than the idle timeout: while a gateway doesn't answer, no session is idle.
+    // Longer than the idle timeout: while a gateway doesn't report, no session counts as idle.
     tokio::time::sleep(Duration::from_secs(12)).await;
     for name in ["used", "left"] {
         ensure!(namespace.wait_running(name).await?.expiry == Some(Expiry::Timeout), "{name}");
@@ -367,14 +374,14 @@ async fn a_desktop_that_nobody_uses_ends_and_one_in_use_costs_nothing() -> Resul
     let before = audit::requests(&stack.cluster, &controller(), "idle")?;
     let used = namespace.sessions.get("used").await?.uid().context("no uid")?;
     *inputs.lock().map_err(|_| anyhow::anyhow!("poisoned"))? = Some([(used, 1.0)].into());
-    let told = namespace.wait_message("left", Phase::Terminating, "Idle").await?;
-    ensure!(told.starts_with("stopped at ") && told.ends_with(" because nobody was using it"), "{told}");
+    let message = namespace.wait_message("left", Phase::Terminating, "Idle").await?;
+    ensure!(message.starts_with("stopped at ") && message.ends_with(" because nobody was using it"), "{message}");
     wait_gone(&namespace.sessions, "left").await?;
     let status = namespace.wait_running("used").await?;
     ensure!(status.expiry == Some(Expiry::Timeout), "{status:?}");
     let after = audit::requests(&stack.cluster, &controller(), "idle")?;
     let patches = |requests: &audit::Requests| requests.get("patch vdisessions/status").copied().unwrap_or_default();
-    ensure!(patches(&after) - patches(&before) <= 2, "of the one that ended: {after:#?}");
+    ensure!(patches(&after) - patches(&before) <= 2, "only the session that ended may cost patches: {after:#?}");
     Ok(())
 }
 
@@ -387,11 +394,11 @@ fn a_pod_that_waits_for_scheduling_gates_is_left_to_whoever_set_them() -> Result
         namespace.wait("desktop", Phase::Pending, "Unschedulable").await?;
         let pod: Pod = namespace.pods.get("vdi-desktop").await?;
         ensure!(pod.labels().get("kueue.x-k8s.io/queue-name").map(String::as_str) == Some("gpus"));
-        // As with Kueue's webhook: the API server sets this condition on a pod that is created with gates.
+        // As with Kueue's webhook: the API server sets this condition on a pod that is created with scheduling gates.
         let gated = json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates" }] });
         namespace.change_pod("desktop", gated).await?;
-        let told = namespace.wait_message("desktop", Phase::Pending, "SchedulingGated").await?;
-        ensure!(told == "Scheduling is blocked due to non-empty scheduling gates", "{told}");
+        let message = namespace.wait_message("desktop", Phase::Pending, "SchedulingGated").await?;
+        ensure!(message == "Scheduling is blocked due to non-empty scheduling gates", "{message}");
         Ok(())
     })
 }

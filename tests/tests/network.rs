@@ -1,5 +1,5 @@
-//! The gateway's pages in a browser whose connections break while they load. `cargo xtask demo --network` does it for longer, with
-//! real desktops.
+//! The gateway's pages in a browser whose connections break while they load. `cargo xtask demo --network` runs this for longer,
+//! with real desktops.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
@@ -47,7 +47,7 @@ async fn start() -> Result<Site> {
     Ok(Site { gateway, proxy, _provider: provider, fixture, namespace })
 }
 
-/// Does something with alice's browser. Only one at a time, since all share a session.
+/// Runs a test in alice's browser. Only one runs at a time, since all share a session.
 async fn with_reader(site: &Site, work: impl AsyncFnOnce(&Reader<'_>) -> Result<()>) -> Result<()> {
     static ONE: Mutex<()> = Mutex::const_new(());
     let _one = ONE.lock().await;
@@ -58,7 +58,7 @@ async fn with_reader(site: &Site, work: impl AsyncFnOnce(&Reader<'_>) -> Result<
 }
 
 #[test]
-fn no_page_stays_dead_whose_connections_break_at_any_moment_of_its_loading() -> Result<()> {
+fn every_page_recovers_when_its_connections_break_at_any_moment_while_it_loads() -> Result<()> {
     /// The number of cuts per page, evenly spread over the bytes that the gateway sends.
     const CUTS: u64 = 8;
     with_site(async |site| {
@@ -88,7 +88,7 @@ fn no_page_stays_dead_whose_connections_break_at_any_moment_of_its_loading() -> 
 }
 
 #[test]
-fn no_page_stays_dead_when_network_interfaces_come_and_go_while_it_loads() -> Result<()> {
+fn every_page_recovers_when_network_interfaces_come_and_go_while_it_loads() -> Result<()> {
     match setup::why_no_real_node() {
         None => {}
         Some(why) if std::env::var_os("CI").is_some() => bail!("{why}, and in CI this test is not to be skipped"),

@@ -1,4 +1,5 @@
-//! The policy beside the API server, value by value: what the policy takes, the API server takes, and reads as the same.
+//! Compares the policy with the API server, value by value: what the policy accepts, the API server accepts too, and reads in
+//! the same way.
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,28 +20,28 @@ use vdi_tests::{
     shared::with_crds,
 };
 
-/// Whether the policy takes a session whose field has this value.
-fn policy_takes(path: &str, value: &str) -> Result<bool> {
+/// Whether the policy accepts a session whose field has this value.
+fn policy_accepts(path: &str, value: &str) -> Result<bool> {
     let mut session = valid_session();
     *session.pointer_mut(path).context("no such field")? = json!(value);
     let host: Played = serde_json::from_value(json!({ "kubernetes/can_i": { "allowed": true } }))?;
     Ok(native::validate(&create(session), &json!({}), &host)?.accepted)
 }
 
-/// Whether the API server takes it, without the policy.
-async fn api_server_takes(api: &Api<DynamicObject>, path: &str, value: &str) -> Result<bool> {
+/// Whether the API server accepts such a session, without the policy.
+async fn api_server_accepts(api: &Api<DynamicObject>, path: &str, value: &str) -> Result<bool> {
     let mut session = valid_session();
     *session.pointer_mut(path).context("no such field")? = json!(value);
     session["metadata"] = json!({ "name": "compare" });
     let session: DynamicObject = serde_json::from_value(session)?;
-    taken(api.create(&dry_run(), &session).await).map(|session| session.is_some())
+    accepted(api.create(&dry_run(), &session).await).map(|session| session.is_some())
 }
 
 fn dry_run() -> PostParams {
     PostParams { dry_run: true, ..PostParams::default() }
 }
 
-fn taken<T>(answer: kube::Result<T>) -> Result<Option<T>> {
+fn accepted<T>(answer: kube::Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(object) => Ok(Some(object)),
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => Ok(None),
@@ -48,22 +49,22 @@ fn taken<T>(answer: kube::Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Compares the two on all values, and returns those that the policy takes.
+/// Compares the two for all values, and returns those that the policy accepts.
 async fn compare(cluster: &ControlPlane, path: &'static str, values: Vec<String>) -> Result<Vec<String>> {
     let api = Api::default_namespaced_with(cluster.admin(), &ApiResource::erase::<VDISession>(&()));
-    let judged: Vec<(String, bool, bool)> = stream::iter(values)
+    let results: Vec<(String, bool, bool)> = stream::iter(values)
         .map(async |value| {
-            let theirs = api_server_takes(&api, path, &value).await?;
-            anyhow::Ok((value.clone(), policy_takes(path, &value)?, theirs))
+            let theirs = api_server_accepts(&api, path, &value).await?;
+            anyhow::Ok((value.clone(), policy_accepts(path, &value)?, theirs))
         })
         .buffer_unordered(8)
         .try_collect()
         .await?;
-    let looser: Vec<_> = judged.iter().filter(|(_, ours, theirs)| *ours && !theirs).collect();
-    ensure!(looser.is_empty(), "the policy takes what the API server refuses: {looser:#?}");
-    let taken: Vec<_> = judged.into_iter().filter(|(_, ours, _)| *ours).map(|(value, ..)| value).collect();
-    ensure!(taken.len() > 10, "only {} values were taken", taken.len());
-    Ok(taken)
+    let looser: Vec<_> = results.iter().filter(|(_, ours, theirs)| *ours && !theirs).collect();
+    ensure!(looser.is_empty(), "the policy accepts values that the API server refuses: {looser:#?}");
+    let accepted: Vec<_> = results.into_iter().filter(|(_, ours, _)| *ours).map(|(value, ..)| value).collect();
+    ensure!(accepted.len() > 10, "only {} values were accepted", accepted.len());
+    Ok(accepted)
 }
 
 fn combinations(parts: &[&[&str]]) -> Vec<String> {
@@ -96,20 +97,21 @@ const NUMBERS: &[&str] = &[
 ];
 
 #[test]
-fn quantities() -> Result<()> {
+fn the_api_server_accepts_every_quantity_that_the_policy_accepts() -> Result<()> {
     with_crds(async |cluster| {
         let suffixes: &[&str] = &[
             "", "n", "u", "m", "k", "K", "Ki", "M", "Mi", "G", "Gi", "T", "Ti", "P", "Pi", "E", "Ei", "Z", "gi", "GiB",
             "Gi ", "e3", "E3", "e+3", "e-3", "e", "e400", "\n",
         ];
-        let taken = compare(cluster, "/spec/resources/memory", combinations(&[SIGNS, NUMBERS, suffixes])).await?;
-        // As the memory limit of a pod it is the same number of bytes.
+        let accepted = compare(cluster, "/spec/resources/memory", combinations(&[SIGNS, NUMBERS, suffixes])).await?;
+        // As a pod's memory limit, the value is the same number of bytes.
         let pods: Api<Pod> = Api::default_namespaced(cluster.admin());
-        for text in taken {
+        for text in accepted {
             let limits = json!({ "memory": text });
             let container = json!({ "name": "a", "image": "b", "resources": { "limits": limits, "requests": limits } });
             let pod = json!({ "metadata": { "name": "compare" }, "spec": { "containers": [container] } });
-            let pod = taken_pod(&pods, pod).await?.with_context(|| format!("{text:?} is no memory limit"))?;
+            let pod =
+                accepted_pod(&pods, pod).await?.with_context(|| format!("{text:?} isn't a valid memory limit"))?;
             let stored =
                 pod["spec"]["containers"][0]["resources"]["limits"]["memory"].as_str().unwrap_or_default().to_owned();
             let (ours, theirs): (Memory, Memory) = (text.parse()?, stored.parse()?);
@@ -119,18 +121,18 @@ fn quantities() -> Result<()> {
     })
 }
 
-async fn taken_pod(pods: &Api<Pod>, pod: Value) -> Result<Option<Value>> {
-    let pod = taken(pods.create(&dry_run(), &serde_json::from_value(pod)?).await)?;
+async fn accepted_pod(pods: &Api<Pod>, pod: Value) -> Result<Option<Value>> {
+    let pod = accepted(pods.create(&dry_run(), &serde_json::from_value(pod)?).await)?;
     Ok(pod.map(serde_json::to_value).transpose()?)
 }
 
 #[test]
-fn durations() -> Result<()> {
+fn the_api_server_accepts_every_duration_that_the_policy_accepts() -> Result<()> {
     with_crds(async |cluster| {
         let units: &[&str] =
             &["", "ns", "us", "µs", "μs", "ms", "s", "m", "h", "d", "H", "hours", "h ", "h1m", "h-1m", "h1", "\n"];
-        let taken = compare(cluster, "/spec/timeout", combinations(&[SIGNS, NUMBERS, units])).await?;
-        for text in taken {
+        let accepted = compare(cluster, "/spec/timeout", combinations(&[SIGNS, NUMBERS, units])).await?;
+        for text in accepted {
             text.parse::<Timeout>().with_context(|| format!("{text:?}"))?;
         }
         Ok(())
@@ -138,7 +140,7 @@ fn durations() -> Result<()> {
 }
 
 #[test]
-fn email_addresses() -> Result<()> {
+fn the_api_server_accepts_every_email_address_that_the_policy_accepts() -> Result<()> {
     with_crds(async |cluster| {
         let names: &[&str] = &[
             "",

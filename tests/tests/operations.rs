@@ -1,4 +1,4 @@
-//! What those who run the controller give it and read of it: settings, metrics and traces.
+//! Operating the controller: its settings, metrics and traces.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ use vdi_tests::{
     workspace,
 };
 
-/// What a controller says that has no cluster to talk to: first of all, its settings.
+/// Runs a controller without a cluster. It logs its settings before it fails.
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
     let mut command = Command::new(stack::program("vdi-controller"));
     command.args(arguments).env("KUBECONFIG", "/nowhere").envs(environment.iter().copied());
@@ -35,7 +35,7 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
 }
 
 #[test]
-fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default() -> Result<()> {
+fn a_flag_overrides_the_environment_which_overrides_the_file_which_overrides_the_default() -> Result<()> {
     stack::build()?;
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("config.yaml");
@@ -60,7 +60,7 @@ fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default
 }
 
 #[test]
-fn the_help_has_every_setting_of_the_docs() -> Result<()> {
+fn the_help_lists_every_setting_in_the_docs() -> Result<()> {
     stack::build()?;
     let help = String::from_utf8(run(&["--help"], &[])?.stdout)?;
     let docs = std::fs::read_to_string(workspace().join("docs/operations.md"))?;
@@ -77,8 +77,8 @@ fn the_help_has_every_setting_of_the_docs() -> Result<()> {
     Ok(())
 }
 
-/// Each metric of a page, with the names of its labels.
-fn served(page: &str) -> BTreeMap<String, BTreeSet<String>> {
+/// The metrics on a page, each with the names of its labels.
+fn metrics_on(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut metrics = BTreeMap::<String, BTreeSet<String>>::new();
     for line in page.lines().filter(|line| !line.starts_with('#')) {
         let (name, rest) = line.split_at(line.find(['{', ' ']).unwrap_or(line.len()));
@@ -89,16 +89,16 @@ fn served(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     metrics
 }
 
-/// What a gateway serves that has refused somebody.
-async fn served_by_a_gateway(stack: &Stack) -> Result<BTreeMap<String, BTreeSet<String>>> {
+/// The metrics of a gateway that has refused a visitor.
+async fn gateway_metrics(stack: &Stack) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let port = vdi_cluster::free_port()?;
     let launch = GatewayLaunch { name: "gateway-monitored", port, public_port: port, flags: Vec::new() };
     let mut gateway = Gateway::start(stack, launch).await?;
     ensure!(Visitor::default().get(&gateway, &format!("nobody.{DOMAIN}"), "/").await?.status == 401);
-    Ok(served(&gateway.replica.metrics().await?))
+    Ok(metrics_on(&gateway.replica.metrics().await?))
 }
 
-fn are_documented(served: &BTreeMap<String, BTreeSet<String>>, file: &str) -> Result<()> {
+fn ensure_documented(served: &BTreeMap<String, BTreeSet<String>>, file: &str) -> Result<()> {
     let docs = std::fs::read_to_string(workspace().join(file))?;
     for (name, labels) in served {
         let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
@@ -110,7 +110,7 @@ fn are_documented(served: &BTreeMap<String, BTreeSet<String>>, file: &str) -> Re
     Ok(())
 }
 
-/// Every query of a dashboard and of alerts, wherever it is.
+/// Collects the queries of a dashboard or of alerts, at any depth.
 fn queries<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(fields) => {
@@ -122,11 +122,11 @@ fn queries<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
-/// What Prometheus adds to every metric that it scrapes.
+/// The labels that Prometheus adds to every metric that it scrapes.
 const SCRAPED: [&str; 3] = ["instance", "job", "namespace"];
 
 #[test]
-fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> Result<()> {
+fn the_dashboard_and_the_alerts_query_only_metrics_and_labels_that_exist() -> Result<()> {
     with_stack_alone(async |stack| {
         let namespace = TestNamespace::new(stack, "monitoring").await?;
         namespace.template(json!({})).await?;
@@ -134,7 +134,7 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
         namespace.session("desktop").await?;
         namespace.wait_running("desktop").await?;
         let mut page = replica.metrics().await?;
-        // Counted once the write is answered, which others see a moment before.
+        // Counted when the write returns to the controller, while others see its effect a moment earlier.
         let deadline = Instant::now() + Duration::from_secs(30);
         while !page.contains("vdi_controller_session_start_seconds_count{") && Instant::now() < deadline {
             sleep(Duration::from_millis(20)).await;
@@ -154,11 +154,11 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
         }
         ensure!(page.ends_with("# EOF\n"), "{page}");
 
-        let mut served = served(&page);
-        are_documented(&served, "docs/operations.md")?;
-        let at_the_gateway = served_by_a_gateway(stack).await?;
-        are_documented(&at_the_gateway, "docs/gateway.md")?;
-        served.extend(at_the_gateway);
+        let mut served = metrics_on(&page);
+        ensure_documented(&served, "docs/operations.md")?;
+        let from_gateway = gateway_metrics(stack).await?;
+        ensure_documented(&from_gateway, "docs/gateway.md")?;
+        served.extend(from_gateway);
         let folder = workspace().join("deploy/chart/vdiwarden/files");
         let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("dashboard.json"))?)?;
         let alerts: Value = serde_saphyr::from_str(&std::fs::read_to_string(folder.join("alerts.yaml"))?)?;
@@ -192,7 +192,7 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() -> R
     })
 }
 
-/// A collector that keeps what it is sent.
+/// An OTLP collector that keeps the spans that it receives.
 async fn collector() -> Result<(SocketAddr, Arc<std::sync::Mutex<Vec<Span>>>)> {
     let spans = Arc::new(std::sync::Mutex::new(Vec::new()));
     let kept = spans.clone();
@@ -213,7 +213,7 @@ fn attribute(span: &Span, key: &str) -> Option<any_value::Value> {
 }
 
 #[test]
-fn a_pass_is_a_span_with_its_requests_in_it() -> Result<()> {
+fn a_reconcile_is_a_span_that_contains_its_requests() -> Result<()> {
     with_stack_alone(async |stack| {
         let namespace = TestNamespace::new(stack, "traced").await?;
         namespace.template(json!({})).await?;
@@ -225,16 +225,19 @@ fn a_pass_is_a_span_with_its_requests_in_it() -> Result<()> {
 
         let spans = spans.lock().expect("no panic");
         let text = |text: &str| Some(any_value::Value::StringValue(text.to_owned()));
-        let passes: Vec<&Span> = spans.iter().filter(|span| span.name == "reconcile").collect();
+        let reconciles: Vec<&Span> = spans.iter().filter(|span| span.name == "reconcile").collect();
         let has = |span: &&&Span, key, value| attribute(span, key) == text(value);
-        let passes: Vec<_> = passes.iter().filter(|span| has(span, "k8s.namespace.name", "traced")).collect();
-        ensure!(!passes.is_empty() && passes.iter().all(|span| has(span, "vdi.session", "desktop")), "{spans:#?}");
-        ensure!(passes.iter().all(|span| has(span, "outcome", "ok")), "{passes:#?}");
+        let reconciles: Vec<_> = reconciles.iter().filter(|span| has(span, "k8s.namespace.name", "traced")).collect();
+        ensure!(
+            !reconciles.is_empty() && reconciles.iter().all(|span| has(span, "vdi.session", "desktop")),
+            "{spans:#?}"
+        );
+        ensure!(reconciles.iter().all(|span| has(span, "outcome", "ok")), "{reconciles:#?}");
         for (request, code) in [("create pods", 201), ("patch vdisessions/status", 200)] {
-            let request = spans
-                .iter()
-                .find(|span| span.name == request && passes.iter().any(|pass| pass.span_id == span.parent_span_id));
-            let request = request.with_context(|| format!("no such request in a pass: {spans:#?}"))?;
+            let request = spans.iter().find(|span| {
+                span.name == request && reconciles.iter().any(|reconcile| reconcile.span_id == span.parent_span_id)
+            });
+            let request = request.with_context(|| format!("no such request in a reconcile: {spans:#?}"))?;
             let found = attribute(request, "http.response.status_code");
             ensure!(found == Some(any_value::Value::IntValue(code)), "{request:#?}");
         }

@@ -1,4 +1,4 @@
-//! Ownership of objects, and what happens to those that a session leaves behind, on a real API server with simulated nodes.
+//! Ownership of objects, and the cleanup of those that a session leaves behind, on a real API server with simulated nodes.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
@@ -66,7 +66,7 @@ fn a_session_that_is_called_desktops_leaves_the_namespaces_policy_as_it_is() -> 
 }
 
 #[test]
-fn what_somebody_added_to_the_namespaces_policy_goes_again_as_a_whole() -> Result<()> {
+fn everything_that_users_add_to_the_namespaces_policy_is_removed_again() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "added-to").await?;
         namespace.template(json!({})).await?;
@@ -74,7 +74,7 @@ fn what_somebody_added_to_the_namespaces_policy_goes_again_as_a_whole() -> Resul
         namespace.wait_running("desktop").await?;
         let policies = policies(&namespace);
         let before = policies.get("vdi-desktops").await?;
-        // A merge patch that names the same fields would leave each of these.
+        // A merge patch with the controller's fields would keep each of these.
         let added = json!({
             "spec": { "podSelector": { "matchLabels": { "vdi.kasm.io/session": "desktop" }, "matchExpressions": [
                 { "key": "nobody", "operator": "Exists" },
@@ -88,17 +88,17 @@ fn what_somebody_added_to_the_namespaces_policy_goes_again_as_a_whole() -> Resul
 }
 
 #[test]
-fn somebody_elses_policy_of_our_name_is_never_written_and_nothing_starts_beside_it() -> Result<()> {
+fn a_foreign_policy_of_our_name_is_never_written_and_no_desktop_starts_beside_it() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "foreign-policy").await?;
         namespace.template(json!({})).await?;
         let open = json!({ "metadata": { "name": "vdi-desktops" }, "spec": { "podSelector": {}, "ingress": [{}] } });
         let theirs = create(&policies(&namespace), &serde_json::from_value(open)?).await?;
         namespace.session("desktop").await?;
-        let told = namespace.wait_message("desktop", Phase::Pending, "NetworkPolicyRefused").await?;
+        let message = namespace.wait_message("desktop", Phase::Pending, "NetworkPolicyRefused").await?;
         ensure!(
-            told.starts_with("network policy vdi-desktops: it exists and isn't managed by this controller"),
-            "{told}"
+            message.starts_with("network policy vdi-desktops: it exists and isn't managed by this controller"),
+            "{message}"
         );
         let after = policies(&namespace).get("vdi-desktops").await?;
         ensure!(after.metadata.resource_version == theirs.metadata.resource_version, "{after:?}");
@@ -117,7 +117,7 @@ fn no_desktop_starts_while_the_cluster_refuses_the_policy_that_isolates_it() -> 
         let quotas = limit_policies(&namespace, 0).await?;
         namespace.session("desktop").await?;
         namespace.wait("desktop", Phase::Pending, "NetworkPolicyRefused").await?;
-        // The controller retries, and doesn't take a refused write for done.
+        // The controller retries, and doesn't assume that a refused write succeeded.
         until("the controller asks again", async || {
             ensure!(namespace.pods.get_opt("vdi-desktop").await?.is_none(), "it has a pod, and no policy");
             let asked = audit::requests(&stack.cluster, &controller(), &namespace.name)?;
@@ -139,8 +139,8 @@ fn a_desktop_that_is_up_keeps_its_status_when_its_policy_is_refused_and_its_user
         namespace.wait_running("desktop").await?;
         limit_policies(&namespace, 0).await?;
         delete(&policies(&namespace), "vdi-desktops").await?;
-        let told = namespace.wait_event("desktop", "NetworkPolicyRefused").await?;
-        ensure!(told.contains("network policy vdi-desktops") && told.contains("exceeded quota"), "{told}");
+        let message = namespace.wait_event("desktop", "NetworkPolicyRefused").await?;
+        ensure!(message.contains("network policy vdi-desktops") && message.contains("exceeded quota"), "{message}");
         let status = namespace.sessions.get("desktop").await?.status.context("no status")?;
         ensure!(status.phase == Phase::Running, "{status:?}");
         Ok(())
@@ -148,25 +148,25 @@ fn a_desktop_that_is_up_keeps_its_status_when_its_policy_is_refused_and_its_user
 }
 
 #[test]
-fn a_session_that_somebody_keeps_from_going_gives_its_gpu_back_all_the_same() -> Result<()> {
+fn a_deleted_session_with_a_foreign_finalizer_still_releases_its_gpu() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "kept").await?;
         namespace.template(json!({})).await?;
         namespace.session("desktop").await?;
         namespace.wait_running("desktop").await?;
-        let kept = |finalizers: Value| Patch::Merge(json!({ "metadata": { "finalizers": finalizers } }));
-        let keep = kept(json!(["example.com/x"]));
-        namespace.sessions.patch("desktop", &PatchParams::default(), &keep).await?;
+        let finalizers_patch = |finalizers: Value| Patch::Merge(json!({ "metadata": { "finalizers": finalizers } }));
+        let patch = finalizers_patch(json!(["example.com/x"]));
+        namespace.sessions.patch("desktop", &PatchParams::default(), &patch).await?;
         namespace.sessions.delete("desktop", &DeleteParams::default()).await?;
         wait_gone(&namespace.pods, "vdi-desktop").await?;
         namespace.wait("desktop", Phase::Terminating, "Deleted").await?;
-        namespace.sessions.patch("desktop", &PatchParams::default(), &kept(Value::Null)).await?;
+        namespace.sessions.patch("desktop", &PatchParams::default(), &finalizers_patch(Value::Null)).await?;
         wait_gone(&namespace.sessions, "desktop").await
     })
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_session_left_behind_is_ended_also_when_no_controller_ran_at_the_time() -> Result<()> {
+async fn objects_that_a_session_left_behind_are_deleted_even_if_no_controller_ran_at_the_time() -> Result<()> {
     let mut stack = Stack::start(&vdi_tests::target().join("clusters/left-behind"), Settings::default()).await?;
     let _nodes = vdi_cluster::SimulatedNodes::start(&stack.cluster, 1, 8).await?;
     let namespace = TestNamespace::new(&stack, "left-behind").await?;
@@ -185,7 +185,7 @@ async fn what_a_session_left_behind_is_ended_also_when_no_controller_ran_at_the_
 
     namespace.sessions.delete("seen", &orphan).await?;
     wait_gone(&namespace.sessions, "seen").await?;
-    // Made again at once, it is another session: it gets neither the pod nor the network of the first.
+    // Recreated at once, it is another session: it gets neither the pod nor the network policy of the first.
     namespace.session("seen").await?;
     wait_gone(&policies(&namespace), &seen).await?;
     wait_for(&namespace.pods, "vdi-seen", "another pod", |pod: &Pod| pod.metadata.uid != left.metadata.uid).await?;
@@ -194,37 +194,37 @@ async fn what_a_session_left_behind_is_ended_also_when_no_controller_ran_at_the_
     stack.kill_controller()?;
     namespace.sessions.delete("unseen", &orphan).await?;
     wait_gone(&namespace.sessions, "unseen").await?;
-    ensure!(namespace.pods.get("vdi-unseen").await?.owner_references().is_empty(), "nobody owns it any more");
+    ensure!(namespace.pods.get("vdi-unseen").await?.owner_references().is_empty(), "it still has an owner");
     stack.start_controller().await?;
     wait_gone(&namespace.pods, "vdi-unseen").await?;
     wait_gone(&policies(&namespace), &unseen).await?;
 
-    ensure!(policies(&namespace).get_opt(&bystander).await?.is_some(), "what has a session stays");
+    ensure!(policies(&namespace).get_opt(&bystander).await?.is_some(), "the policy of another session was deleted");
     let status = namespace.sessions.get("bystander").await?.status.context("no status")?;
     ensure!(status.phase == Phase::Running && namespace.pods.get_opt("vdi-bystander").await?.is_some(), "{status:?}");
     Ok(())
 }
 
 #[test]
-fn a_session_that_is_made_again_gets_a_home_of_its_own_and_never_one_that_somebody_else_made() -> Result<()> {
+fn a_recreated_session_gets_a_home_of_its_own_and_never_one_that_somebody_else_created() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "own-homes").await?;
         namespace.template(json!({ "home": { "mountPath": "/home/user", "scope": "Session" } })).await?;
         let home = |uid: &str| format!("vdi-session-{uid}");
         let first = namespace.session("desktop").await?.uid().context("no uid")?;
         namespace.wait_running("desktop").await?;
-        // The first one's home can't go while somebody holds on to it.
+        // A finalizer keeps the home of the first session.
         let hold = Patch::Merge(json!({ "metadata": { "finalizers": ["example.com/x"] } }));
         claims(&namespace).patch(&home(&first), &PatchParams::default(), &hold).await?;
         delete(&namespace.sessions, "desktop").await?;
         let second = namespace.session("desktop").await?.uid().context("no uid")?;
         namespace.wait_running("desktop").await?;
-        let made = claims(&namespace).get(&home(&second)).await?;
-        ensure!(made.owner_references().iter().any(|owner| owner.uid == second), "{made:?}");
+        let created = claims(&namespace).get(&home(&second)).await?;
+        ensure!(created.owner_references().iter().any(|owner| owner.uid == second), "{created:?}");
         let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
         claims(&namespace).patch(&home(&first), &PatchParams::default(), &free).await?;
 
-        // Somebody else was faster than the controller.
+        // Somebody else creates the claim before the controller does.
         let mut suspended = session("taken", &namespace.name);
         suspended.spec.suspend = true;
         let uid = create(&namespace.sessions, &suspended).await?.uid().context("no uid")?;
@@ -234,9 +234,9 @@ fn a_session_that_is_made_again_gets_a_home_of_its_own_and_never_one_that_somebo
         });
         create(&claims(&namespace), &serde_json::from_value(theirs)?).await?;
         namespace.change("taken", json!({ "suspend": false })).await?;
-        let told = namespace.wait_message("taken", Phase::Pending, "HomeTaken").await?;
-        ensure!(told.contains(&home(&uid)), "{told}");
-        ensure!(namespace.pods.get_opt("vdi-taken").await?.is_none(), "it is mounted");
+        let message = namespace.wait_message("taken", Phase::Pending, "HomeTaken").await?;
+        ensure!(message.contains(&home(&uid)), "{message}");
+        ensure!(namespace.pods.get_opt("vdi-taken").await?.is_none(), "it has a pod");
         delete(&claims(&namespace), &home(&uid)).await?;
         namespace.wait_running("taken").await?;
         Ok(())
@@ -244,7 +244,7 @@ fn a_session_that_is_made_again_gets_a_home_of_its_own_and_never_one_that_somebo
 }
 
 #[test]
-fn a_pod_that_waits_for_a_node_gets_its_home_made_again_when_that_was_deleted() -> Result<()> {
+fn a_deleted_home_is_recreated_for_a_pod_that_waits_for_a_node() -> Result<()> {
     with_stack(async |stack| {
         let namespace = TestNamespace::new(stack, "home-again").await?;
         let nowhere = json!({ "resourceName": "nvidia.com/gpu", "nodeSelector": { "home-again": "yes" } });
@@ -253,7 +253,7 @@ fn a_pod_that_waits_for_a_node_gets_its_home_made_again_when_that_was_deleted() 
         namespace.wait("desktop", Phase::Pending, "Unschedulable").await?;
         let home = claims(&namespace).list(&Default::default()).await?.items.pop().context("no home")?;
         delete(&claims(&namespace), &home.name_any()).await?;
-        wait_for(&claims(&namespace), &home.name_any(), "made again", |claim: &PersistentVolumeClaim| {
+        wait_for(&claims(&namespace), &home.name_any(), "recreated", |claim: &PersistentVolumeClaim| {
             claim.metadata.uid != home.metadata.uid
         })
         .await?;

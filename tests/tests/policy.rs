@@ -1,4 +1,4 @@
-//! The annotated module in a policy server's engine.
+//! Runs the annotated module in a policy server's engine.
 
 #![allow(clippy::unwrap_used)]
 
@@ -66,7 +66,7 @@ fn all_settings_get_the_verdict_of_their_case() {
 }
 
 #[test]
-fn a_payload_that_is_not_json_is_rejected_and_never_a_trap() {
+fn a_malformed_payload_is_rejected_and_never_traps() {
     for payload in [&b""[..], b"{", b"[]", b"null", b"7", b"\xff\xfe", b"{\"request\":\x00}", &b"[".repeat(1 << 20)] {
         let answer = HOST.call_raw("validate", payload, None).unwrap();
         let answer: policy::PolicyResponse = serde_json::from_slice(&answer).unwrap();

@@ -1,4 +1,4 @@
-//! The compiled policy against the same code on this machine, on requests that nobody thought of.
+//! Compares the compiled policy with the same code built natively, on random requests.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,15 +21,15 @@ use wapc::WapcHost;
 
 static HOST: LazyLock<PolicyHost> = LazyLock::new(|| PolicyHost::load(vdi_release::policy::build().unwrap()).unwrap());
 
-/// How many requests a run asks about.
+/// The number of requests per run.
 const COUNT: u64 = 100_000;
-/// How many of them are asked of one instance: a new one takes longer than a request.
+/// The number of requests per instance. Creating an instance takes longer than a request.
 const BATCH: u64 = 100;
 
 #[test]
 fn random_requests_get_the_same_answer_with_and_without_wasm_and_no_answer_breaks_a_promise() {
     let material = Material::load().unwrap();
-    // What a failure prints: asks about that one again.
+    // The seed that a failure prints repeats that request.
     if let Ok(seed) = std::env::var("SEED") {
         let sample = material.sample(seed.parse().unwrap());
         println!("{}\n{:?}", String::from_utf8_lossy(&sample.payload), sample.host);
@@ -42,7 +42,7 @@ fn random_requests_get_the_same_answer_with_and_without_wasm_and_no_answer_break
             let compiled = Compiled::new();
             for seed in (batch..batch + BATCH).map(|number| first.wrapping_add(number)) {
                 let answer = compare(&material.sample(seed), &compiled);
-                let answer = answer.unwrap_or_else(|why| panic!("{why}\nSEED={seed} asks again"));
+                let answer = answer.unwrap_or_else(|why| panic!("{why}\nSEED={seed} repeats it"));
                 *tally.lock().unwrap().entry(kind(&answer)).or_default() += 1;
             }
         }
@@ -54,7 +54,7 @@ fn random_requests_get_the_same_answer_with_and_without_wasm_and_no_answer_break
     });
     let tally = tally.into_inner().unwrap();
     println!("{tally:?}");
-    // Otherwise most of what is asked would be about nothing.
+    // Otherwise the requests wouldn't cover every kind of answer.
     for kind in ["accepted", "mutated", "400", "403", "422", "500"] {
         assert!(tally.get(kind).is_some_and(|count| *count > COUNT / 100), "{tally:?}");
     }
@@ -79,7 +79,7 @@ fn compare(sample: &Sample, compiled: &Compiled) -> Result<PolicyResponse, Strin
     Ok(expected)
 }
 
-/// An instance, and the answers that it gets at the moment.
+/// An instance, and the host's answers to its current request.
 struct Compiled {
     instance: WapcHost,
     answers: Arc<Current>,

@@ -1,4 +1,4 @@
-//! What the host does about a policy that doesn't stop.
+//! The limits on a policy: time, memory and host capabilities.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,7 +28,7 @@ fn an_endless_policy_is_interrupted_at_its_deadline() {
 
 #[test]
 fn memory_can_grow_to_the_limit_and_no_further() {
-    // Answers with an error that says whether its memory, one page of 64 KiB, could grow by so many pages.
+    // Fails with an error that says whether its memory, one page of 64 KiB, could grow by that many pages.
     let grow = |pages: u32| {
         format!(
             r#"(module
@@ -72,7 +72,7 @@ fn a_policy_is_granted_no_host_capability() {
 }
 
 #[test]
-fn a_host_that_answers_after_the_deadline_is_no_yes() {
+fn a_host_that_answers_after_the_deadline_allows_nothing() {
     let host = PolicyHost::load(vdi_release::policy::build().unwrap()).unwrap();
     let mut session = valid_session();
     session["spec"]["user"] = json!("bob@example.com");

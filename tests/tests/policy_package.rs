@@ -1,4 +1,4 @@
-//! What is published with the policy says the same as the policy.
+//! Checks that the files published with the policy match it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -45,7 +45,7 @@ fn the_module_carries_metadata_yml_and_the_version_of_the_crates() {
 }
 
 #[test]
-fn artifact_hub_is_told_what_the_metadata_say() {
+fn the_artifact_hub_package_matches_the_metadata() {
     let (package, metadata) = (yaml("artifacthub-pkg.yml"), metadata());
     let inner =
         |name: &str| -> Value { serde_saphyr::from_str(package["annotations"][name].as_str().unwrap()).unwrap() };

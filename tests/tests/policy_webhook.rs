@@ -1,4 +1,4 @@
-//! The webhook, asked over HTTPS as an API server asks it.
+//! The webhook, called over HTTPS as an API server does.
 
 #![allow(clippy::unwrap_used)]
 
@@ -90,7 +90,7 @@ async fn warnings_reach_the_client() {
 
 #[tokio::test]
 async fn a_policy_that_fails_denies() {
-    // Its settings are fine, whatever they are; on any other call it traps. waPC tells the two by the name's length.
+    // Accepts all settings, and traps on every other call. The length of the operation's name tells them apart.
     let module = r#"(module
         (import "wapc" "__guest_response" (func $respond (param i32 i32)))
         (memory (export "memory") 1)
@@ -106,7 +106,7 @@ async fn a_policy_that_fails_denies() {
 }
 
 #[tokio::test]
-async fn what_is_no_admission_review_is_a_client_error() {
+async fn a_body_that_is_not_an_admission_review_is_a_client_error() {
     let webhook = start(json!({})).await;
     for body in [json!({}), json!([]), json!({"apiVersion": "admission.k8s.io/v1beta1", "request": {"uid": "1"}})] {
         assert!(post(&webhook, &body).await.is_err(), "{body}");
@@ -114,14 +114,14 @@ async fn what_is_no_admission_review_is_a_client_error() {
 }
 
 #[tokio::test]
-async fn settings_that_are_not_valid_do_not_start() {
+async fn a_webhook_with_invalid_settings_does_not_start() {
     let error =
         Webhook::start(POLICY.clone(), json!({"gpu": {"max": 0}}), Arc::new(Played::default())).await.err().unwrap();
     assert!(error.to_string().contains("settings.gpu.max: found 0"), "{error}");
 }
 
 #[tokio::test]
-async fn its_configuration_fails_closed_and_has_the_rules_of_the_metadata() {
+async fn the_configuration_fails_closed_and_has_the_rules_of_the_metadata() {
     let webhook = start(json!({})).await;
     let configuration = webhook.configuration("vdisession");
     serde_json::from_value::<MutatingWebhookConfiguration>(configuration.clone()).unwrap();

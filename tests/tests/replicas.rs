@@ -37,7 +37,7 @@ async fn leader_and_standby(stack: &Stack) -> Result<(Replica, Replica)> {
     Ok((leader, standby))
 }
 
-/// A replica's successful writes except leases, and when.
+/// A replica's successful writes with their times, except for leases.
 fn writes(stack: &Stack, identity: &str) -> Result<Vec<(Timestamp, String)>> {
     let mut writes = Vec::new();
     for event in audit::events(&stack.cluster.audit_log(), &controller())? {
@@ -60,7 +60,7 @@ async fn first_write(stack: &Stack, identity: &str, began: Timestamp) -> Result<
 }
 
 #[test]
-fn when_the_leader_is_killed_the_standby_goes_on_within_15_seconds() -> Result<()> {
+fn when_the_leader_is_killed_the_standby_takes_over_within_15_seconds() -> Result<()> {
     with_stack_alone(async |stack| {
         let namespace = TestNamespace::new(stack, "killed-leader").await?;
         namespace.template(json!({})).await?;
@@ -81,7 +81,7 @@ fn when_the_leader_is_killed_the_standby_goes_on_within_15_seconds() -> Result<(
 }
 
 #[test]
-fn when_the_leader_is_asked_to_stop_the_standby_goes_on_at_once() -> Result<()> {
+fn when_the_leader_stops_gracefully_the_standby_takes_over_at_once() -> Result<()> {
     with_stack_alone(async |stack| {
         let namespace = TestNamespace::new(stack, "stopped-leader").await?;
         namespace.template(json!({})).await?;
@@ -103,7 +103,7 @@ fn when_the_leader_is_asked_to_stop_the_standby_goes_on_at_once() -> Result<()> 
 
 /// The leader is paused during its work, and wakes up with work to do after another has taken over.
 #[test]
-fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> Result<()> {
+fn a_leader_that_was_deposed_while_it_was_paused_writes_nothing_and_exits() -> Result<()> {
     with_stack_alone(async |stack| {
         let namespace = TestNamespace::new(stack, "deposed-leader").await?;
         namespace.template(json!({})).await?;
@@ -126,7 +126,7 @@ fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> R
         signal("CONT", process)?;
         wait::until("the former leader exits", async || Ok(leader.check().is_err())).await?;
         let log = leader.log()?;
-        ensure!(!leader.stop()?.success(), "its end is an error");
+        ensure!(!leader.stop()?.success(), "it must exit with an error");
         eprintln!("refused by its own fence: {}", log.matches("not written: this replica is not the leader").count());
         ensure!(log.contains(&format!("lost lease vdiwarden-system/vdi-controller, which {new} has now")), "{log}");
         for name in names[10..].iter().map(String::as_str).chain(["later"]) {
@@ -139,16 +139,16 @@ fn a_leader_that_was_deposed_while_it_was_stopped_writes_nothing_and_ends() -> R
     })
 }
 
-/// Somebody deletes the lease while the leader can't notice: no other may lead until that one has surely stopped writing.
+/// The lease is deleted while the leader can't notice. No other replica may lead until the leader can no longer write.
 #[test]
-fn when_its_lease_is_deleted_a_leader_that_was_stopped_writes_nothing_and_another_waits_for_that() -> Result<()> {
+fn when_its_lease_is_deleted_a_paused_leader_writes_nothing_and_its_successor_waits_long_enough() -> Result<()> {
     with_stack_alone(async |stack| {
         let namespace = TestNamespace::new(stack, "deleted-lease").await?;
         namespace.template(json!({})).await?;
         let (mut leader, mut standby) = leader_and_standby(stack).await?;
         let (old, process, new) = (leader.identity().await?, leader.process().await?, standby.identity().await?);
         let leases: Api<Lease> = Api::namespaced(namespace.client.clone(), "vdiwarden-system");
-        // Just renewed, so that it may write for the longest time.
+        // Just renewed, so that the leader may write for as long as possible.
         let renewed = leases.get("vdi-controller").await?.metadata.resource_version;
         wait_for(&leases, "vdi-controller", "renewed", |lease: &Lease| lease.metadata.resource_version != renewed)
             .await?;
@@ -203,40 +203,40 @@ fn two_controllers_without_leader_election_make_no_pod_twice() -> Result<()> {
 }
 
 #[test]
-fn idle_replicas_ask_for_nothing_but_the_lease_and_without_leader_election_for_nothing() -> Result<()> {
+fn idle_replicas_only_update_the_lease_and_without_leader_election_send_no_requests() -> Result<()> {
     with_stack_alone(async |stack| {
         let (leader, standby) = leader_and_standby(stack).await?;
-        let asked = asked_in(stack, Duration::from_secs(8)).await?;
+        let requests = requests_during(stack, Duration::from_secs(8)).await?;
         ensure!(
-            asked.keys().all(|request| request == "update leases") && asked.values().sum::<usize>() <= 5,
-            "{asked:?}"
+            requests.keys().all(|request| request == "update leases") && requests.values().sum::<usize>() <= 5,
+            "{requests:?}"
         );
         ensure!(standby.stop()?.success() && leader.stop()?.success());
 
         let mut alone = stack.start_replica("replica-a", &["--leader-elect=false".to_owned()])?;
         alone.wait_until_ready().await?;
-        let asked = asked_in(stack, Duration::from_secs(4)).await?;
-        ensure!(asked.is_empty(), "{asked:?}");
+        let requests = requests_during(stack, Duration::from_secs(4)).await?;
+        ensure!(requests.is_empty(), "{requests:?}");
         ensure!(alone.stop()?.success());
         Ok(())
     })
 }
 
 /// The controllers' requests during `time`, once everything has settled.
-async fn asked_in(stack: &Stack, time: Duration) -> Result<audit::Requests> {
+async fn requests_during(stack: &Stack, time: Duration) -> Result<audit::Requests> {
     wait_until_counted(stack).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let began = Timestamp::now();
     tokio::time::sleep(time).await;
-    let mut asked = audit::Requests::new();
+    let mut requests = audit::Requests::new();
     for event in audit::events(&stack.cluster.audit_log(), &controller())? {
         // A watch is logged again when it ends.
         let received: Timestamp = event["requestReceivedTimestamp"].as_str().context("no time")?.parse()?;
         if received >= began {
-            *asked.entry(audit::request(&event)).or_default() += 1;
+            *requests.entry(audit::request(&event)).or_default() += 1;
         }
     }
-    Ok(asked)
+    Ok(requests)
 }
 
 async fn wait_until_counted(stack: &Stack) -> Result<()> {

@@ -50,7 +50,7 @@ impl Site {
         session.spec.user = user.to_owned();
         create(&namespace.sessions, &session).await?;
         namespace.wait_running("desktop").await?;
-        // An administrator may connect to everything. Once they are there, the gateway knows of it.
+        // An administrator may connect to every session. Once they are connected, the gateway knows the session.
         let (stack, admin) = (&self.fixture.stack, User::admin());
         let (_, host) = Visitor::at_desktop(&[&self.gateway], stack, &admin, name, "desktop").await?;
         Ok(host)
@@ -60,9 +60,9 @@ impl Site {
         format!("https://{}/", self.gateway.authority(host))
     }
 
-    /// Opens an address and signs in.
+    /// Opens a host's page, and signs in.
     async fn sign_in(&self, visitor: &mut Visitor, host: &str, account: &str) -> Result<(url::Url, Answer)> {
-        let _there = self.provider.lock().await;
+        let _provider = self.provider.lock().await;
         oidc::sign_in(visitor, &self.gateway, &self.url(host), account).await
     }
 }
@@ -75,7 +75,7 @@ async fn enter(site: &Site, visitor: &mut Visitor, url: &url::Url) -> Result<Ans
 }
 
 #[test]
-fn who_opens_their_desktop_is_signed_in_on_the_way_and_only_once() -> Result<()> {
+fn a_user_who_opens_their_desktop_signs_in_on_the_way_and_only_once() -> Result<()> {
     with_site(async |site| {
         let host = site.desktop_of("dora@example.com").await?;
         let mut visitor = Visitor::default();
@@ -83,18 +83,18 @@ fn who_opens_their_desktop_is_signed_in_on_the_way_and_only_once() -> Result<()>
         ensure!(enter(site, &mut visitor, &url).await?.status == 200);
         ensure!(visitor.get(&site.gateway, &host, "/").await?.body.starts_with("a desktop was asked"));
 
-        // At another time: her token for the desktop is gone, and she is still signed in.
+        // Later: her token for the desktop is gone, and she is still signed in at the portal.
         let signed_in_at_the_portal = visitor.cookies(DOMAIN).context("no cookie at the portal")?;
         ensure!(signed_in_at_the_portal.starts_with("__Host-vdi-login="), "{signed_in_at_the_portal}");
         visitor.forget(&host);
         let (url, _) = visitor.follow(&site.gateway, &site.url(&host)).await?;
-        ensure!(enter(site, &mut visitor, &url).await?.status == 200, "she was asked again: {url}");
+        ensure!(enter(site, &mut visitor, &url).await?.status == 200, "she had to sign in again: {url}");
         Ok(())
     })
 }
 
 #[test]
-fn the_portal_lists_the_desktops_of_who_has_signed_in_and_no_others() -> Result<()> {
+fn the_portal_lists_only_the_desktops_of_the_signed_in_user() -> Result<()> {
     with_site(async |site| {
         let (host, others) = (site.desktop_of("emil@example.com").await?, site.desktop_of("frida@example.com").await?);
         let mut visitor = Visitor::default();
@@ -105,12 +105,12 @@ fn the_portal_lists_the_desktops_of_who_has_signed_in_and_no_others() -> Result<
         ensure!(list.status == 401, "{list:?}");
 
         let portal = format!("https://{}/.vdi/sign-in", site.gateway.authority(DOMAIN));
-        let _there = site.provider.lock().await;
+        let _provider = site.provider.lock().await;
         let (url, page) = oidc::sign_in(&mut visitor, &site.gateway, &portal, "emil@example.com").await?;
         ensure!(url.path() == "/" && page.body.contains("Signed in as emil@example.com"), "{url}: {page:?}");
         ensure!(page.body.contains(&format!("/.vdi/open?host={host}")) && !page.body.contains(&others), "{page:?}");
 
-        // His sign-in opens his desktop, and not hers.
+        // Emil's login opens his desktop, and not Frida's.
         let (url, _) = visitor.follow(&site.gateway, &site.url(&host)).await?;
         ensure!(enter(site, &mut visitor, &url).await?.status == 200);
         let (url, page) = visitor.follow(&site.gateway, &site.url(&others)).await?;
@@ -136,18 +136,21 @@ fn an_address_that_the_provider_has_not_verified_opens_nothing() -> Result<()> {
 }
 
 #[test]
-fn a_sign_in_that_somebody_else_began_signs_nobody_in() -> Result<()> {
+fn a_sign_in_that_another_browser_started_signs_nobody_in() -> Result<()> {
     with_site(async |site| {
         let host = site.desktop_of("hugo@example.com").await?;
-        let _there = site.provider.lock().await;
-        // The attacker signs in as himself, up to the moment at which he would be sent back with a code.
+        let _provider = site.provider.lock().await;
+        // The attacker starts to sign in, up to the point at which the provider would send them back with a code.
         let mut attacker = Visitor::default();
-        let begun = attacker.open(&site.gateway, DOMAIN, "/.vdi/sign-in").await?;
-        ensure!(begun.status == 303 && begun.header("location").contains("code_challenge_method=S256"), "{begun:?}");
-        let state = begun.header("location").split("state=").nth(1).and_then(|rest| rest.split('&').next());
+        let started = attacker.open(&site.gateway, DOMAIN, "/.vdi/sign-in").await?;
+        ensure!(
+            started.status == 303 && started.header("location").contains("code_challenge_method=S256"),
+            "{started:?}"
+        );
+        let state = started.header("location").split("state=").nth(1).and_then(|rest| rest.split('&').next());
         let callback = format!("/.vdi/callback?code=anything&state={}", state.context("no state")?);
 
-        // Sent to somebody who has begun nothing, and to one who has begun something else.
+        // It is sent to a visitor without a sign-in, and to one who has started another.
         let mut victims = [Visitor::default(), Visitor::default()];
         victims[1].open(&site.gateway, DOMAIN, "/.vdi/sign-in").await?;
         for victim in &mut victims {
@@ -155,7 +158,7 @@ fn a_sign_in_that_somebody_else_began_signs_nobody_in() -> Result<()> {
             ensure!(answer.status == 400 && answer.body.contains("This sign-in did not begin here"), "{answer:?}");
             ensure!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
         }
-        // The one who began it, with a code that is none.
+        // The attacker, with an invalid code.
         let answer = attacker.open(&site.gateway, DOMAIN, &callback).await?;
         ensure!(answer.status == 502, "{answer:?}");
         ensure!(attacker.get(&site.gateway, &host, "/").await?.status == 401);
@@ -164,7 +167,7 @@ fn a_sign_in_that_somebody_else_began_signs_nobody_in() -> Result<()> {
 }
 
 #[test]
-fn nobody_is_sent_anywhere_but_to_a_desktop_after_signing_in() -> Result<()> {
+fn a_sign_in_never_redirects_anywhere_but_to_a_desktop() -> Result<()> {
     with_site(async |site| {
         for host in [
             "evil.com",
@@ -194,7 +197,7 @@ fn another_sites_page_signs_nobody_out() -> Result<()> {
 }
 
 #[test]
-fn who_signs_in_after_the_provider_has_new_keys_gets_in() -> Result<()> {
+fn a_user_can_sign_in_after_the_provider_has_changed_its_keys() -> Result<()> {
     with_site(async |site| {
         let host = site.desktop_of("ines@example.com").await?;
         let (url, _) = site.sign_in(&mut Visitor::default(), &host, "ines@example.com").await?;
@@ -213,7 +216,7 @@ fn who_signs_in_after_the_provider_has_new_keys_gets_in() -> Result<()> {
     })
 }
 
-/// The time of the login, from a token.
+/// The claim `auth_time` of a token: when its user logged in.
 fn auth_time(token: &str) -> Result<i64> {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).context("no claims")?)?;
     let claims: serde_json::Value = serde_json::from_slice(&claims)?;
@@ -221,14 +224,14 @@ fn auth_time(token: &str) -> Result<i64> {
 }
 
 #[test]
-fn what_a_login_opens_later_is_as_old_as_the_login_and_so_is_what_renews_it() -> Result<()> {
+fn tokens_derived_from_a_login_keep_its_auth_time_even_after_a_renewal() -> Result<()> {
     with_site(async |site| {
         let host = site.desktop_of("jana@example.com").await?;
         let mut visitor = Visitor::default();
         site.sign_in(&mut visitor, &host, "jana@example.com").await?;
         let cookie = |visitor: &Visitor, host: &str| auth_time(&visitor.cookies(host).context("no cookie")?);
         let signed_in = cookie(&visitor, DOMAIN)?;
-        // Tokens have a resolution of seconds, so wait for the next.
+        // Times in tokens have a resolution of seconds.
         while jiff::Timestamp::now().as_second() <= signed_in + 1 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -237,26 +240,26 @@ fn what_a_login_opens_later_is_as_old_as_the_login_and_so_is_what_renews_it() ->
         ensure!(enter(site, &mut visitor, &url).await?.status == 200);
         ensure!(cookie(&visitor, &host)? == signed_in, "the token at the desktop");
         ensure!(visitor.post(&site.gateway, &host, "/.vdi/renew", "").await?.status == 200);
-        ensure!(cookie(&visitor, &host)? == signed_in, "what has renewed it");
+        ensure!(cookie(&visitor, &host)? == signed_in, "the renewed token");
         Ok(())
     })
 }
 
 #[test]
-fn another_page_uses_up_nobodys_lists() -> Result<()> {
+fn another_page_cannot_use_up_a_users_session_lists() -> Result<()> {
     with_site(async |site| {
         let mut visitor = Visitor::default();
-        let there = site.provider.lock().await;
+        let provider = site.provider.lock().await;
         let portal = format!("{}/.vdi/sign-in", site.fixture.public_url());
         oidc::sign_in(&mut visitor, &site.gateway, &portal, "karl@example.com").await?;
-        drop(there);
+        drop(provider);
         let sibling = format!("https://{}", site.gateway.authority(&format!("alice.{DOMAIN}")));
         let own = [("sec-fetch-site", "same-origin".to_owned())];
         let foreign = [
             vec![("sec-fetch-site", "same-site".to_owned()), ("sec-fetch-mode", "no-cors".to_owned())],
             vec![("sec-fetch-site", "cross-site".to_owned())],
             vec![("origin", sibling)],
-            // An old browser doesn't say whose page it is.
+            // An old browser sends neither header.
             vec![],
         ];
         let mut open = Vec::new();
@@ -273,14 +276,14 @@ fn another_page_uses_up_nobodys_lists() -> Result<()> {
 }
 
 #[test]
-fn one_person_can_have_so_many_lists_open_and_leaves_room_for_the_others() -> Result<()> {
+fn the_limit_on_open_session_lists_is_counted_per_user() -> Result<()> {
     with_site(async |site| {
         let (mut greedy, mut modest) = (Visitor::default(), Visitor::default());
         for (visitor, account) in [(&mut greedy, "greta@example.com"), (&mut modest, "mo@example.com")] {
-            let there = site.provider.lock().await;
+            let provider = site.provider.lock().await;
             oidc::sign_in(visitor, &site.gateway, &format!("{}/.vdi/sign-in", site.fixture.public_url()), account)
                 .await?;
-            drop(there);
+            drop(provider);
         }
         let list = async |visitor: &mut Visitor| {
             let own = [("sec-fetch-site", "same-origin".to_owned())];
@@ -297,7 +300,7 @@ fn one_person_can_have_so_many_lists_open_and_leaves_room_for_the_others() -> Re
         open.pop();
         let deadline = Instant::now() + Duration::from_secs(10);
         while list(&mut greedy).await?.status() != 200 {
-            ensure!(Instant::now() < deadline, "there is no room again");
+            ensure!(Instant::now() < deadline, "no list is accepted again");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Objects that nobody here can read: what a user wrote where nobody looks, and words of a newer version. Each keeps nobody but
-//! itself from anything, also after restarts. On a real API server, with a cluster for each test.
+//! Objects that the programs can't parse: impossible times that a user wrote into metadata, and values of a newer version. Each
+//! affects only itself, also after restarts. On a real API server, with a cluster for each test.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ async fn fixture(name: &str) -> Result<Fixture> {
     Fixture::start(&directory().with_file_name(name)).await
 }
 
-/// A merge patch, whose answer is not parsed as anything.
+/// Sends a merge patch, and returns the response as plain JSON.
 async fn patch(client: &Client, path: &str, patch: &Value) -> Result<Value> {
     let request = http_request("PATCH", path).header("content-type", "application/merge-patch+json");
     client.request(request.body(patch.to_string().into())?).await.with_context(|| format!("patching {path}"))
@@ -47,8 +47,8 @@ fn http_request(method: &str, path: &str) -> hyper::http::request::Builder {
     hyper::Request::builder().method(method).uri(path)
 }
 
-/// Writes a time that no type of ours can hold where the API server keeps whatever it is sent.
-async fn spoil(client: &Client, path: &str) -> Result<()> {
+/// Writes a time that our types can't hold into managedFields, where the API server keeps it.
+async fn corrupt(client: &Client, path: &str) -> Result<()> {
     const LAST: &str = "9999-12-31T23:59:59Z";
     let before = get(client, path).await?;
     let mut fields = before["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
@@ -58,11 +58,11 @@ async fn spoil(client: &Client, path: &str) -> Result<()> {
     }));
     patch(client, path, &json!({ "metadata": { "managedFields": fields } })).await?;
     let after = get(client, path).await?.to_string();
-    ensure!(after.contains(LAST), "the API server did not take it, so this shows nothing: {after}");
+    ensure!(after.contains(LAST), "the API server didn't keep the time, so this test shows nothing: {after}");
     Ok(())
 }
 
-/// How many objects a program has set aside, by the kinds that it lists or watches: those, and no others.
+/// How many objects a program has set aside, for each kind that it lists or watches.
 fn set_aside(page: &str) -> BTreeMap<String, u64> {
     let count = |line: &str| {
         let (kind, count) = line.split_once("objects_set_aside{kind=\"")?.1.split_once("\"} ")?;
@@ -71,7 +71,7 @@ fn set_aside(page: &str) -> BTreeMap<String, u64> {
     page.lines().filter_map(count).collect()
 }
 
-async fn controllers_page(stack: &mut Stack) -> Result<String> {
+async fn controller_metrics(stack: &mut Stack) -> Result<String> {
     Ok(http::get(stack.controller_address().await?, "/metrics").await?.1)
 }
 
@@ -82,12 +82,12 @@ async fn restart_controller(stack: &mut Stack) -> Result<()> {
 
 async fn start_controller(stack: &mut Stack) -> Result<()> {
     stack.start_controller().await?;
-    let leads = async || Ok(controllers_page(stack).await?.contains("\nvdi_controller_leader 1\n"));
+    let leads = async || Ok(controller_metrics(stack).await?.contains("\nvdi_controller_leader 1\n"));
     until("the controller leads", leads).await
 }
 
-/// A session of somebody's, in a namespace of its own, whose desktop they open.
-async fn starts_and_is_opened(fixture: &Fixture, name: &str, gateway: &Gateway) -> Result<()> {
+/// Starts a session of bob's in a namespace of its own, and opens its desktop.
+async fn start_and_open(fixture: &Fixture, name: &str, gateway: &Gateway) -> Result<()> {
     let namespace = TestNamespace::new(&fixture.stack, name).await?;
     namespace.template(json!({ "port": fixture.desktop_port })).await?;
     let mut bobs = session("desktop", name);
@@ -98,7 +98,7 @@ async fn starts_and_is_opened(fixture: &Fixture, name: &str, gateway: &Gateway) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_users_write_where_nobody_looks_keeps_nobody_out() -> Result<()> {
+async fn unparseable_metadata_that_users_write_locks_nobody_out() -> Result<()> {
     let mut fixture = fixture("unreadable-fields").await?;
     let admin = fixture.stack.cluster.admin();
     let namespace = TestNamespace::new(&fixture.stack, "alices").await?;
@@ -108,8 +108,8 @@ async fn what_users_write_where_nobody_looks_keeps_nobody_out() -> Result<()> {
     let mut gateway = fixture.gateway("gateway-before", fixture.public_port, &[]).await?;
     Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "alices", "desktop").await?;
 
-    // From the code: each watch says of what kind it is.
-    let mut kinds = set_aside(&controllers_page(&mut fixture.stack).await?);
+    // Every watch reports its kind, so a new kind can't be forgotten here.
+    let mut kinds = set_aside(&controller_metrics(&mut fixture.stack).await?);
     ensure!(kinds.len() >= 7, "{kinds:?}");
     kinds.append(&mut set_aside(&gateway.replica.metrics().await?));
     let claims = get(&admin, "/api/v1/namespaces/alices/persistentvolumeclaims").await?;
@@ -146,42 +146,47 @@ async fn what_users_write_where_nobody_looks_keeps_nobody_out() -> Result<()> {
             "Event" => format!("{core}/alices/events/spoilt"),
             "Secret" => format!("{core}/vdiwarden-system/secrets/vdi-gateway-keys"),
             "Lease" => format!("/apis/coordination.k8s.io/v1/namespaces/vdiwarden-system-codes/leases/{used_code}"),
-            new => bail!("{new} is read by now, and this test has none to spoil"),
+            new => bail!("{new} is a new kind: say which object this test corrupts"),
         };
         if kind == "VDISession" {
-            // What is hers she spoils herself, where there is no floor.
+            // Alice corrupts her own session. The floor refuses that, so it is removed first.
             let alice = fixture.stack.cluster.client(&alice()).await?;
-            let refused = format!("{:#}", spoil(&alice, &path).await.err().context("the floor lets her")?);
+            let refused = format!("{:#}", corrupt(&alice, &path).await.err().context("the floor accepted it")?);
             ensure!(
                 refused.contains("metadata.managedFields has a timestamp outside the years 2000 to 2999"),
                 "{refused}"
             );
             let floor = Api::<ValidatingAdmissionPolicyBinding>::all(admin.clone());
             floor.delete("vdi-sessions", &DeleteParams::default()).await?;
-            until_ok(async || spoil(&alice, &path).await).await?;
+            until_ok(async || corrupt(&alice, &path).await).await?;
         } else {
-            spoil(&admin, &path).await.with_context(|| format!("spoiling a {kind}"))?;
+            corrupt(&admin, &path).await.with_context(|| format!("corrupting a {kind}"))?;
         }
     }
     drop(gateway);
     let lease = "/apis/coordination.k8s.io/v1/namespaces/vdiwarden-system/leases/vdi-controller";
-    spoil(&admin, lease).await.context("spoiling the lease")?;
+    corrupt(&admin, lease).await.context("corrupting the lease")?;
     fixture.stack.stop_controller()?;
-    // Somebody has it who is never heard of again.
+    // Its holder never comes back.
     let held = json!({ "holderIdentity": "somebody", "renewTime": "9999-12-31T23:59:59.000000Z" });
     patch(&admin, lease, &json!({ "spec": held })).await?;
     start_controller(&mut fixture.stack).await?;
     let mut gateway = fixture.gateway("gateway-after", fixture.public_port, &[]).await?;
-    starts_and_is_opened(&fixture, "bobs", &gateway).await?;
-    Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "alices", "desktop").await.context("nor herself")?;
-    for page in [controllers_page(&mut fixture.stack).await?, gateway.replica.metrics().await?] {
+    start_and_open(&fixture, "bobs", &gateway).await?;
+    Visitor::at_desktop(&[&gateway], &fixture.stack, &alice(), "alices", "desktop")
+        .await
+        .context("alice is locked out")?;
+    for page in [controller_metrics(&mut fixture.stack).await?, gateway.replica.metrics().await?] {
         let aside = set_aside(&page);
-        ensure!(aside.values().all(|count| *count == 0), "nothing that is read is spoilt: {aside:?}");
+        ensure!(
+            aside.values().all(|count| *count == 0),
+            "an object was set aside for a field that nobody reads: {aside:?}"
+        );
     }
     Ok(())
 }
 
-/// Lets the API server take what a newer version would: its schema says nothing about spec and status any more.
+/// Makes the API server accept values of a newer version, by removing the schema of spec and status from the CRD.
 async fn loosen(admin: &Client, plural: &str) -> Result<()> {
     let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.vdi.kasm.io");
     let mut crd = get(admin, &path).await?;
@@ -194,7 +199,7 @@ async fn loosen(admin: &Client, plural: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_word_of_a_newer_version_sets_its_object_aside_and_nothing_else() -> Result<()> {
+async fn a_value_of_a_newer_version_sets_only_its_own_object_aside() -> Result<()> {
     let mut fixture = fixture("unreadable-words").await?;
     let admin = fixture.stack.cluster.admin();
     let namespace = fixture.running("alices").await?;
@@ -217,7 +222,7 @@ async fn a_word_of_a_newer_version_sets_its_object_aside_and_nothing_else() -> R
     })
     .await?;
     for _ in 0..2 {
-        let controllers = set_aside(&controllers_page(&mut fixture.stack).await?);
+        let controllers = set_aside(&controller_metrics(&mut fixture.stack).await?);
         ensure!(controllers["VDISession"] == 1 && controllers["VDITemplate"] == 1, "{controllers:?}");
         let gateways = set_aside(&gateway.replica.metrics().await?);
         ensure!(gateways["VDISession"] == 1, "{gateways:?}");
@@ -225,22 +230,22 @@ async fn a_word_of_a_newer_version_sets_its_object_aside_and_nothing_else() -> R
         restart_controller(&mut fixture.stack).await?;
         gateway = fixture.gateway("gateway-after", fixture.public_port, &[]).await?;
     }
-    starts_and_is_opened(&fixture, "bobs", &gateway).await?;
-    ensure!(namespace.pods.get("vdi-desktop").await?.metadata.uid == pod.metadata.uid, "its desktop stays as it was");
+    start_and_open(&fixture, "bobs", &gateway).await?;
+    ensure!(namespace.pods.get("vdi-desktop").await?.metadata.uid == pod.metadata.uid, "its desktop was replaced");
 
     patch(&admin, &status, &json!({ "status": { "phase": "Running" } })).await?;
     patch(&admin, template, &json!({ "spec": { "imagePullPolicy": null } })).await?;
-    let is_well = |session: &VDISession| {
+    let is_running = |session: &VDISession| {
         session.status.as_ref().is_some_and(|status| {
             status.phase == Phase::Running && status.ready().is_some_and(|ready| ready.reason == "Running")
         })
     };
-    wait_for(&namespace.sessions, "desktop", "as it was", is_well).await?;
+    wait_for(&namespace.sessions, "desktop", "running again", is_running).await?;
     visitor.until_at_desktop(&gateway, &host).await?;
     Ok(())
 }
 
-/// A schema or policy that was changed is in force a moment later.
+/// Retries a step: the API server applies a changed schema or policy with a short delay.
 async fn until_ok<T>(mut step: impl AsyncFnMut() -> Result<T>) -> Result<()> {
     let began = Instant::now();
     while let Err(error) = step().await {

@@ -22,7 +22,7 @@ pub fn all(workspace: &Path) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// What they depend on among each other, apart from their tests.
+/// The dependencies of the crates on each other, except for those of their tests.
 pub fn dependencies(workspace: &Path) -> anyhow::Result<Graph> {
     let manifest = |folder: &Path| -> anyhow::Result<(PathBuf, toml::Table)> {
         let path = folder.join("Cargo.toml");

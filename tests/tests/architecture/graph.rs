@@ -1,4 +1,4 @@
-//! Arrows between names, each with a place in the code that makes it.
+//! A graph of arrows between names, each with a place in the code that causes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::map::Arrow;
 pub struct Graph(BTreeMap<Arrow, String>);
 
 impl Graph {
-    /// `place` is a file, and a line where there is one.
+    /// `place` is a file, and a line if there is one.
     pub fn add(&mut self, from: &str, to: &str, place: &str) {
         if from != to {
             self.0.entry((from.to_owned(), to.to_owned())).or_insert_with(|| place.to_owned());
@@ -19,8 +19,8 @@ impl Graph {
         self.0.keys().filter(move |(from, _)| from == node).map(|(_, to)| to.as_str())
     }
 
-    /// A circle, an arrow a line, if there is one.
-    pub fn circle(&self) -> Option<String> {
+    /// A cycle if there is one, with one arrow per line.
+    pub fn cycle(&self) -> Option<String> {
         let mut done = BTreeSet::new();
         let nodes: BTreeSet<&str> = self.0.keys().map(|(from, _)| from.as_str()).collect();
         let path = nodes.into_iter().find_map(|node| self.search(node, &mut Vec::new(), &mut done))?;
@@ -31,7 +31,7 @@ impl Graph {
         Some(lines.collect::<Vec<_>>().join("\n"))
     }
 
-    /// The path from a node back to itself, once the search meets one that it came from.
+    /// Searches depth first for a path from a node back to itself.
     fn search<'a>(
         &'a self,
         node: &'a str,
@@ -45,14 +45,14 @@ impl Graph {
             return None;
         }
         path.push(node);
-        let circle = self.from(node).find_map(|next| self.search(next, path, done));
+        let cycle = self.from(node).find_map(|next| self.search(next, path, done));
         path.pop();
-        circle
+        cycle
     }
 
-    /// How the code differs from what is drawn. Whatever arrows lead to may be used, in one step or several.
+    /// How the code differs from the drawn arrows. A node may use whatever its arrows lead to, in one step or several.
     pub fn differences(&self, drawn: &BTreeSet<Arrow>) -> Vec<String> {
-        let undrawn = self.0.iter().filter(|((from, to), _)| !leads(drawn, from, to));
+        let undrawn = self.0.iter().filter(|((from, to), _)| !is_reachable(drawn, from, to));
         let undrawn =
             undrawn.map(|((from, to), place)| format!("{place}: {from} uses {to}, which the map doesn't allow"));
         let unused = drawn.iter().filter(|arrow| !self.0.contains_key(*arrow));
@@ -61,7 +61,7 @@ impl Graph {
     }
 }
 
-fn leads(drawn: &BTreeSet<Arrow>, from: &str, to: &str) -> bool {
+fn is_reachable(drawn: &BTreeSet<Arrow>, from: &str, to: &str) -> bool {
     let (mut reached, mut waiting) = (BTreeSet::new(), vec![from]);
     while let Some(node) = waiting.pop() {
         waiting.extend(
@@ -72,18 +72,18 @@ fn leads(drawn: &BTreeSet<Arrow>, from: &str, to: &str) -> bool {
 }
 
 #[test]
-fn a_circle_is_found_with_the_places_that_make_it() {
+fn a_cycle_is_found_with_the_places_that_cause_it() {
     let mut graph = Graph::default();
     for (from, to) in [("a", "b"), ("b", "c"), ("c", "d"), ("a", "d")] {
         graph.add(from, to, "x.rs:1");
     }
-    assert_eq!(graph.circle(), None);
+    assert_eq!(graph.cycle(), None);
     graph.add("d", "b", "d.rs:7");
-    assert_eq!(graph.circle().unwrap(), "x.rs:1: b -> c\nx.rs:1: c -> d\nd.rs:7: d -> b");
+    assert_eq!(graph.cycle().unwrap(), "x.rs:1: b -> c\nx.rs:1: c -> d\nd.rs:7: d -> b");
 }
 
 #[test]
-fn what_no_arrow_leads_to_and_an_arrow_that_nobody_uses_are_both_reported() {
+fn a_use_without_an_arrow_and_an_unused_arrow_are_both_reported() {
     let mut graph = Graph::default();
     for (from, to, place) in [("a", "b", "a.rs:1"), ("b", "c", "b.rs:2"), ("a", "c", "a.rs:3"), ("c", "a", "c.rs:4")] {
         graph.add(from, to, place);

@@ -1,5 +1,5 @@
-//! Holds the code to the map in ARCHITECTURE.md: which crate and which module may use which, and that no two files use each other,
-//! be it in a circle.
+//! Checks the code against the map in ARCHITECTURE.md: which crates and modules may use which others. Files must not use each
+//! other in a cycle.
 
 mod crates;
 mod graph;
@@ -18,13 +18,13 @@ fn workspace() -> &'static Path {
 }
 
 #[test]
-fn no_files_of_a_crate_use_each_other_in_a_circle() -> Result<()> {
-    check_for_circles(Modules::files)
+fn no_files_of_a_crate_use_each_other_in_a_cycle() -> Result<()> {
+    check_for_cycles(Modules::files)
 }
 
 #[test]
-fn no_modules_of_a_crate_use_each_other_in_a_circle() -> Result<()> {
-    check_for_circles(Modules::top_level)
+fn no_modules_of_a_crate_use_each_other_in_a_cycle() -> Result<()> {
+    check_for_cycles(Modules::top_level)
 }
 
 #[test]
@@ -40,12 +40,12 @@ fn modules_use_each_other_as_the_map_says() -> Result<()> {
     drawn.into_iter().try_for_each(|name| compare(name, &modules(name)?.top_level()))
 }
 
-fn check_for_circles(graph: fn(&Modules) -> Graph) -> Result<()> {
-    let mut circles = Vec::new();
+fn check_for_cycles(graph: fn(&Modules) -> Graph) -> Result<()> {
+    let mut cycles = Vec::new();
     for name in crates::all(workspace())? {
-        circles.extend(graph(&modules(&name)?).circle());
+        cycles.extend(graph(&modules(&name)?).cycle());
     }
-    ensure!(circles.is_empty(), "\n{}\nMove what both need below both.", circles.join("\n\n"));
+    ensure!(cycles.is_empty(), "\n{}\nMove the shared code into a file below both.", cycles.join("\n\n"));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The mermaid diagrams of ARCHITECTURE.md. A line `%% modules of NAME` or `%% crates` says what one is about.
+//! The mermaid diagrams of ARCHITECTURE.md. A line `%% modules of NAME` or `%% crates` names a diagram.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ impl Map {
         self.0.keys().map(String::as_str)
     }
 
-    /// Empty when there is none of that name.
+    /// The arrows of a diagram; none if there is no such diagram.
     pub fn diagram(&self, name: &str) -> BTreeSet<Arrow> {
         self.0.get(name).cloned().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Which module of a crate uses which, from its source. Tests inside of it don't count.
+//! Which modules of a crate use which others, from its source without its tests.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +31,7 @@ struct Use {
     within: Name,
     path: Vec<String>,
     line: usize,
-    /// The name that it gets there for others.
+    /// The name under which the module exports it.
     exported_as: Option<String>,
 }
 
@@ -63,12 +63,12 @@ impl Modules {
         Ok(())
     }
 
-    /// What file uses what file.
+    /// Which files use which others.
     pub fn files(&self) -> Graph {
         self.graph(|name| if name.is_empty() { "crate".to_owned() } else { name.join("::") })
     }
 
-    /// What top-level module uses what other, each with all that is below it. The root only puts them together.
+    /// Which top-level modules use which others, each including its submodules. The root is left out.
     pub fn top_level(&self) -> Graph {
         self.graph(|name| name.first().cloned().unwrap_or_default())
     }
@@ -88,7 +88,7 @@ impl Modules {
         graph
     }
 
-    /// The module where what a path leads to is defined, through what other modules export; `None` outside of the crate.
+    /// The module that defines a path's item, through re-exports; `None` if it is outside of the crate.
     fn definition(&self, within: &Name, path: &[String], depth: usize) -> Option<Name> {
         let (mut module, rest) = match path.first()?.as_str() {
             "crate" => (Vec::new(), &path[1..]),
@@ -201,7 +201,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 }
 
-/// Appends the `a::b::c` among the tokens, with their lines.
+/// Appends the paths such as `a::b::c` in the tokens, with their lines.
 fn flatten(tokens: proc_macro2::TokenStream, paths: &mut Vec<(Vec<String>, usize)>) {
     use proc_macro2::TokenTree;
     let mut colons = 0;
@@ -259,7 +259,7 @@ fn is_test(attribute: &Attribute) -> bool {
 }
 
 #[test]
-fn what_uses_what_is_read_through_groups_exports_macros_and_not_from_tests() {
+fn uses_are_found_in_groups_exports_and_macros_and_not_in_tests() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);

@@ -1,5 +1,4 @@
-//! What desktops reach and who reaches them, seen on packets: the node enforces the network policies that the controller
-//! writes.
+//! What desktops can reach and what can reach them, with real packets: the node enforces the controller's network policies.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,15 +20,15 @@ use vdi_tests::{
 
 use super::{namespace, small, with_desktops};
 
-/// Exits with 0 when a connection is made and with 1 when not, in the desktop image and in busybox.
+/// Exits with 0 if it can connect and with 1 if it can't, in the desktop image and in busybox.
 const CONNECT: &str = r#"
 if command -v nc >/dev/null; then exec nc -w 3 "$0" "$1" -e true; fi
 timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$0" "$1" || exit 1"#;
 
-/// Answers on these ports of all its addresses, for as long as the pod runs.
+/// Accepts connections to these ports of all addresses, for as long as the pod runs.
 const LISTEN: &str = "for port in 80 445 8080; do nc -ll -p $port -e true & done; exec sleep infinity";
 
-/// A pod of busybox that is none of ours, of the restricted standard unless it has capabilities.
+/// A busybox pod that isn't a desktop. It meets the restricted standard unless it has capabilities.
 struct Busybox<'a> {
     namespace: &'a str,
     name: &'a str,
@@ -39,7 +38,7 @@ struct Busybox<'a> {
 }
 
 impl Busybox<'_> {
-    /// Runs it until it's Ready, and returns its address.
+    /// Creates the pod, waits until it's Ready, and returns its address.
     async fn start(&self, stack: &Stack) -> Result<String> {
         address(&self.create(stack).await?, self.name).await
     }
@@ -73,12 +72,12 @@ impl Busybox<'_> {
     }
 }
 
-/// A pod that only waits for what it is to try.
+/// A pod that only runs what tests execute in it.
 fn idle<'a>(namespace: &'a str, name: &'a str, labels: Value) -> Busybox<'a> {
     Busybox { namespace, name, labels, capabilities: &[], script: "exec sleep infinity" }
 }
 
-/// The address of a pod that is Ready.
+/// Waits until a pod is Ready, and returns its address.
 async fn address(pods: &Api<Pod>, name: &str) -> Result<String> {
     let ready = |pod: &Pod| {
         let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
@@ -88,29 +87,29 @@ async fn address(pods: &Api<Pod>, name: &str) -> Result<String> {
     pod.status.and_then(|status| status.pod_ip).context("no address")
 }
 
-/// Which of these the pod can connect to, each `ADDRESS PORT`.
+/// The targets that the pod can connect to, each `ADDRESS PORT`.
 async fn reached<'a>(stack: &Stack, namespace: &str, pod: &str, targets: &[&'a str]) -> Result<Vec<&'a str>> {
     let attempt = async |target: &&'a str| {
         let (address, port) = target.split_once(' ').context("no port")?;
         let command = ["exec", "-n", namespace, pod, "--", "sh", "-c", CONNECT, address, port];
         let output = stack.kubectl(&User::admin(), command).await?;
-        let words = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success() || words.trim_end().ends_with("exit code 1"), "{pod}: {words}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success() || stderr.trim_end().ends_with("exit code 1"), "{pod}: {stderr}");
         Ok::<_, anyhow::Error>(output.status.success().then_some(*target))
     };
     let attempts = futures::future::try_join_all(targets.iter().map(attempt)).await?;
     Ok(attempts.into_iter().flatten().collect())
 }
 
-/// Runs a session's desktop, and returns its address.
+/// Starts a session, and returns the address of its desktop.
 async fn desktop(namespace: &TestNamespace, name: &str) -> Result<String> {
     create(&namespace.sessions, &small(name, namespace)).await?;
     namespace.wait_running(name).await?;
     address(&namespace.pods, &format!("vdi-{name}")).await
 }
 
-/// Waits until the firewall has heard of the pods: it hears of a pod's address once the pod has one.
-async fn settled(stack: &Stack, pod: (&str, &str), targets: &[&str], expected: &[&str]) -> Result<()> {
+/// Retries until the firewall knows the pods: it learns a pod's address only once the pod has one.
+async fn wait_until_reached(stack: &Stack, pod: (&str, &str), targets: &[&str], expected: &[&str]) -> Result<()> {
     for _ in 0..20 {
         if reached(stack, pod.0, pod.1, targets).await? == expected {
             return Ok(());
@@ -119,7 +118,7 @@ async fn settled(stack: &Stack, pod: (&str, &str), targets: &[&str], expected: &
     expect_reached(stack, pod, targets, expected).await
 }
 
-/// Fails unless the pod reaches these, of all `targets`.
+/// Fails unless the pod reaches exactly the expected targets.
 async fn expect_reached(stack: &Stack, pod: (&str, &str), targets: &[&str], expected: &[&str]) -> Result<()> {
     let (namespace, name) = pod;
     let found = reached(stack, namespace, name, targets).await?;
@@ -141,7 +140,7 @@ fn a_desktops_port_is_open_to_the_gateways_pods_and_to_no_others() -> Result<()>
             idle("kube-system", "another", json!({})),
             idle("fenced", "another", json!({})),
         ];
-        // What is no desktop is open to all, so each of them does reach what it may.
+        // It isn't a desktop, so every pod reaches it. This shows that the pods can connect at all.
         let open = Busybox { script: LISTEN, ..idle("fenced", "open", json!({})) };
         let pods = others.iter().chain([&gateway, &open]).map(|pod| pod.start(stack));
         let addresses = futures::future::try_join_all(pods).await?;
@@ -150,18 +149,18 @@ fn a_desktops_port_is_open_to_the_gateways_pods_and_to_no_others() -> Result<()>
         let (desktop, neighbour) = (format!("{desktop} 6080"), format!("{neighbour} 6080"));
 
         let targets = [desktop.as_str(), &neighbour, &open];
-        settled(stack, (gateway.namespace, gateway.name), &targets, &targets).await?;
-        settled(stack, ("fenced", "another"), &targets, &[&open]).await?;
+        wait_until_reached(stack, (gateway.namespace, gateway.name), &targets, &targets).await?;
+        wait_until_reached(stack, ("fenced", "another"), &targets, &[&open]).await?;
         expect_reached(stack, (gateway.namespace, gateway.name), &targets, &targets).await?;
         for pod in &others {
             expect_reached(stack, (pod.namespace, pod.name), &targets, &[&open]).await?;
         }
-        // Its own port, without the network.
+        // A desktop reaches its own port without the network.
         expect_reached(stack, ("fenced", "vdi-neighbour"), &targets, &[&neighbour]).await
     })
 }
 
-/// What desktops may think of, each with a listener behind it: the first is the world, the next two are in a private network.
+/// Targets outside the cluster, each with a listener. The first has a public address, and a template opens the second.
 const OUTSIDE: [&str; 11] = [
     "198.51.100.7 80",
     "192.168.78.7 445",
@@ -178,7 +177,7 @@ const OUTSIDE: [&str; 11] = [
 const WORLD: &str = OUTSIDE[0];
 const OPENED: &str = OUTSIDE[1];
 
-/// Runs a pod that pods send everything to that is not for their own network, and which has all addresses of [`OUTSIDE`].
+/// Runs a pod that has all addresses of [`OUTSIDE`] and is the default gateway of the pod network.
 async fn start_outside(stack: &Stack, machine: IpAddr) -> Result<()> {
     TestNamespace::new(stack, "outside").await?;
     let gateway = machine.to_string().rsplit_once('.').map(|(network, _)| format!("{network}.3/24"));
@@ -193,7 +192,7 @@ async fn start_outside(stack: &Stack, machine: IpAddr) -> Result<()> {
     pod.start(stack).await.map(drop)
 }
 
-/// Lets the API server be reached at an address of this machine, as real ones are.
+/// Exposes the API server at an address of this machine, as in a real cluster.
 async fn expose_api_server(stack: &Stack, machine: IpAddr) -> Result<SocketAddr> {
     let api_server = stack.cluster.url().trim_start_matches("https://").to_owned();
     let listener = TcpListener::bind((machine, 0)).await?;
@@ -209,7 +208,7 @@ async fn expose_api_server(stack: &Stack, machine: IpAddr) -> Result<SocketAddr>
 }
 
 #[test]
-fn a_desktop_reaches_the_world_and_what_its_template_opens_and_nothing_near_it() -> Result<()> {
+fn a_desktop_reaches_public_addresses_and_what_its_template_opens_and_nothing_else() -> Result<()> {
     with_desktops(async |stack| {
         let opened = json!({ "egress": [{ "cidr": "192.168.78.0/24", "ports": [445] }] });
         let namespace =
@@ -232,13 +231,13 @@ fn a_desktop_reaches_the_world_and_what_its_template_opens_and_nothing_near_it()
             format!("{machine} 10250"),
         ];
         let targets: Vec<&str> = OUTSIDE.into_iter().chain(inside.iter().map(String::as_str)).collect();
-        // All of it is there, for a pod that is no desktop: all but what is another desktop's.
+        // A pod that isn't a desktop reaches all of them except for the other desktop.
         let expected: Vec<&str> = targets.iter().copied().filter(|target| *target != inside[1]).collect();
-        settled(stack, ("leaving", "open"), &targets, &expected).await?;
-        settled(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD, OPENED]).await?;
+        wait_until_reached(stack, ("leaving", "open"), &targets, &expected).await?;
+        wait_until_reached(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD, OPENED]).await?;
         expect_reached(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD, OPENED]).await?;
 
-        // What the template opened goes with the session, and not to its namesake's.
+        // The egress rule is deleted with the session, and a new session of the same name doesn't inherit it.
         delete(&namespace.sessions, "desktop").await?;
         wait_gone(&namespace.pods, "vdi-desktop").await?;
         let closed = json!([{ "op": "remove", "path": "/spec/network" }]);
@@ -246,13 +245,13 @@ fn a_desktop_reaches_the_world_and_what_its_template_opens_and_nothing_near_it()
         let templates: Api<VDITemplate> = Api::all(stack.cluster.admin());
         templates.patch("leaving", &PatchParams::default(), &closed).await?;
         desktop(&namespace, "desktop").await?;
-        settled(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD]).await?;
+        wait_until_reached(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD]).await?;
         expect_reached(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD]).await?;
-        is_closed_soon_after_its_start(stack, "leaving").await
+        check_closed_soon_after_start(stack, "leaving").await
     })
 }
 
-/// Says when it has started and each time that it reaches a private address, until it has not for a second.
+/// Prints the time when it starts and whenever it reaches a private address, until that fails for a second.
 const TRY: &str = r#"
 now() { cut -d ' ' -f 1 /proc/uptime; }
 now
@@ -261,20 +260,20 @@ while [ $missed -lt 20 ]; do
     if nc -w 1 10.200.7.7 80 -e true 2>/dev/null; then missed=0; now; else missed=$((missed + 1)); usleep 50000; fi
 done"#;
 
-/// A firewall hears of a pod's address once the pod has one, so for a moment a desktop reaches what it must not.
-async fn is_closed_soon_after_its_start(stack: &Stack, namespace: &str) -> Result<()> {
+/// The firewall learns a pod's address only once the pod has one, so for a moment a desktop reaches what it must not.
+async fn check_closed_soon_after_start(stack: &Stack, namespace: &str) -> Result<()> {
     let labels = json!({ "app.kubernetes.io/name": "vdi-desktop" });
     let pods = Busybox { script: TRY, ..idle(namespace, "early", labels) }.create(stack).await?;
     let ended = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
-    wait_for(&pods, "early", "cut off", ended).await?;
-    let said = pods.logs("early", &LogParams::default()).await?;
-    let times: Vec<f64> = said.lines().map(str::parse).collect::<Result<_, _>>()?;
-    let (Some(first), Some(last)) = (times.first(), times.last()) else { bail!("it said {said:?}") };
+    wait_for(&pods, "early", "finished", ended).await?;
+    let output = pods.logs("early", &LogParams::default()).await?;
+    let times: Vec<f64> = output.lines().map(str::parse).collect::<Result<_, _>>()?;
+    let (Some(first), Some(last)) = (times.first(), times.last()) else { bail!("the pod printed {output:?}") };
     eprintln!(
         "a desktop was open for {:.2} s after its start, in which it connected {} times",
         last - first,
         times.len() - 1
     );
-    ensure!(last - first < 5.0, "{said}");
+    ensure!(last - first < 5.0, "{output}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Real desktops: a kubelet, containerd, the desktop image and a browser on this machine. Linux and root.
+//! Real desktops: a kubelet, containerd, the desktop image and a browser on this machine. Needs Linux and root.
 
 mod isolation;
 
@@ -22,7 +22,7 @@ use vdi_tests::{
     workspace,
 };
 
-/// Runs a test on the one real node of this binary. What is skipped on somebody's laptop must not be skipped in CI.
+/// Runs a test on the real node of this binary. Without one, the test is skipped, or fails in CI.
 fn with_desktops(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
     static NODE: Shared<(RealNode, Stack)> = Shared::new();
     match setup::why_no_real_node() {
@@ -42,7 +42,7 @@ async fn start() -> Result<(RealNode, Stack)> {
     Ok((node, stack))
 }
 
-/// A namespace under the restricted standard, and the template of deploy/samples in it, with changes.
+/// A namespace that enforces the restricted standard, and the template of deploy/samples with changes.
 async fn namespace(stack: &Stack, name: &str, changes: Value) -> Result<TestNamespace> {
     let namespace = TestNamespace::new(stack, name).await?;
     let label = ["label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"];
@@ -55,27 +55,27 @@ async fn namespace(stack: &Stack, name: &str, changes: Value) -> Result<TestName
     Ok(namespace)
 }
 
-/// A session of the namespace's template that leaves this machine's memory to the others.
+/// A session of the namespace's template with little memory, so that several fit on this machine.
 fn small(name: &str, namespace: &TestNamespace) -> VDISession {
     let mut small = session(name, &namespace.name);
     small.spec.resources.memory = "512Mi".to_owned();
     small
 }
 
-/// Runs a shell's command in a session's desktop, as its user might in a terminal. It may end with the desktop.
+/// Runs a shell command in a session's desktop, as its user might in a terminal. The command may take the desktop down.
 async fn exec(stack: &Stack, namespace: &TestNamespace, session: &str, command: &str) -> Result<Output> {
     let pod = format!("vdi-{session}");
     stack.kubectl(&User::admin(), ["exec", "-n", &namespace.name, &pod, "--", "sh", "-c", command]).await
 }
 
-/// The same for a command that succeeds: what it prints.
+/// Runs a shell command that must succeed, and returns its output.
 async fn run(stack: &Stack, namespace: &TestNamespace, session: &str, command: &str) -> Result<String> {
     let output = exec(stack, namespace, session, command).await?;
     ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// How many GPUs the namespace's pods hold. A pod that is there and has not ended holds them.
+/// The number of GPUs that the namespace's pods hold. A pod holds them until it has ended.
 async fn gpus_held(namespace: &TestNamespace) -> Result<i64> {
     let held = |pod: Pod| -> Option<i64> {
         let phase = pod.status?.phase?;
@@ -85,13 +85,13 @@ async fn gpus_held(namespace: &TestNamespace) -> Result<i64> {
     Ok(namespace.pods.list(&ListParams::default()).await?.into_iter().filter_map(held).sum())
 }
 
-/// Ends the X server of a desktop as a bug in it would.
+/// Kills the X server of a desktop with SIGSEGV, as a bug in it would.
 async fn crash(stack: &Stack, namespace: &TestNamespace, session: &str) -> Result<()> {
     const CRASH: &str = r#"for p in /proc/[0-9]*; do [ "$(cat $p/comm)" = Xvnc ] && kill -SEGV ${p#/proc/}; done"#;
     exec(stack, namespace, session, CRASH).await.map(drop)
 }
 
-/// Waits until the container has been started so often.
+/// Waits until the container has restarted this often and is ready.
 async fn wait_restarted(namespace: &TestNamespace, session: &str, restarts: i32) -> Result<()> {
     let restarted = |pod: &Pod| {
         let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
@@ -103,7 +103,7 @@ async fn wait_restarted(namespace: &TestNamespace, session: &str, restarts: i32)
 }
 
 #[test]
-fn a_session_is_a_desktop_in_a_browser_that_says_what_it_renders_with() -> Result<()> {
+fn a_session_shows_a_desktop_in_a_browser_and_reports_its_renderer() -> Result<()> {
     with_desktops(async |stack| {
         setup::browser().await?;
         let namespace = namespace(stack, "seen", json!({})).await?;
@@ -115,7 +115,7 @@ fn a_session_is_a_desktop_in_a_browser_that_says_what_it_renders_with() -> Resul
         let (url, picture) = (format!("http://{ip}:6080/"), target().join("desktop.png"));
         browser.witness(desktop::wait_until_drawn(&browser, &url, &picture)).await?;
 
-        let tells = |session: &VDISession| {
+        let reports_software = |session: &VDISession| {
             let status = session.status.iter().flat_map(|status| &status.conditions);
             status.into_iter().any(|condition| {
                 condition.type_ == "Accelerated"
@@ -123,17 +123,17 @@ fn a_session_is_a_desktop_in_a_browser_that_says_what_it_renders_with() -> Resul
                     && condition.message.contains("llvmpipe")
             })
         };
-        wait_for(&namespace.sessions, "desktop", "known to render in software", tells).await?;
+        wait_for(&namespace.sessions, "desktop", "reported to render in software", reports_software).await?;
         let warning = namespace.wait_event("desktop", "SoftwareRendering").await?;
         ensure!(warning.starts_with("the session has GPUs but renders in software, with llvmpipe"), "{warning}");
-        let story = stack.kubectl_ok(&User::admin(), ["describe", "vdi", "-n", "seen"]).await?;
-        std::fs::write(target().join("describe.txt"), story)?;
+        let description = stack.kubectl_ok(&User::admin(), ["describe", "vdi", "-n", "seen"]).await?;
+        std::fs::write(target().join("describe.txt"), description)?;
         Ok(())
     })
 }
 
 #[test]
-fn a_suspended_session_holds_no_gpu_and_finds_its_files_again_when_it_goes_on() -> Result<()> {
+fn a_suspended_session_holds_no_gpu_and_still_has_its_files_when_it_resumes() -> Result<()> {
     with_desktops(async |stack| {
         let namespace = namespace(stack, "files", json!({})).await?;
         create(&namespace.sessions, &small("desktop", &namespace)).await?;
@@ -151,7 +151,7 @@ fn a_suspended_session_holds_no_gpu_and_finds_its_files_again_when_it_goes_on() 
         let found = run(stack, &namespace, "desktop", "cat ~/plan && echo more >>~/plan").await?;
         ensure!(found == "a plan\n", "{found}");
 
-        // The home is the user's, not the session's.
+        // The home belongs to the user, not to the session.
         delete(&namespace.sessions, "desktop").await?;
         wait_gone(&namespace.pods, "vdi-desktop").await?;
         let homes: Api<PersistentVolumeClaim> = Api::namespaced(namespace.client.clone(), "files");
@@ -165,16 +165,16 @@ fn a_suspended_session_holds_no_gpu_and_finds_its_files_again_when_it_goes_on() 
 }
 
 #[test]
-fn a_desktop_that_crashes_is_started_again_in_place_and_given_up_after_the_fourth_time() -> Result<()> {
+fn a_desktop_that_crashes_is_restarted_in_place_and_fails_after_the_fourth_crash() -> Result<()> {
     with_desktops(async |stack| {
         let namespace = namespace(stack, "crash", json!({ "logInStatus": true })).await?;
         create(&namespace.sessions, &small("desktop", &namespace)).await?;
         namespace.wait_running("desktop").await?;
         let shown = namespace.wait_message("desktop", Phase::Creating, "DesktopCrashed");
-        let (told, ()) = tokio::try_join!(shown, crash(stack, &namespace, "desktop"))?;
+        let (message, ()) = tokio::try_join!(shown, crash(stack, &namespace, "desktop"))?;
         let first = "the desktop crashed and is restarting (1 of 3): exit code 134 (Error):\n";
         let last = "vdi-desktop: the X server ended with code 134";
-        ensure!(told.starts_with(first) && told.ends_with(last), "{told}");
+        ensure!(message.starts_with(first) && message.ends_with(last), "{message}");
         let event = namespace.wait_event("desktop", "DesktopCrashed").await?;
         ensure!(event == format!("{} ... {last}", first.trim_end()), "{event}");
         wait_restarted(&namespace, "desktop", 1).await?;
@@ -185,37 +185,37 @@ fn a_desktop_that_crashes_is_started_again_in_place_and_given_up_after_the_fourt
             wait_restarted(&namespace, "desktop", restarts).await?;
         }
         crash(stack, &namespace, "desktop").await?;
-        let told = namespace.wait_message("desktop", Phase::Failed, "CrashLoop").await?;
-        ensure!(told.starts_with("crashed 4 times; the last time with exit code 134 (Error)"), "{told}");
+        let message = namespace.wait_message("desktop", Phase::Failed, "CrashLoop").await?;
+        ensure!(message.starts_with("crashed 4 times; the last time with exit code 134 (Error)"), "{message}");
         wait_gone(&namespace.pods, "vdi-desktop").await?;
         ensure!(gpus_held(&namespace).await? == 0);
-        let story = stack.kubectl_ok(&User::admin(), ["describe", "vdi", "-n", "crash"]).await?;
-        std::fs::write(target().join("describe-crash.txt"), story)?;
+        let description = stack.kubectl_ok(&User::admin(), ["describe", "vdi", "-n", "crash"]).await?;
+        std::fs::write(target().join("describe-crash.txt"), description)?;
         Ok(())
     })
 }
 
 #[test]
-fn a_desktop_that_uses_more_than_its_memory_is_told_from_one_that_crashes() -> Result<()> {
+fn a_desktop_that_exceeds_its_memory_is_reported_as_out_of_memory() -> Result<()> {
     with_desktops(async |stack| {
         let namespace = namespace(stack, "memory", json!({})).await?;
         let mut tight = small("desktop", &namespace);
         tight.spec.resources.memory = "256Mi".to_owned();
         create(&namespace.sessions, &tight).await?;
         namespace.wait_running("desktop").await?;
-        // As a browser with too many tabs would. What is in /dev/shm is nobody's, so the X server is ended for it.
+        // Like a browser with too many tabs. /dev/shm belongs to no process, so the kernel kills the X server.
         let shown = namespace.wait_message("desktop", Phase::Creating, "OutOfMemory");
         let fill = exec(stack, &namespace, "desktop", "dd if=/dev/zero of=/dev/shm/full bs=1M count=255; sleep 10");
-        let (told, _) = tokio::try_join!(shown, fill)?;
-        let what = "the desktop exceeded its memory limit of 256Mi and is restarting (1 of 3): exit code ";
-        ensure!(told.starts_with(what), "{told}");
+        let (message, _) = tokio::try_join!(shown, fill)?;
+        let expected = "the desktop exceeded its memory limit of 256Mi and is restarting (1 of 3): exit code ";
+        ensure!(message.starts_with(expected), "{message}");
         namespace.wait_running("desktop").await?;
         Ok(())
     })
 }
 
 #[test]
-fn a_desktop_that_fills_its_disk_is_ended_alone_and_its_user_is_told_so() -> Result<()> {
+fn a_desktop_that_fills_its_disk_is_evicted_alone_and_its_user_is_told() -> Result<()> {
     with_desktops(async |stack| {
         let changes = json!({
             "ephemeralStorage": { "request": "16Mi", "limit": "64Mi" }, "home": { "scope": "Session" },
@@ -228,34 +228,34 @@ fn a_desktop_that_fills_its_disk_is_ended_alone_and_its_user_is_told_so() -> Res
         namespace.wait_running("neighbour").await?;
         let neighbour = namespace.pods.get("vdi-neighbour").await?;
 
-        // Its home is a volume, and takes nothing from the node's disk.
+        // Its home is a volume, so it doesn't count as ephemeral storage.
         run(stack, &namespace, "desktop", "dd if=/dev/zero of=$HOME/kept bs=1M count=80").await?;
         let shown = namespace.wait_message("desktop", Phase::Pending, "Evicted");
         let fill = exec(stack, &namespace, "desktop", "dd if=/dev/zero of=/tmp/full bs=1M count=80");
-        let (told, _) = tokio::try_join!(shown, fill)?;
-        ensure!(told.starts_with("evicted by its node; starting a new pod: Evicted: "), "{told}");
-        ensure!(told.contains("ephemeral") && told.contains("64Mi"), "{told}");
+        let (message, _) = tokio::try_join!(shown, fill)?;
+        ensure!(message.starts_with("evicted by its node; starting a new pod: Evicted: "), "{message}");
+        ensure!(message.contains("ephemeral") && message.contains("64Mi"), "{message}");
         let event = namespace.wait_event("desktop", "Evicted").await?;
-        ensure!(event == told, "{event}");
+        ensure!(event == message, "{event}");
 
         namespace.wait_running("desktop").await?;
         run(stack, &namespace, "desktop", "test -e $HOME/kept && ! test -e /tmp/full").await?;
         let now = namespace.pods.get("vdi-neighbour").await?;
-        ensure!(now.metadata.uid == neighbour.metadata.uid, "the neighbour was ended too");
+        ensure!(now.metadata.uid == neighbour.metadata.uid, "the neighbour was evicted too");
         Ok(())
     })
 }
 
 #[test]
-fn an_image_that_cannot_be_pulled_is_explained_and_given_up_on_in_time() -> Result<()> {
+fn an_image_that_cannot_be_pulled_is_reported_and_fails_its_session_at_the_deadline() -> Result<()> {
     with_desktops(async |stack| {
         let changes = json!({ "image": "127.0.0.1:1/missing:1", "startDeadline": "15s" });
         let namespace = namespace(stack, "missing", changes).await?;
         create(&namespace.sessions, &small("desktop", &namespace)).await?;
-        let told = namespace.wait_message("desktop", Phase::Creating, "ImagePullFailed").await?;
-        ensure!(told.contains("127.0.0.1:1/missing:1"), "{told}");
-        let told = namespace.wait_message("desktop", Phase::Failed, "StartDeadlineExceeded").await?;
-        ensure!(told.contains("the desktop's image can't be pulled"), "{told}");
+        let message = namespace.wait_message("desktop", Phase::Creating, "ImagePullFailed").await?;
+        ensure!(message.contains("127.0.0.1:1/missing:1"), "{message}");
+        let message = namespace.wait_message("desktop", Phase::Failed, "StartDeadlineExceeded").await?;
+        ensure!(message.contains("the desktop's image can't be pulled"), "{message}");
         wait_gone(&namespace.pods, "vdi-desktop").await?;
         ensure!(gpus_held(&namespace).await? == 0);
         Ok(())
@@ -269,8 +269,8 @@ fn a_session_whose_time_is_up_ends_with_its_desktop() -> Result<()> {
         let mut short = small("desktop", &namespace);
         short.spec.timeout = "5s".to_owned();
         create(&namespace.sessions, &short).await?;
-        let told = namespace.wait_message("desktop", Phase::Terminating, "Expired").await?;
-        ensure!(told.starts_with("timed out at"), "{told}");
+        let message = namespace.wait_message("desktop", Phase::Terminating, "Expired").await?;
+        ensure!(message.starts_with("timed out at"), "{message}");
         wait_gone(&namespace.sessions, "desktop").await?;
         ensure!(namespace.pods.get_opt("vdi-desktop").await?.is_none(), "the session stays until its GPU is free");
         Ok(())

@@ -1,4 +1,4 @@
-//! What strangers, other users and other pages try, and what comes of it.
+//! Attacks by strangers, other users and other sites' pages.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,13 @@ use vdi_tests::{
     visitor::Visitor,
 };
 
-use crate::{of, with_site};
+use crate::{session_of, with_site};
 
 #[test]
-fn nobody_else_gets_in() -> Result<()> {
+fn strangers_and_other_users_cannot_open_a_desktop() -> Result<()> {
     with_site(async |site| {
         let namespace = site.running("strangers").await?;
-        let mut bobs = of("bob@example.com", "strangers");
+        let mut bobs = session_of("bob@example.com", "strangers");
         bobs.metadata.name = Some("bobs".to_owned());
         create(&namespace.sessions, &bobs).await?;
         namespace.wait_running("bobs").await?;
@@ -31,14 +31,14 @@ fn nobody_else_gets_in() -> Result<()> {
 
         let answer = Visitor::default().get(&site.first, &host, "/").await?;
         ensure!(answer.status == 401 && !answer.body.contains("alice"), "{answer:?}");
-        // Each with the other's cookie, at either host.
+        // Each sends their own cookie to the other's host.
         for (visitor, own, other) in [(&alices, &host, &bobs_host), (&bobs, &bobs_host, &host)] {
             let mut thief = visitor.clone();
             thief.steal(visitor, own, other);
             let answer = thief.get(&site.second, other, "/").await?;
             ensure!(answer.status == 401 && !answer.body.contains("a desktop was asked"), "{answer:?}");
         }
-        // Bob asks for a link to alice's desktop, and to one that isn't there: he can't tell which is which.
+        // Bob asks for links to alice's desktop and to one that doesn't exist. He can't tell them apart.
         for name in ["desktop", "nothing"] {
             let answer = site.first.launch(&site.stack, &bob(), "strangers", name).await?;
             ensure!(
@@ -51,7 +51,7 @@ fn nobody_else_gets_in() -> Result<()> {
 }
 
 #[test]
-fn who_is_sent_to_a_link_by_another_site_is_asked_first() -> Result<()> {
+fn a_visitor_sent_by_another_site_has_to_confirm_before_entering() -> Result<()> {
     with_site(async |site| {
         site.running("asked").await?;
         let (host, _) = site.first.link(&site.stack, &alice(), "asked", "desktop").await?;
@@ -69,7 +69,7 @@ fn who_is_sent_to_a_link_by_another_site_is_asked_first() -> Result<()> {
 }
 
 #[test]
-fn a_head_that_is_larger_than_any_browsers_is_refused() -> Result<()> {
+fn a_request_head_larger_than_any_browser_sends_is_refused() -> Result<()> {
     with_site(async |site| {
         let one = format!("X-Large: {}\r\n", "a".repeat(8000));
         let many = "X-Many: a\r\n".repeat(1000);
@@ -83,7 +83,7 @@ fn a_head_that_is_larger_than_any_browsers_is_refused() -> Result<()> {
 }
 
 #[test]
-fn a_desktops_page_can_keep_no_worker_in_the_browser() -> Result<()> {
+fn a_desktops_page_cannot_register_a_service_worker() -> Result<()> {
     with_site(async |site| {
         site.running("worker").await?;
         let (mut visitor, host) =
@@ -98,12 +98,12 @@ fn a_desktops_page_can_keep_no_worker_in_the_browser() -> Result<()> {
 }
 
 #[test]
-fn no_script_of_the_gateways_own_becomes_a_worker() -> Result<()> {
+fn no_file_of_the_gateway_is_served_as_a_service_worker() -> Result<()> {
     with_site(async |site| {
         site.running("own-worker").await?;
         let (mut visitor, host) =
             Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "own-worker", "desktop").await?;
-        // Its pages' scripts are parts of the pages, and this is all that has an address of its own.
+        // The only file with a URL of its own: the scripts of the gateway's pages are inline.
         for (host, path) in [(&*host, "/.vdi/icon.svg"), (DOMAIN, "/.vdi/icon.svg")] {
             ensure!(visitor.get(&site.first, host, path).await?.status == 200, "{path}");
             for header in [("service-worker", "script"), ("sec-fetch-dest", "serviceworker")] {
@@ -117,7 +117,7 @@ fn no_script_of_the_gateways_own_becomes_a_worker() -> Result<()> {
 }
 
 #[test]
-fn a_header_that_some_servers_take_for_another_reaches_no_desktop() -> Result<()> {
+fn a_header_that_some_servers_mistake_for_another_never_reaches_a_desktop() -> Result<()> {
     with_site(async |site| {
         site.running("odd-names").await?;
         let (mut visitor, host) =
@@ -138,20 +138,20 @@ fn a_header_that_some_servers_take_for_another_reaches_no_desktop() -> Result<()
 }
 
 #[test]
-fn a_link_works_once_at_whichever_replica() -> Result<()> {
+fn a_link_works_only_once_across_replicas() -> Result<()> {
     with_site(async |site| {
         site.running("once").await?;
-        // By then, both know of the session.
+        // Afterwards both replicas know the session.
         Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "once", "desktop").await?;
         let (host, code) = site.first.link(&site.stack, &alice(), "once", "desktop").await?;
-        // At the same moment, at both: one of them lets somebody in.
+        // Used at both replicas at the same time, it lets exactly one visitor in.
         let mut visitors: Vec<Visitor> = vec![Visitor::default(); 8];
         let gateways = [&site.first, &site.second];
-        let tries = visitors
+        let attempts = visitors
             .iter_mut()
             .enumerate()
             .map(|(n, visitor)| visitor.post(gateways[n % 2], &host, "/.vdi/enter", &code));
-        let answers = futures::future::try_join_all(tries).await?;
+        let answers = futures::future::try_join_all(attempts).await?;
         let entered = answers.iter().filter(|answer| answer.status == 200).count();
         ensure!(entered == 1, "{entered} got in: {answers:#?}");
         ensure!(visitors.iter().filter(|visitor| visitor.cookies(&host).is_some()).count() == 1);
@@ -161,9 +161,9 @@ fn a_link_works_once_at_whichever_replica() -> Result<()> {
     })
 }
 
-/// The answer to the first may have been lost with the connection, and with it what signs somebody in.
+/// The first response may have been lost with its connection, and the cookie with it.
 #[test]
-fn a_link_works_again_for_the_page_that_has_used_it_and_for_no_other() -> Result<()> {
+fn a_used_link_works_again_only_for_the_page_that_used_it() -> Result<()> {
     with_site(async |site| {
         site.running("shown-again").await?;
         Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "shown-again", "desktop").await?;
@@ -178,7 +178,7 @@ fn a_link_works_again_for_the_page_that_has_used_it_and_for_no_other() -> Result
             let answer = Visitor::default().post(gateway, &host, "/.vdi/enter", &format!("{code}{attempt}")).await?;
             ensure!(answer.status == status, "{attempt:?}: {answer:?}");
         }
-        // Two that say nothing are not the same.
+        // Two requests that name no attempt are never the same attempt.
         let (host, code) = site.first.link(&site.stack, &alice(), "shown-again", "desktop").await?;
         for status in [200, 401] {
             let answer = Visitor::default().post(&site.first, &host, "/.vdi/enter", &format!("{code}\n")).await?;
@@ -189,7 +189,7 @@ fn a_link_works_again_for_the_page_that_has_used_it_and_for_no_other() -> Result
 }
 
 #[test]
-fn a_websocket_of_another_sites_page_is_refused() -> Result<()> {
+fn a_websocket_from_another_sites_page_is_refused() -> Result<()> {
     with_site(async |site| {
         site.running("hijack").await?;
         let (mut visitor, host) =
@@ -207,7 +207,7 @@ fn a_websocket_of_another_sites_page_is_refused() -> Result<()> {
 }
 
 #[test]
-fn a_host_that_is_not_ours_is_answered_by_nobody() -> Result<()> {
+fn a_request_for_an_unknown_host_is_refused() -> Result<()> {
     with_site(async |site| {
         let namespace = site.running("hosts").await?;
         let (visitor, host) =
@@ -225,20 +225,20 @@ fn a_host_that_is_not_ours_is_answered_by_nobody() -> Result<()> {
     })
 }
 
-/// Sends exactly this, and returns all that comes back.
+/// Sends a request byte for byte, and returns everything that comes back.
 async fn raw(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str) -> Result<String> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer))
         .await
-        .context("it stays open")?;
-    // A connection that is dropped without TLS' own goodbye has said what it had to say.
+        .context("the connection stays open")?;
+    // A connection that ends without TLS's close_notify is fine.
     let _ = read;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 #[test]
-fn a_request_that_could_be_read_in_two_ways_reaches_no_desktop() -> Result<()> {
+fn an_ambiguous_request_never_reaches_a_desktop() -> Result<()> {
     with_site(async |site| {
         site.running("smuggling").await?;
         let (visitor, host) =
@@ -252,7 +252,7 @@ fn a_request_that_could_be_read_in_two_ways_reaches_no_desktop() -> Result<()> {
             ("two lengths", format!("POST / HTTP/1.1\r\n{head}Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde")),
             ("a folded header", format!("POST / HTTP/1.1\r\n{head}Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n")),
             (
-                "a coding that is no coding",
+                "an unknown transfer coding",
                 format!("POST / HTTP/1.1\r\n{head}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
             ),
             (
@@ -274,11 +274,11 @@ fn a_request_that_could_be_read_in_two_ways_reaches_no_desktop() -> Result<()> {
 }
 
 #[test]
-fn who_does_not_send_a_whole_request_is_cut_off() -> Result<()> {
+fn a_client_that_does_not_send_the_whole_request_is_cut_off() -> Result<()> {
     with_site(async |site| {
         let mut stream = site.first.connect(DOMAIN).await?;
         let start = Instant::now();
-        // A byte a second keeps nothing open.
+        // A byte per second doesn't keep the connection open.
         let drip = async {
             for byte in format!("GET / HTTP/1.1\r\nHost: {DOMAIN}\r\nX-Slow: {}", "a".repeat(60)).bytes() {
                 if stream.write_all(&[byte]).await.is_err() || stream.flush().await.is_err() {
@@ -289,7 +289,7 @@ fn who_does_not_send_a_whole_request_is_cut_off() -> Result<()> {
                     return Ok(());
                 }
             }
-            anyhow::bail!("it was read to the end")
+            anyhow::bail!("the gateway read the whole request")
         };
         drip.await?;
         ensure!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
@@ -298,10 +298,10 @@ fn who_does_not_send_a_whole_request_is_cut_off() -> Result<()> {
 }
 
 #[test]
-fn a_session_that_was_made_again_is_not_opened_by_what_was_good_for_the_first() -> Result<()> {
+fn a_recreated_session_is_not_opened_by_cookies_or_links_of_the_first() -> Result<()> {
     with_site(async |site| {
-        // The only one of carol's here, so its host is always hers alone.
-        let carols = of("carol@example.com", "again");
+        // Carol has no other session here, so it always gets the same host.
+        let carols = session_of("carol@example.com", "again");
         let namespace = TestNamespace::new(&site.stack, "again").await?;
         namespace.template(json!({ "port": site.desktop_port })).await?;
         create(&namespace.sessions, &carols).await?;
@@ -315,13 +315,13 @@ fn a_session_that_was_made_again_is_not_opened_by_what_was_good_for_the_first() 
         visitor
             .until(&site.first, &host, |answer| answer.status == 401)
             .await
-            .context("its cookie was for the first")?;
+            .context("the first session's cookie still works")?;
         let (_, new_host) =
             Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &carol(), "again", "desktop").await?;
         ensure!(new_host == host, "{new_host} was {host}");
         ensure!(visitor.get(&site.first, &host, "/").await?.status == 401);
         let answer = Visitor::default().post(&site.first, &host, "/.vdi/enter", &code).await?;
-        ensure!(answer.status == 401, "its link was for the first: {answer:?}");
+        ensure!(answer.status == 401, "the first session's link still works: {answer:?}");
         Ok(())
     })
 }

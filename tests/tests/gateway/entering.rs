@@ -1,4 +1,4 @@
-//! How people get in, and what they see until then.
+//! How users get to their desktop, and what they see until it runs.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use vdi_tests::{
 use crate::with_site;
 
 #[test]
-fn the_owner_gets_in_by_a_link_and_the_desktop_sees_nothing_of_how() -> Result<()> {
+fn the_owner_gets_in_by_a_link_and_the_desktop_sees_no_credentials() -> Result<()> {
     with_site(async |site| {
         site.running("owner").await?;
         let (mut visitor, host) =
@@ -43,12 +43,13 @@ fn the_owner_gets_in_by_a_link_and_the_desktop_sees_nothing_of_how() -> Result<(
 }
 
 #[test]
-fn a_desktop_that_asks_for_a_password_gets_its_own_and_its_visitor_is_not_asked() -> Result<()> {
+fn a_desktop_with_a_password_gets_it_from_the_gateway_and_not_from_its_visitor() -> Result<()> {
     with_site(async |site| {
         let namespace = TestNamespace::new(&site.stack, "password").await?;
         let asks = json!({ "user": "desk", "userEnv": "DESK_USER", "passwordEnv": "DESK_PASSWORD" });
         let clash = json!({ "port": 1, "basicAuth": asks, "env": [{ "name": "DESK_PASSWORD", "value": "known" }] });
-        let refused = namespace.template(clash).await.err().context("a variable is set twice")?;
+        let refused =
+            namespace.template(clash).await.err().context("a template that sets a variable twice was accepted")?;
         let refused = format!("{refused:#}");
         ensure!(refused.contains("spec.env sets a variable that spec.basicAuth sets too"), "{refused}");
 
@@ -70,21 +71,25 @@ fn a_desktop_that_asks_for_a_password_gets_its_own_and_its_visitor_is_not_asked(
             Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "password", "desktop").await?;
         let header = [("authorization", "Basic YWxpY2U6Z3Vlc3M=".to_owned())];
         let answer = visitor.ask(&site.first, &host, Method::GET, "/vnc.html", &header, String::new()).await?;
-        let pair = answer.body.lines().find_map(|line| line.strip_prefix("authorization: Basic ")).context("none")?;
+        let pair = answer
+            .body
+            .lines()
+            .find_map(|line| line.strip_prefix("authorization: Basic "))
+            .context("no credentials")?;
         ensure!(STANDARD.decode(pair)? == format!("desk:{password}").into_bytes(), "{answer:?}");
         Ok(())
     })
 }
 
 #[test]
-fn whom_rbac_lets_connect_gets_a_link_to_the_owners_desktop() -> Result<()> {
+fn a_user_with_the_verb_connect_gets_a_link_to_the_owners_desktop() -> Result<()> {
     with_site(async |site| {
         site.running("support").await?;
         ensure!(site.first.launch(&site.stack, &bob(), "support", "desktop").await?.status == 404);
         let binding =
             ["create", "rolebinding", "bob", "-n", "support", "--clusterrole=vdi-supporter", "--user=bob@example.com"];
         site.stack.kubectl_ok(&User::admin(), binding).await?;
-        // The API server takes up a new role a moment after it was written.
+        // The API server applies a new role binding with a short delay.
         let mut answer = site.first.launch(&site.stack, &bob(), "support", "desktop").await?;
         let deadline = Instant::now() + Duration::from_secs(30);
         while answer.status == 404 && Instant::now() < deadline {
@@ -100,7 +105,7 @@ fn whom_rbac_lets_connect_gets_a_link_to_the_owners_desktop() -> Result<()> {
 }
 
 #[test]
-fn who_was_let_in_to_help_asks_again_after_the_hour_and_the_owner_is_renewed() -> Result<()> {
+fn the_owner_can_renew_their_token_and_a_supporter_can_neither_renew_nor_extend() -> Result<()> {
     with_site(async |site| {
         let namespace = site.running("renewed").await?;
         let binding = [
@@ -115,24 +120,24 @@ fn who_was_let_in_to_help_asks_again_after_the_hour_and_the_owner_is_renewed() -
         site.stack.kubectl_ok(&User::admin(), binding).await?;
         let deadline = Instant::now() + Duration::from_secs(30);
         while site.first.launch(&site.stack, &carol(), "renewed", "desktop").await?.status != 200 {
-            ensure!(Instant::now() < deadline, "the binding is not taken up");
+            ensure!(Instant::now() < deadline, "the role binding has no effect");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let (mut owner, host) =
             Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &alice(), "renewed", "desktop").await?;
-        let (mut helper, _) =
+        let (mut supporter, _) =
             Visitor::at_desktop(&[&site.first, &site.second], &site.stack, &carol(), "renewed", "desktop").await?;
-        ensure!(helper.get(&site.first, &host, "/").await?.status == 200);
+        ensure!(supporter.get(&site.first, &host, "/").await?.status == 200);
         ensure!(owner.post(&site.first, &host, "/.vdi/renew", "").await?.status == 200);
-        for of_the_owner in ["/.vdi/renew", "/.vdi/extend"] {
-            ensure!(helper.post(&site.first, &host, of_the_owner, "").await?.status == 403);
+        for path in ["/.vdi/renew", "/.vdi/extend"] {
+            ensure!(supporter.post(&site.first, &host, path, "").await?.status == 403);
         }
         delete(&namespace.sessions, "desktop").await
     })
 }
 
 #[test]
-fn a_link_is_asked_for_with_a_token_that_is_for_the_gateway() -> Result<()> {
+fn a_link_requires_a_token_issued_for_the_gateway() -> Result<()> {
     with_site(async |site| {
         site.running("tokens").await?;
         let body = json!({ "namespace": "tokens", "name": "desktop" }).to_string();
@@ -140,7 +145,7 @@ fn a_link_is_asked_for_with_a_token_that_is_for_the_gateway() -> Result<()> {
             let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
             Visitor::default().ask(&site.first, DOMAIN, Method::POST, "/launch", &headers, body.to_owned()).await
         };
-        // Of a service account: for the API server, and then for the gateway.
+        // A service account's tokens: one for the API server, and one for the gateway.
         let create = ["create", "serviceaccount", "visitor", "-n", "tokens"];
         site.stack.kubectl_ok(&User::admin(), create).await?;
         let token = async |audience: &str| {
@@ -154,7 +159,7 @@ fn a_link_is_asked_for_with_a_token_that_is_for_the_gateway() -> Result<()> {
             (Some("Bearer nonsense".to_owned()), &body, 401),
             (Some("Basic YTpi".to_owned()), &body, 401),
             (Some(for_the_api_server), &body, 401),
-            // It is good, and yet no owner's.
+            // Valid, but the service account owns no session.
             (Some(for_the_gateway.clone()), &body, 404),
             (Some(for_the_gateway), "{}", 400),
         ] {
@@ -166,7 +171,7 @@ fn a_link_is_asked_for_with_a_token_that_is_for_the_gateway() -> Result<()> {
 }
 
 #[test]
-fn why_a_token_is_not_good_is_for_the_log_alone() -> Result<()> {
+fn only_the_log_says_why_a_token_is_invalid() -> Result<()> {
     with_site(async |site| {
         let body = json!({ "namespace": "default", "name": "desktop" }).to_string();
         let create = ["create", "token", "default", "-n", "default", "--audience=https://kubernetes.default.svc"];
@@ -175,18 +180,18 @@ fn why_a_token_is_not_good_is_for_the_log_alone() -> Result<()> {
             let headers = [("authorization", format!("Bearer {token}"))];
             let answer =
                 Visitor::default().ask(&site.second, DOMAIN, Method::POST, "/launch", &headers, body.clone()).await?;
-            let said = "invalid token: show one that this cluster issued for this gateway's audience and that has not expired\n";
-            ensure!(answer.status == 401 && answer.body == said, "{answer:?}");
+            let expected = "invalid token: show one that this cluster issued for this gateway's audience and that has not expired\n";
+            ensure!(answer.status == 401 && answer.body == expected, "{answer:?}");
         }
         let log = site.second.replica.log()?;
-        let told = log.lines().filter(|line| line.contains("a token was rejected")).count();
-        ensure!(told == 3 && log.contains("invalid bearer token"), "{told}");
+        let rejected = log.lines().filter(|line| line.contains("a token was rejected")).count();
+        ensure!(rejected == 3 && log.contains("invalid bearer token"), "{rejected}");
         Ok(())
     })
 }
 
 #[test]
-fn the_waiting_page_is_told_what_becomes_of_the_session() -> Result<()> {
+fn the_waiting_page_follows_the_status_of_its_session() -> Result<()> {
     with_site(async |site| {
         let namespace = TestNamespace::new(&site.stack, "waiting").await?;
         namespace.template(json!({ "port": site.desktop_port, "gpu": { "resourceName": "example.com/none" } })).await?;
@@ -218,11 +223,11 @@ fn the_waiting_page_is_told_what_becomes_of_the_session() -> Result<()> {
     })
 }
 
-/// Server-sent events, as they come.
+/// A stream of server-sent events, and what has arrived of the next one.
 struct Events(hyper::body::Incoming, String);
 
 impl Events {
-    /// The data of the next, or `"gone"`.
+    /// The data of the next event, or `"gone"`.
     async fn next(&mut self) -> Result<Value> {
         use http_body_util::BodyExt;
         loop {
@@ -238,8 +243,8 @@ impl Events {
                 }
             }
             let frame =
-                tokio::time::timeout(Duration::from_secs(60), self.0.frame()).await.context("nothing is told")?;
-            let frame = frame.context("the events have ended")??;
+                tokio::time::timeout(Duration::from_secs(60), self.0.frame()).await.context("no event arrived")?;
+            let frame = frame.context("the stream ended")??;
             self.1 += &String::from_utf8_lossy(frame.data_ref().map_or(&[][..], |data| data));
         }
     }

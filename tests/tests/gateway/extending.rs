@@ -1,4 +1,4 @@
-//! More time for a session whose time is nearly over.
+//! Extending a session that is about to end.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use vdi_tests::{
 
 use crate::{Site, with_site};
 
-/// A running session of alice's with so much time, and alice at its desktop.
+/// Starts a session of alice's with this timeout, and opens its desktop.
 async fn ending(site: &Site, namespace: &TestNamespace, timeout: &str) -> Result<(Visitor, String)> {
     namespace.template(json!({ "port": site.desktop_port })).await?;
     let mut ending = session("desktop", &namespace.name);
@@ -30,7 +30,7 @@ async fn ending(site: &Site, namespace: &TestNamespace, timeout: &str) -> Result
 }
 
 #[test]
-fn who_has_little_time_left_gets_an_hour_more_and_then_has_time_enough() -> Result<()> {
+fn a_session_that_ends_soon_can_be_extended_by_an_hour_once() -> Result<()> {
     with_site(async |site| {
         let namespace = TestNamespace::new(&site.stack, "extended").await?;
         let (mut visitor, host) = ending(site, &namespace, "10m").await?;
@@ -41,9 +41,9 @@ fn who_has_little_time_left_gets_an_hour_more_and_then_has_time_enough() -> Resu
             let end = session.status.as_ref().and_then(|status| status.expires_at.clone());
             end.is_some_and(|end| end.0.duration_since(before.0).as_secs() == 3600)
         };
-        let session = wait_for(&namespace.sessions, "desktop", "an hour more", is_later).await?;
+        let session = wait_for(&namespace.sessions, "desktop", "extended by an hour", is_later).await?;
         ensure!(session.spec.timeout == "1h10m", "{}", session.spec.timeout);
-        // Once the gateway has seen that too.
+        // Refused once the gateway has seen the new timeout.
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let answer = visitor.post(&site.first, &host, "/.vdi/extend", "").await?;
@@ -52,35 +52,38 @@ fn who_has_little_time_left_gets_an_hour_more_and_then_has_time_enough() -> Resu
             }
             ensure!(answer.status == 200 && Instant::now() < deadline, "{answer:?}");
         }
-        ensure!(namespace.sessions.get("desktop").await?.spec.timeout == "1h10m", "twice is once");
+        ensure!(namespace.sessions.get("desktop").await?.spec.timeout == "1h10m", "it was extended twice");
         Ok(())
     })
 }
 
 #[test]
-fn nobody_gets_more_time_than_the_policy_allows_and_is_told_so_in_its_words() -> Result<()> {
+fn a_session_is_extended_up_to_the_policys_limit_and_then_refused_with_its_message() -> Result<()> {
     with_site(async |site| {
-        let (brief, most) = BRIEF;
+        let (brief, limit) = BRIEF;
         let namespace = TestNamespace::new(&site.stack, brief).await?;
         let (mut visitor, host) = ending(site, &namespace, "14m").await?;
         let answer = visitor.post(&site.first, &host, "/.vdi/extend", "").await?;
         ensure!(answer.status == 200, "{answer:?}");
         let timeout = namespace.sessions.get("desktop").await?.spec.timeout;
-        ensure!(timeout == "29m", "as much as there is room for below {most}, and not {timeout}");
+        ensure!(timeout == "29m", "expected the longest timeout below {limit}, got {timeout}");
 
-        let (briefest, most) = BRIEFEST;
+        let (briefest, limit) = BRIEFEST;
         let namespace = TestNamespace::new(&site.stack, briefest).await?;
         let (mut visitor, host) = ending(site, &namespace, "14m").await?;
         let answer = visitor.post(&site.first, &host, "/.vdi/extend", "").await?;
         ensure!(answer.status == 409, "{answer:?}");
-        ensure!(answer.body.contains("spec.timeout") && answer.body.contains(&format!("at most {most}")), "{answer:?}");
+        ensure!(
+            answer.body.contains("spec.timeout") && answer.body.contains(&format!("at most {limit}")),
+            "{answer:?}"
+        );
         ensure!(namespace.sessions.get("desktop").await?.spec.timeout == "14m");
         Ok(())
     })
 }
 
 #[test]
-fn the_gateway_can_change_the_time_of_a_session_and_nothing_else_of_it() -> Result<()> {
+fn the_gateway_can_change_the_timeout_of_a_session_and_nothing_else() -> Result<()> {
     with_site(async |site| {
         let namespace = TestNamespace::new(&site.stack, "narrow").await?;
         namespace.template(json!({})).await?;
@@ -97,11 +100,11 @@ fn the_gateway_can_change_the_time_of_a_session_and_nothing_else_of_it() -> Resu
             json!({ "metadata": { "annotations": { "a": "b" } } }),
             json!({ "metadata": { "finalizers": ["example.com/stuck"] } }),
         ] {
-            // The API server takes up a new policy a moment after it was written.
+            // The API server applies a new policy with a short delay.
             let refused = loop {
                 match change(patch.clone()).await {
                     Err(error) => break error.to_string(),
-                    Ok(_) => ensure!(Instant::now() < deadline, "{patch} is let through"),
+                    Ok(_) => ensure!(Instant::now() < deadline, "{patch} was accepted"),
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             };

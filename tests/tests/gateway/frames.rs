@@ -1,5 +1,5 @@
-//! HTTP/2 as nobody should speak it ([RFC 9113]): frames just as they are given, and headers as plain literals ([RFC 7541, 6.2.2]).
-//! Libraries refuse to send most of what is tried here.
+//! A raw HTTP/2 client ([RFC 9113]), for requests that libraries refuse to send. It sends any frame as it is, and headers as
+//! literals without indexing ([RFC 7541, 6.2.2]).
 //!
 //! [RFC 9113]: https://www.rfc-editor.org/rfc/rfc9113
 //! [RFC 7541, 6.2.2]: https://www.rfc-editor.org/rfc/rfc7541#section-6.2.2
@@ -28,25 +28,25 @@ pub const CONTINUATION: u8 = 9;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
-/// The largest payload that a gateway takes unless it says otherwise.
-pub const LARGEST: usize = 16 * 1024;
+/// The default limit of a frame's payload.
+pub const MAX_FRAME_SIZE: usize = 16 * 1024;
 
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = payload.len() as u32;
     [&length.to_be_bytes()[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Headers, none of which is kept in HPACK's table.
+/// A header block that adds nothing to HPACK's dynamic table.
 pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| literal(0, name, value)).collect()
 }
 
-/// One header. With `how` 0x40, it is put into HPACK's table.
-pub fn literal(how: u8, name: &str, value: &str) -> Vec<u8> {
-    [&[how], &*string(name), &string(value)].concat()
+/// A literal header field. The representation 0x40 adds it to HPACK's dynamic table.
+pub fn literal(representation: u8, name: &str, value: &str) -> Vec<u8> {
+    [&[representation], &*string(name), &string(value)].concat()
 }
 
-/// An integer of seven bits or more (RFC 7541, 5.1), and so many bytes.
+/// A string literal (RFC 7541, 5.2): its length with a 7-bit prefix, and its bytes.
 fn string(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     match text.len() {
@@ -65,47 +65,47 @@ fn string(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// What becomes of a request.
+/// How the gateway responds to a request.
 #[derive(Debug, PartialEq)]
 pub enum Outcome {
     Answer {
         status: u16,
         body: String,
     },
-    /// Of the request, with this error code.
+    /// RST_STREAM, with this error code.
     Reset(u32),
-    /// The same of the connection.
+    /// GOAWAY, with this error code.
     GoAway(u32),
-    /// The connection was closed without a word.
+    /// The connection was closed without an error code.
     Closed,
 }
 
 impl Outcome {
-    /// Nothing was asked of anybody.
+    /// Whether the gateway refused the request.
     pub fn is_refused(&self) -> bool {
         !matches!(self, Self::Answer { status, .. } if !(400..500).contains(status))
     }
 }
 
-/// What becomes of a flood.
+/// How the gateway responds to a flood of frames.
 #[derive(Debug, PartialEq)]
 pub enum Flood {
-    /// It is taken for as long as it lasts.
-    Taken,
-    /// The gateway reads no more of it, as nobody reads what it has to say.
+    /// The gateway reads all of it.
+    Accepted,
+    /// The gateway stops reading, because the client reads no responses.
     Stalled,
-    /// The gateway has hung up, and perhaps told why, by an error code.
+    /// The gateway closed the connection, with an error code if it sent one.
     Closed(Option<u32>),
 }
 
-/// A connection.
+/// An HTTP/2 connection.
 pub struct Frames {
     from: ReadHalf<TlsStream<TcpStream>>,
     to: WriteHalf<TlsStream<TcpStream>>,
 }
 
 impl Frames {
-    /// One that has begun, with these settings.
+    /// Opens a connection with these settings.
     pub async fn open(gateway: &Gateway, host: &str, settings: &[u8]) -> Result<Self> {
         let (from, mut to) = split(gateway.connect_http2(host).await?);
         to.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
@@ -113,7 +113,7 @@ impl Frames {
         Ok(Self { from, to })
     }
 
-    /// Sends this, if anybody is there to take it.
+    /// Sends bytes. Returns whether the connection is still open.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
         let sent = async {
             self.to.write_all(bytes).await?;
@@ -122,9 +122,9 @@ impl Frames {
         sent.await.is_ok()
     }
 
-    /// What becomes of a stream.
+    /// Waits for the outcome of a stream.
     pub async fn outcome(&mut self, stream: u32) -> Result<Outcome> {
-        timeout(Duration::from_secs(30), self.read(stream)).await.context("nothing becomes of it")
+        timeout(Duration::from_secs(30), self.read(stream)).await.context("no response")
     }
 
     async fn read(&mut self, wanted: u32) -> Outcome {
@@ -144,14 +144,14 @@ impl Frames {
         }
     }
 
-    /// Sends these, for so long, and hears what is said to it or not.
+    /// Sends frames for some time. `listens` says whether the client reads the responses meanwhile.
     pub async fn flood(&mut self, time: Duration, listens: bool, mut frames: impl Iterator<Item = Vec<u8>>) -> Flood {
         let Self { from, to } = self;
         let end = Instant::now() + time;
         let write = async {
             while Instant::now() < end {
                 let mut bytes = Vec::new();
-                while bytes.len() < LARGEST {
+                while bytes.len() < MAX_FRAME_SIZE {
                     bytes.extend(frames.next().unwrap_or_default());
                 }
                 match timeout(Duration::from_secs(1), to.write_all(&bytes)).await {
@@ -160,15 +160,15 @@ impl Frames {
                     Err(_) => return Flood::Stalled,
                 }
             }
-            Flood::Taken
+            Flood::Accepted
         };
-        let mut last_word = std::pin::pin!(last_word(from));
+        let mut goaway = std::pin::pin!(goaway_code(from));
         let flood = tokio::select! {
             flood = write => flood,
-            why = &mut last_word, if listens => return Flood::Closed(why),
+            code = &mut goaway, if listens => return Flood::Closed(code),
         };
         match flood {
-            Flood::Closed(_) => Flood::Closed(timeout(Duration::from_secs(1), last_word).await.ok().flatten()),
+            Flood::Closed(_) => Flood::Closed(timeout(Duration::from_secs(1), goaway).await.ok().flatten()),
             flood => flood,
         }
     }
@@ -185,8 +185,8 @@ async fn next(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Frame> {
     Ok((kind, flags, u32::from_be_bytes(stream), payload))
 }
 
-/// Why the gateway hangs up, if it tells.
-async fn last_word(from: &mut (impl AsyncRead + Unpin)) -> Option<u32> {
+/// Reads until the connection ends. Returns the error code of GOAWAY, if there is one.
+async fn goaway_code(from: &mut (impl AsyncRead + Unpin)) -> Option<u32> {
     loop {
         match next(from).await {
             Ok((GO_AWAY, _, _, payload)) if error(&payload, 4) != 0 => return Some(error(&payload, 4)),
@@ -200,8 +200,8 @@ fn error(payload: &[u8], at: usize) -> u32 {
     payload.get(at..at + 4).map_or(0, |code| u32::from_be_bytes(code.try_into().unwrap_or_default()))
 }
 
-/// Of the block of an answer, which begins with its status: a number of HPACK's static table (RFC 7541, appendix A), or three
-/// digits, each with its code of five or six bits (appendix B).
+/// The status of a response, which its header block begins with: an index into HPACK's static table (RFC 7541, appendix A), or
+/// three digits, either plain or with a Huffman code of five or six bits each (appendix B).
 fn status_of(block: &[u8]) -> u16 {
     match block {
         [known @ 0x88..=0x8e, ..] => [200, 204, 206, 304, 400, 404, 500][usize::from(known - 0x88)],

@@ -1,4 +1,4 @@
-//! What can be tried with HTTP/2 that can't be with HTTP/1.1, and what comes of it.
+//! Attacks that only HTTP/2 makes possible.
 
 use std::{
     iter,
@@ -17,26 +17,25 @@ use vdi_tests::{
 
 use crate::{
     frames::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, Flood, Frames, HEADERS, LARGEST, Outcome, PING, PRIORITY, RESET,
-        SETTINGS, WINDOW_UPDATE, block, frame, literal,
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, Flood, Frames, HEADERS, MAX_FRAME_SIZE, Outcome, PING, PRIORITY,
+        RESET, SETTINGS, WINDOW_UPDATE, block, frame, literal,
     },
-    of,
     recorder::Recorder,
-    with_site,
+    session_of, with_site,
 };
 
 /// [RFC 9113, 7](https://www.rfc-editor.org/rfc/rfc9113#section-7)
 const PROTOCOL_ERROR: u32 = 1;
 
-/// A whole request of its own, wherever somebody takes the bytes before it for all of the first.
+/// A body that contains a second request, for a server that misjudges where the first one ends.
 const SMUGGLED: &str = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// The beginning of a request. Each of `instead` stands for what there is of its name.
+/// The header fields of a valid request. `overrides` replaces or removes fields by name, and `extra` is appended.
 fn head<'a>(
     authority: &'a str,
     cookies: &'a str,
-    instead: &[(&'a str, Option<&'a str>)],
-    besides: &[(&'a str, &'a str)],
+    overrides: &[(&'a str, Option<&'a str>)],
+    extra: &[(&'a str, &'a str)],
 ) -> Vec<(&'a str, &'a str)> {
     let all = [
         (":method", "POST"),
@@ -46,15 +45,15 @@ fn head<'a>(
         ("cookie", cookies),
         ("origin", ""),
     ];
-    let replace = |(name, value): (&'a str, &'a str)| match instead.iter().find(|(other, _)| *other == name) {
+    let replace = |(name, value): (&'a str, &'a str)| match overrides.iter().find(|(other, _)| *other == name) {
         Some((_, other)) => other.map(|other| (name, other)),
         None => Some((name, value)),
     };
-    all.into_iter().filter_map(replace).chain(besides.iter().copied()).collect()
+    all.into_iter().filter_map(replace).chain(extra.iter().copied()).collect()
 }
 
 #[test]
-fn a_request_of_http2_never_becomes_two_nor_one_that_can_be_read_in_two_ways() -> Result<()> {
+fn an_http2_request_never_reaches_a_desktop_as_two_requests_or_as_an_ambiguous_one() -> Result<()> {
     with_site(async |site| {
         let (recorder, port) = Recorder::start().await?;
         let namespace = TestNamespace::new(&site.stack, "downgraded").await?;
@@ -65,23 +64,23 @@ fn a_request_of_http2_never_becomes_two_nor_one_that_can_be_read_in_two_ways() -
             Visitor::at_desktop(&[&site.first], &site.stack, &alice(), "downgraded", "desktop").await?;
         let (authority, cookies) = (site.first.authority(&host), visitor.cookies(&host).unwrap_or_default());
         let origin = format!("https://{authority}");
-        let ask = async |instead: &[(&str, Option<&str>)], besides: &[(&str, &str)]| {
-            let mut instead = instead.to_vec();
-            if !instead.iter().any(|(name, _)| *name == "origin") {
-                instead.push(("origin", Some(&origin)));
+        let ask = async |overrides: &[(&str, Option<&str>)], extra: &[(&str, &str)]| {
+            let mut overrides = overrides.to_vec();
+            if !overrides.iter().any(|(name, _)| *name == "origin") {
+                overrides.push(("origin", Some(&origin)));
             }
             let mut frames = Frames::open(&site.first, &host, &[]).await?;
-            let block = block(&head(&authority, &cookies, &instead, besides));
+            let block = block(&head(&authority, &cookies, &overrides, extra));
             frames.send(&frame(HEADERS, END_HEADERS, 1, &block)).await;
             frames.send(&frame(DATA, END_STREAM, 1, SMUGGLED.as_bytes())).await;
             frames.outcome(1).await
         };
 
-        let asked = Outcome::Answer { status: 200, body: "a desktop was asked".to_owned() };
+        let accepted = Outcome::Answer { status: 200, body: "a desktop was asked".to_owned() };
         let length = SMUGGLED.len().to_string();
-        for besides in [&[][..], &[("content-length", &*length)], &[("te", "trailers")]] {
-            let outcome = ask(&[], besides).await?;
-            ensure!(outcome == asked, "what is tried below would be in vain: {besides:?}: {outcome:?}");
+        for extra in [&[][..], &[("content-length", &*length)], &[("te", "trailers")]] {
+            let outcome = ask(&[], extra).await?;
+            ensure!(outcome == accepted, "a valid request was refused: {extra:?}: {outcome:?}");
         }
 
         let line = "/asked HTTP/1.1\r\nHost: a\r\n\r\nGET /smuggled";
@@ -90,7 +89,7 @@ fn a_request_of_http2_never_becomes_two_nor_one_that_can_be_read_in_two_ways() -
         let padded = format!(" {length}");
         let signed = format!("+{length}");
         let listed = format!("{length}, {length}");
-        let besides: &[&[(&str, &str)]] = &[
+        let extra: &[&[(&str, &str)]] = &[
             &[("transfer-encoding", "chunked")],
             &[("transfer-encoding", "chunked"), ("content-length", &length)],
             &[("transfer-encoding", "xchunked")],
@@ -136,11 +135,11 @@ fn a_request_of_http2_never_becomes_two_nor_one_that_can_be_read_in_two_ways() -
             &[("host", &authority), ("host", &authority)],
             &[("host", &two_lines)],
         ];
-        for besides in besides {
-            let outcome = ask(&[], besides).await.with_context(|| format!("{besides:?}"))?;
-            ensure!(outcome.is_refused(), "{besides:?}: {outcome:?}");
+        for extra in extra {
+            let outcome = ask(&[], extra).await.with_context(|| format!("{extra:?}"))?;
+            ensure!(outcome.is_refused(), "{extra:?}: {outcome:?}");
         }
-        let instead: &[&[(&str, Option<&str>)]] = &[
+        let overrides: &[&[(&str, Option<&str>)]] = &[
             &[(":path", Some(line))],
             &[(":path", Some("/asked /smuggled"))],
             &[(":path", Some("/asked\tHTTP/1.1"))],
@@ -164,22 +163,22 @@ fn a_request_of_http2_never_becomes_two_nor_one_that_can_be_read_in_two_ways() -
             &[(":scheme", None)],
             &[("cookie", Some("a=b\r\nx-injected: 1"))],
         ];
-        for instead in instead {
-            let outcome = ask(instead, &[]).await.with_context(|| format!("{instead:?}"))?;
-            ensure!(outcome.is_refused(), "{instead:?}: {outcome:?}");
+        for overrides in overrides {
+            let outcome = ask(overrides, &[]).await.with_context(|| format!("{overrides:?}"))?;
+            ensure!(outcome.is_refused(), "{overrides:?}: {outcome:?}");
         }
 
-        for asked in recorder.asked() {
-            ensure!(["GET / HTTP/1.1", "POST /asked HTTP/1.1"].contains(&&*asked.line), "{asked:?}");
-            ensure!(!asked.has("x-injected"), "{asked:?}");
-            ensure!(!(asked.has("transfer-encoding") && asked.has("content-length")), "{asked:?}");
+        for request in recorder.requests() {
+            ensure!(["GET / HTTP/1.1", "POST /asked HTTP/1.1"].contains(&&*request.line), "{request:?}");
+            ensure!(!request.has("x-injected"), "{request:?}");
+            ensure!(!(request.has("transfer-encoding") && request.has("content-length")), "{request:?}");
         }
         Ok(())
     })
 }
 
 #[test]
-fn a_tunnel_is_opened_over_http2_to_nobody() -> Result<()> {
+fn no_tunnel_can_be_opened_over_http2() -> Result<()> {
     with_site(async |site| {
         site.running("tunnel").await?;
         let (visitor, host) = Visitor::at_desktop(&[&site.first], &site.stack, &alice(), "tunnel", "desktop").await?;
@@ -205,40 +204,41 @@ fn a_tunnel_is_opened_over_http2_to_nobody() -> Result<()> {
     })
 }
 
-/// In MiB, and of the gateway as a debug build: what its allocator keeps is among it.
+/// The gateway's resident memory in MiB, including what its allocator keeps.
 async fn memory(gateway: &mut Gateway) -> Result<f64> {
     let status = tokio::fs::read_to_string(format!("/proc/{}/status", gateway.replica.process().await?)).await?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     Ok(line.trim().trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
 }
 
-fn get<'a>(authority: &'a str, besides: &[(&'a str, &'a str)]) -> Vec<u8> {
+fn get<'a>(authority: &'a str, extra: &[(&'a str, &'a str)]) -> Vec<u8> {
     let get = [(":method", "GET"), (":scheme", "https"), (":authority", authority), (":path", "/")];
-    block(&[&get[..], besides].concat())
+    block(&[&get[..], extra].concat())
 }
 
 #[test]
-fn headers_without_end_are_refused_and_cost_little_memory() -> Result<()> {
+fn endless_headers_are_refused_and_cost_little_memory() -> Result<()> {
     with_site(async |site| {
         let mut gateway = site.gateway("gateway-bombed", vdi_cluster::free_port()?, &[]).await?;
         let authority = gateway.authority(DOMAIN);
+        // A first request, so that one-time allocations don't count.
         let answered = Visitor::default().get(&gateway, DOMAIN, "/").await?.status == 200;
-        ensure!(answered, "it has done everything once");
+        ensure!(answered, "the gateway doesn't serve its page");
         let before = memory(&mut gateway).await?;
 
-        // None is read for so long.
+        // Longer than the gateway reads any of these.
         let long = Duration::from_secs(10);
-        let full = literal(0, "x-a", &"a".repeat(LARGEST - 100));
+        let full = literal(0, "x-a", &"a".repeat(MAX_FRAME_SIZE - 100));
         let one = literal(0, "x-a", "a");
-        // Each byte stands for a header of 4000.
+        // Each byte of the bomb stands for this header of 4000 bytes.
         let kept = literal(0x40, "x-a", &"a".repeat(4000));
-        let (start, bomb) = (get(&authority, &[]), vec![0xbe; LARGEST]);
+        let (start, bomb) = (get(&authority, &[]), vec![0xbe; MAX_FRAME_SIZE]);
         let indexed = [&*start, &kept, &bomb[..8000]].concat();
         let floods: [(&str, &[u8], &[u8]); 4] = [
-            ("headers that are large", &start, &full),
-            ("headers that are small", &start, &one),
-            ("frames with nothing in them", &start, &[]),
-            ("one header again and again", &indexed, &bomb),
+            ("large headers", &start, &full),
+            ("small headers", &start, &one),
+            ("empty frames", &start, &[]),
+            ("one indexed header, repeated", &indexed, &bomb),
         ];
         for (what, first, next) in floods {
             let next = frame(CONTINUATION, 0, 1, next);
@@ -247,19 +247,19 @@ fn headers_without_end_are_refused_and_cost_little_memory() -> Result<()> {
             let began = Instant::now();
             let flood = frames.flood(long, true, all).await;
             println!("{what}: {flood:?} after {:?}", began.elapsed());
-            // Not for what would be wrong with any of them.
+            // They are refused for their size, not as malformed.
             ensure!(matches!(flood, Flood::Closed(why) if why != Some(PROTOCOL_ERROR)), "{what}: {flood:?}");
         }
         let many = block(&vec![("x-a", "a"); 2000]);
         let heads = [
-            ("one that is large, and no bomb", [&*start, &full, &full].concat(), false),
-            ("one that is larger", [&*start, &full, &full, &full, &full, &full].concat(), true),
-            ("one header again and again, and then an end", indexed.clone(), true),
-            ("one with many", [&*start, &many].concat(), true),
+            ("large, within the limit", [&*start, &full, &full].concat(), false),
+            ("larger than the limit", [&*start, &full, &full, &full, &full, &full].concat(), true),
+            ("one indexed header, repeated, with an end", indexed.clone(), true),
+            ("many headers", [&*start, &many].concat(), true),
         ];
         for (what, block, is_refused) in heads {
             let mut frames = Frames::open(&gateway, DOMAIN, &[]).await?;
-            let mut pieces = block.chunks(LARGEST).enumerate().peekable();
+            let mut pieces = block.chunks(MAX_FRAME_SIZE).enumerate().peekable();
             while let Some((n, piece)) = pieces.next() {
                 let (kind, flags) = if n == 0 { (HEADERS, END_STREAM) } else { (CONTINUATION, 0) };
                 let flags = if pieces.peek().is_none() { flags | END_HEADERS } else { flags };
@@ -269,54 +269,55 @@ fn headers_without_end_are_refused_and_cost_little_memory() -> Result<()> {
             ensure!(outcome.is_refused() == is_refused, "{what}: {outcome:?}");
         }
         let grown = memory(&mut gateway).await? - before;
-        println!("grown by {grown:.1} MiB");
-        ensure!(grown < 16.0, "grown by {grown:.1} MiB");
+        println!("memory grew by {grown:.1} MiB");
+        ensure!(grown < 16.0, "memory grew by {grown:.1} MiB");
         Ok(())
     })
 }
 
 #[test]
-fn a_flood_of_frames_takes_neither_memory_nor_the_gateway_from_others() -> Result<()> {
+fn a_flood_of_frames_neither_exhausts_memory_nor_blocks_others() -> Result<()> {
     with_site(async |site| {
         let namespace = site.running("flooded").await?;
-        let mut bobs = of("bob@example.com", "flooded");
+        let mut bobs = session_of("bob@example.com", "flooded");
         bobs.metadata.name = Some("bobs".to_owned());
         create(&namespace.sessions, &bobs).await?;
         namespace.wait_running("bobs").await?;
         let mut gateway = site.gateway("gateway-flooded", vdi_cluster::free_port()?, &[]).await?;
-        // Bob works, and somebody floods, with a request of alice's where it takes one that is passed on.
+        // Bob works during each flood. Floods that need a request to a desktop use one of alice's.
         let (visitor, host) = Visitor::at_desktop(&[&gateway], &site.stack, &alice(), "flooded", "desktop").await?;
         let (mut other, others_host) = Visitor::at_desktop(&[&gateway], &site.stack, &bob(), "flooded", "bobs").await?;
         let authority = gateway.authority(&host);
         let (cookies, origin) = (visitor.cookies(&host).unwrap_or_default(), format!("https://{authority}"));
         let post = block(&head(&authority, &cookies, &[("origin", Some(&origin))], &[]));
-        // Of a stranger, as what a token costs is mostly how slow a debug build verifies it.
+        // Without a token, since a debug build is slow at verifying signatures.
         let get = get(&authority, &[]);
         let streams = || (0u32..).map(|n| n * 2 + 1);
-        let asked = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &get);
+        let request = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &get);
         let long = Duration::from_millis(1500);
 
-        let began = frame(HEADERS, END_HEADERS, 1, &post);
-        let empty = || iter::once(began.clone()).chain(iter::repeat(frame(DATA, 0, 1, &[])));
-        let reset = || streams().flat_map(|stream| [asked(stream), frame(RESET, 0, stream, &8u32.to_be_bytes())]);
-        // A window that is too large makes the gateway reset the stream itself: https://kb.cert.org/vuls/id/767506
-        let made =
-            || streams().flat_map(|stream| [asked(stream), frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff])]);
-        let open = || streams().map(asked);
+        let start = frame(HEADERS, END_HEADERS, 1, &post);
+        let empty = || iter::once(start.clone()).chain(iter::repeat(frame(DATA, 0, 1, &[])));
+        let reset = || streams().flat_map(|stream| [request(stream), frame(RESET, 0, stream, &8u32.to_be_bytes())]);
+        // A window update that overflows makes the gateway reset the stream itself: https://kb.cert.org/vuls/id/767506
+        let malformed = || {
+            streams().flat_map(|stream| [request(stream), frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff])])
+        };
+        let open = || streams().map(request);
         let settings = || iter::repeat(frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9]));
         let pings = || iter::repeat(frame(PING, 0, 0, &[1; 8]));
         let priorities = || streams().map(|stream| frame(PRIORITY, 0, stream, &[0, 0, 0, 0, 1]));
-        let windows = || iter::once(began.clone()).chain(iter::repeat(frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1])));
+        let windows = || iter::once(start.clone()).chain(iter::repeat(frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1])));
         type Endless<'a> = Box<dyn Fn() -> Box<dyn Iterator<Item = Vec<u8>> + 'a> + 'a>;
         let floods: [(&str, Endless); 8] = [
-            ("requests that are taken back", Box::new(|| Box::new(reset()))),
-            ("requests that are made wrong", Box::new(|| Box::new(made()))),
-            ("requests, more than may be open", Box::new(|| Box::new(open()))),
+            ("requests that the client resets", Box::new(|| Box::new(reset()))),
+            ("malformed requests, which the gateway resets", Box::new(|| Box::new(malformed()))),
+            ("more open requests than allowed", Box::new(|| Box::new(open()))),
             ("settings", Box::new(|| Box::new(settings()))),
             ("pings", Box::new(|| Box::new(pings()))),
-            ("data without data", Box::new(|| Box::new(empty()))),
+            ("empty DATA frames", Box::new(|| Box::new(empty()))),
             ("priorities", Box::new(|| Box::new(priorities()))),
-            ("windows", Box::new(|| Box::new(windows()))),
+            ("window updates", Box::new(|| Box::new(windows()))),
         ];
         let normal = slowest(&mut other, &gateway, &others_host, || true).await?;
         let before = memory(&mut gateway).await?;
@@ -346,16 +347,16 @@ fn a_flood_of_frames_takes_neither_memory_nor_the_gateway_from_others() -> Resul
                     "{what}, listening {listens}: {ends:?} in {:?}; others {slowest:?}, normally {normal:?}; {grown:.1} MiB",
                     began.elapsed()
                 );
-                // A machine that is busy with other tests takes its share.
+                // Leaves time for other tests on the same machine.
                 ensure!(slowest < normal + Duration::from_secs(2), "{what}: others were answered after {slowest:?}");
-                ensure!(grown < 16.0, "{what}: grown by {grown:.1} MiB");
+                ensure!(grown < 16.0, "{what}: memory grew by {grown:.1} MiB");
             }
         }
         Ok(())
     })
 }
 
-/// How long somebody waits for an answer at most, of twenty and until this is over.
+/// The longest response time, over at least twenty requests and until `is_over`.
 async fn slowest(visitor: &mut Visitor, gateway: &Gateway, host: &str, is_over: impl Fn() -> bool) -> Result<Duration> {
     let (mut slowest, mut asked) = (Duration::ZERO, 0);
     while asked < 20 || !is_over() {

@@ -48,7 +48,7 @@ async fn start() -> Result<Site> {
 }
 
 /// A user's session `desktop`, from a template.
-fn of(user: &str, template: &str) -> VDISession {
+fn session_of(user: &str, template: &str) -> VDISession {
     let mut session = session("desktop", template);
     session.spec.user = user.to_owned();
     session

@@ -1,5 +1,4 @@
-//! A desktop that takes down what it is sent, byte by byte, and reads it as strictly as anybody may: what it takes for a request
-//! is what somebody might.
+//! A desktop that records every byte that it gets, and splits the bytes into requests wherever some server might.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,23 +11,24 @@ use tokio::{
 #[derive(Clone, Default)]
 pub struct Recorder(Arc<Mutex<Vec<Vec<u8>>>>);
 
-/// What was asked, perhaps not to its end.
+/// A request, perhaps incomplete.
 #[derive(Debug)]
-pub struct Asked {
+pub struct RecordedRequest {
     pub line: String,
-    /// Their names, in lower case, and values.
+    /// The names, in lower case, and the values.
     pub headers: Vec<(String, String)>,
-    is_whole: bool,
+    is_complete: bool,
 }
 
-impl Asked {
+impl RecordedRequest {
     pub fn has(&self, name: &str) -> bool {
         self.headers.iter().any(|(found, _)| found == name)
     }
 }
 
 impl Recorder {
-    /// Starts one, and returns its port. Everything is answered as a [fake desktop](vdi_tests::fake_desktop) begins.
+    /// Starts a recorder, and returns it with its port. Every response starts like those of a
+    /// [fake desktop](vdi_tests::fake_desktop).
     pub async fn start() -> Result<(Self, u16)> {
         let (recorder, listener) = (Self::default(), TcpListener::bind(("0.0.0.0", 0)).await?);
         let port = listener.local_addr()?.port();
@@ -50,12 +50,12 @@ impl Recorder {
         };
         loop {
             let read = stream.read(&mut buffer).await?;
-            let whole = {
+            let complete = {
                 let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 all[connection].extend(&buffer[..read]);
-                requests(&all[connection]).iter().filter(|asked| asked.is_whole).count()
+                requests(&all[connection]).iter().filter(|request| request.is_complete).count()
             };
-            while answered < whole {
+            while answered < complete {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\na desktop was asked").await?;
                 answered += 1;
             }
@@ -65,48 +65,48 @@ impl Recorder {
         }
     }
 
-    /// Everything that was asked, by connection and then in its order.
-    pub fn asked(&self) -> Vec<Asked> {
+    /// All requests, by connection and in order.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().flat_map(|bytes| requests(bytes)).collect()
     }
 }
 
-fn requests(mut bytes: &[u8]) -> Vec<Asked> {
+fn requests(mut bytes: &[u8]) -> Vec<RecordedRequest> {
     let mut all = Vec::new();
     while !bytes.is_empty() {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-            all.push(asked(bytes, false));
+            all.push(parse(bytes, false));
             break;
         };
         let (head, rest) = (&bytes[..end], &bytes[end + 4..]);
-        let mut asked = asked(head, true);
-        let header = |name: &str| asked.headers.iter().find(|(found, _)| found == name).map(|(_, value)| &**value);
+        let mut request = parse(head, true);
+        let header = |name: &str| request.headers.iter().find(|(found, _)| found == name).map(|(_, value)| &**value);
         let body = match (header("transfer-encoding"), header("content-length")) {
             (Some(_), _) => chunked(rest),
             (None, Some(length)) => length.parse().ok().filter(|length| *length <= rest.len()),
             (None, None) => Some(0),
         };
-        asked.is_whole = body.is_some();
+        request.is_complete = body.is_some();
         bytes = body.map_or(&[], |body| &rest[body..]);
-        all.push(asked);
+        all.push(request);
     }
     all
 }
 
-fn asked(head: &[u8], is_whole: bool) -> Asked {
+fn parse(head: &[u8], is_complete: bool) -> RecordedRequest {
     let head = String::from_utf8_lossy(head).into_owned();
-    // Somebody may take a lone CR or LF for an end of the line too.
+    // Some servers accept a lone CR or LF as the end of a line.
     let mut lines = head.split(['\r', '\n']).filter(|line| !line.is_empty());
     let line = lines.next().unwrap_or_default().to_owned();
     let header = |line: &str| {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         (name.trim().to_ascii_lowercase(), value.trim().to_owned())
     };
-    Asked { line, headers: lines.map(header).collect(), is_whole }
+    RecordedRequest { line, headers: lines.map(header).collect(), is_complete }
 }
 
-/// How long a body of chunks is, if all of it is there.
+/// The length of a chunked body, if it is complete.
 fn chunked(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -114,7 +114,7 @@ fn chunked(bytes: &[u8]) -> Option<usize> {
         let size = std::str::from_utf8(&bytes[at..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok())?;
         at = end + 2;
         if size == 0 {
-            // Trailers, of which there are none.
+            // There are no trailers.
             return (bytes.get(at..at + 2)? == b"\r\n").then_some(at + 2);
         }
         at += size + 2;

@@ -1,4 +1,4 @@
-//! Keys, replicas and what is open.
+//! Keys, replicas and open connections.
 
 use std::time::{Duration, Instant};
 
@@ -50,22 +50,26 @@ fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result
         }
         let page = visitor.until(&site.first, &host, |page| page.status == 410).await?;
         ensure!(page.body.contains("This session has ended"), "{page:?}");
-        ensure!(Visitor::default().open(&site.first, &host, "/").await?.status == 401, "a stranger is not told");
+        ensure!(
+            Visitor::default().open(&site.first, &host, "/").await?.status == 401,
+            "a stranger learns that it existed"
+        );
         Ok(())
     })
 }
 
-/// Of those that are established to this port, which the kernel asks about where nothing comes: the field `tr` of proc_net_tcp(5).
-fn kept_alive(port: u16) -> Result<Vec<bool>> {
+/// For each established connection to this port, whether its keepalive timer runs: the field `tr` of proc_net_tcp(5).
+fn keepalive_timers(port: u16) -> Result<Vec<bool>> {
     let table = std::fs::read_to_string("/proc/net/tcp")?;
     let connections = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let to_port = format!(":{port:04X}");
-    let ours = connections.filter(|fields| fields.len() > 5 && fields[2].ends_with(&to_port) && fields[3] == "01");
-    Ok(ours.map(|fields| fields[5].starts_with("02:")).collect())
+    let established =
+        connections.filter(|fields| fields.len() > 5 && fields[2].ends_with(&to_port) && fields[3] == "01");
+    Ok(established.map(|fields| fields[5].starts_with("02:")).collect())
 }
 
 #[test]
-fn a_desktop_that_says_nothing_is_asked_whether_it_is_still_there() -> Result<()> {
+fn the_gateway_sends_tcp_keepalives_to_a_silent_desktop() -> Result<()> {
     with_site(async |site| {
         site.running("silent").await?;
         let (mut visitor, host) =
@@ -73,19 +77,19 @@ fn a_desktop_that_says_nothing_is_asked_whether_it_is_still_there() -> Result<()
         let mut socket = Websocket::open(&site.first, &mut visitor, &host).await?;
         socket.speaks().await?;
         let start = Instant::now();
-        // While something is under way, the kernel asks about that.
-        let mut connections = kept_alive(site.desktop_port)?;
+        // While data is in flight, the retransmission timer runs instead.
+        let mut connections = keepalive_timers(site.desktop_port)?;
         while connections.is_empty() || connections.contains(&false) {
             ensure!(start.elapsed() < Duration::from_secs(30), "{connections:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
-            connections = kept_alive(site.desktop_port)?;
+            connections = keepalive_timers(site.desktop_port)?;
         }
         Ok(())
     })
 }
 
 #[test]
-fn keys_are_the_same_at_both_replicas_and_verify_each_others_tokens() -> Result<()> {
+fn both_replicas_publish_the_same_public_keys() -> Result<()> {
     with_site(async |site| {
         let mut keys = Vec::new();
         for gateway in [&site.first, &site.second] {
@@ -93,13 +97,13 @@ fn keys_are_the_same_at_both_replicas_and_verify_each_others_tokens() -> Result<
             keys.push(serde_json::from_str::<Value>(&answer.body)?);
         }
         ensure!(keys[0] == keys[1] && keys[0]["keys"][0]["alg"] == "ES256", "{keys:?}");
-        ensure!(!keys[0].to_string().contains("\"d\""), "the private half is not for everybody");
+        ensure!(!keys[0].to_string().contains("\"d\""), "a private key is published");
         Ok(())
     })
 }
 
 #[test]
-fn a_new_key_is_known_everywhere_and_what_was_signed_with_the_old_one_stays_good() -> Result<()> {
+fn a_new_key_reaches_every_replica_and_tokens_of_the_old_one_stay_valid() -> Result<()> {
     with_site(async |site| {
         site.running("rotation").await?;
         let (mut visitor, host) =
@@ -110,7 +114,7 @@ fn a_new_key_is_known_everywhere_and_what_was_signed_with_the_old_one_stays_good
             anyhow::Ok(keys["keys"].as_array().map_or(0, Vec::len))
         };
         let before = keys().await?;
-        let _hasty = site.gateway("gateway-rotating", vdi_cluster::free_port()?, &["--key-rotation", "1s"]).await?;
+        let _rotating = site.gateway("gateway-rotating", vdi_cluster::free_port()?, &["--key-rotation", "1s"]).await?;
         let deadline = Instant::now() + Duration::from_secs(30);
         while keys().await? == before {
             ensure!(Instant::now() < deadline, "there is no new key");
@@ -125,7 +129,7 @@ fn a_new_key_is_known_everywhere_and_what_was_signed_with_the_old_one_stays_good
 }
 
 #[test]
-fn a_gateway_that_starts_tidies_up_after_those_that_were_stopped() -> Result<()> {
+fn a_starting_gateway_removes_expired_leases_of_used_codes() -> Result<()> {
     with_site(async |site| {
         let lease = |name: &str, used: &str| {
             serde_json::from_value::<Lease>(json!({
@@ -144,7 +148,7 @@ fn a_gateway_that_starts_tidies_up_after_those_that_were_stopped() -> Result<()>
 }
 
 #[test]
-fn the_controllers_token_opens_what_is_known_about_activity_and_nothing_else_does() -> Result<()> {
+fn the_activity_page_requires_the_controllers_token() -> Result<()> {
     with_site(async |site| {
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), "secret\n")?;
