@@ -1,15 +1,19 @@
 // A real OpenID provider (certified, from npm) for the tests and for `cargo xtask demo --oidc`. Whoever types an address into its
 // login form has it, with any password: it is for loopback alone.
 //
-// Environment: PORT, REDIRECT_URI, CLIENT_ID, CLIENT_SECRET.
+// Environment: ISSUER, PORT, REDIRECT_URI, CLIENT_ID, CLIENT_SECRET; for TLS, TLS_CERT and TLS_KEY, files; ADDRESS, where it
+// listens besides 127.0.0.1.
 import { generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import Provider from 'oidc-provider';
 
-const { PORT, REDIRECT_URI, CLIENT_ID, CLIENT_SECRET } = process.env;
+const { ISSUER, PORT, REDIRECT_URI, CLIENT_ID, CLIENT_SECRET, TLS_CERT, TLS_KEY, ADDRESS } = process.env;
 // Another key each time that it is started: so are its keys rotated.
 const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
 
-const provider = new Provider(`http://127.0.0.1:${PORT}`, {
+const provider = new Provider(ISSUER, {
   clients: [{
     client_id: CLIENT_ID,
     client_secret: CLIENT_SECRET,
@@ -24,4 +28,12 @@ const provider = new Provider(`http://127.0.0.1:${PORT}`, {
     claims: () => ({ sub: id, email: id.replace(/^unverified\+/, ''), email_verified: !id.startsWith('unverified+') }),
   }),
 });
-provider.listen(Number(PORT), '127.0.0.1', () => console.log('listening'));
+
+const addresses = ['127.0.0.1', ADDRESS].filter(Boolean);
+await Promise.all(addresses.map((address) => {
+  const server = TLS_CERT
+    ? createTlsServer({ cert: readFileSync(TLS_CERT), key: readFileSync(TLS_KEY) }, provider.callback())
+    : createServer(provider.callback());
+  return new Promise((resolve) => server.listen(Number(PORT), address, resolve));
+}));
+console.log('listening');

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep};
 use vdi_cluster::User;
 
 use crate::{
-    gateway::{DOMAIN, Gateway},
+    entrance::Entrance,
+    gateway::DOMAIN,
     stack::Stack,
     visitor::{Answer, Visitor},
 };
@@ -17,7 +18,7 @@ use crate::{
 /// How long a gateway may take to see a change in the cluster. It usually takes moments.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-impl Gateway {
+impl Entrance {
     /// Requests a link to a session until the gateway knows the session. Returns the link's host and code.
     pub async fn link(&self, stack: &Stack, user: &User, namespace: &str, name: &str) -> Result<(String, String)> {
         let deadline = Instant::now() + PATIENCE;
@@ -54,7 +55,7 @@ impl Answer {
 impl Visitor {
     /// Requests a link as a user of the cluster and follows it, so that the visitor is signed in at the host.
     pub async fn enter(
-        gateway: &Gateway,
+        gateway: &Entrance,
         stack: &Stack,
         user: &User,
         namespace: &str,
@@ -69,7 +70,7 @@ impl Visitor {
 
     /// The same for a running session. Waits until each of the gateways proxies to its desktop.
     pub async fn at_desktop(
-        gateways: &[&Gateway],
+        gateways: &[&Entrance],
         stack: &Stack,
         user: &User,
         namespace: &str,

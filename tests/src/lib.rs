@@ -5,6 +5,7 @@ pub mod attack;
 pub mod audit;
 pub mod browser;
 pub mod desktop;
+pub mod entrance;
 pub mod fake_desktop;
 pub mod faults;
 pub mod fixture;

@@ -9,7 +9,8 @@ use vdi_cluster::User;
 
 use crate::{
     browser::Browser,
-    gateway::{DOMAIN, Gateway},
+    entrance::Entrance,
+    gateway::DOMAIN,
     network::Interfaces,
     oidc,
     stack::Stack,
@@ -36,7 +37,7 @@ impl Page {
 pub struct Reader<'a> {
     pub browser: &'a Browser,
     pub stack: &'a Stack,
-    pub gateway: &'a Gateway,
+    pub gateway: &'a Entrance,
     pub namespace: &'a TestNamespace,
     /// The session's name.
     pub name: &'a str,

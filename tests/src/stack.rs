@@ -41,8 +41,6 @@ pub struct Stack {
     webhook: Option<Webhook>,
     pub cluster: ControlPlane,
     settings: Settings,
-    /// The file with the keys that the controller and the gateways derive the passwords of desktops from.
-    pub login_keys: PathBuf,
 }
 
 /// What differs between the demo and the tests.
@@ -105,7 +103,7 @@ fn policy_server() -> User {
     User::service_account("kubewarden", "policy-server")
 }
 
-/// The controller, with the rights of deploy/rbac and no others.
+/// The controller, with the rights that the chart gives it and no others.
 pub fn controller() -> User {
     User::service_account(installation::NAMESPACE, "vdi-controller")
 }
@@ -126,6 +124,13 @@ impl Stack {
 
     /// The same without a controller: none is built or started.
     pub async fn without_controller(directory: &Path, settings: Settings) -> Result<Self> {
+        let stack = Self::empty(directory, settings).await?;
+        step("Installing the CRDs, the RBAC and the policy's webhook", stack.install()).await?;
+        Ok(stack)
+    }
+
+    /// A cluster without the product, and the policy beside it, which the API server doesn't call yet.
+    pub async fn empty(directory: &Path, settings: Settings) -> Result<Self> {
         let module = match settings.webhook {
             true => Some(step("Building the admission policy", process::blocking(vdi_release::policy::build)).await?),
             false => None,
@@ -138,11 +143,7 @@ impl Stack {
             let capabilities = Arc::new(ClusterCapabilities::new(cluster.client(&policy_server()).await?));
             webhook = Some(Webhook::start(Arc::new(host), settings.policy.clone(), capabilities).await?);
         }
-        let login_keys = directory.join("login-keys");
-        std::fs::write(&login_keys, "a key that everybody knows, for the passwords of desktops in tests\n")?;
-        let stack = Self { controller: None, webhook, cluster, settings, login_keys };
-        step("Installing the CRDs, the RBAC and the policy's webhook", stack.install()).await?;
-        Ok(stack)
+        Ok(Self { controller: None, webhook, cluster, settings })
     }
 
     async fn install(&self) -> Result<()> {
@@ -159,13 +160,18 @@ impl Stack {
         if self.settings.floor {
             self.wait_for_floor().await?;
         }
+        self.call_policy().await
+    }
+
+    /// Has the API server call the policy, if there is one. The namespace for desktops and the CRDs must exist.
+    pub async fn call_policy(&self) -> Result<()> {
         let Some(webhook) = &self.webhook else { return Ok(()) };
         let configuration: MutatingWebhookConfiguration = serde_json::from_value(webhook.configuration("vdiwarden"))?;
         Api::all(self.cluster.admin()).create(&PostParams::default(), &configuration).await?;
         self.wait_for_webhook().await
     }
 
-    /// The API server applies new policies with a short delay and in order, those of sessions.yaml last.
+    /// The API server applies new policies with a short delay and in order, those about sessions last.
     async fn wait_for_floor(&self) -> Result<()> {
         let sessions: Api<VDISession> = Api::namespaced(self.cluster.admin(), installation::NAMESPACE);
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
@@ -216,12 +222,12 @@ impl Stack {
         let mut arguments = wrapped.to_vec();
         arguments.extend(["--listen".into(), "127.0.0.1:0".into()]);
         arguments.extend(flags.into_iter().map(Into::into));
-        let environment = vec![
+        let mut environment = vec![
             ("KUBECONFIG", kubeconfig.into()),
-            ("VDI_LOGIN_KEYS_FILE", self.login_keys.clone().into()),
             // For the pods of real nodes, and those of simulated nodes, which have loopback addresses.
             ("VDI_POD_CIDR", "10.86.0.0/16,127.64.0.0/16".into()),
         ];
+        environment.extend(login_keys(&arguments));
         let launch = Launch { arguments, environment, ..Launch::new(name, Path::new(program)) };
         let server = Server::start(&self.cluster.logs(), launch)?;
         Ok(Replica::new(server, self.cluster.logs().join(name).with_extension("log"), "listen"))
@@ -271,6 +277,12 @@ impl Stack {
         ensure!(output.status.success(), "kubectl, as {}: {}", user.name, String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     }
+}
+
+/// The variable for the login keys: the Secret that the programs create themselves, unless a flag names a file.
+pub(crate) fn login_keys(flags: &[OsString]) -> Option<(&'static str, OsString)> {
+    let is_file = flags.iter().any(|flag| flag == "--login-keys-file");
+    (!is_file).then(|| ("VDI_LOGIN_KEYS_SECRET", "vdi-login-keys".into()))
 }
 
 fn is_refused_by<T>(who: &str, answer: kube::Result<T>) -> bool {

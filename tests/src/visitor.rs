@@ -22,7 +22,8 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    gateway::{DOMAIN, Gateway},
+    entrance::Entrance,
+    gateway::DOMAIN,
     wait::within,
 };
 
@@ -63,28 +64,28 @@ const NAVIGATION: [(&str, &str); 3] =
 
 impl Visitor {
     /// Navigates to a page at a host.
-    pub async fn open(&mut self, gateway: &Gateway, host: &str, path: &str) -> Result<Answer> {
+    pub async fn open(&mut self, gateway: &Entrance, host: &str, path: &str) -> Result<Answer> {
         let headers = NAVIGATION.map(|(name, value)| (name, value.to_owned()));
         self.ask(gateway, host, Method::GET, path, &headers, String::new()).await
     }
 
     /// Sends a GET like a page at the host.
-    pub async fn get(&mut self, gateway: &Gateway, host: &str, path: &str) -> Result<Answer> {
+    pub async fn get(&mut self, gateway: &Entrance, host: &str, path: &str) -> Result<Answer> {
         self.ask(gateway, host, Method::GET, path, &[], String::new()).await
     }
 
-    pub async fn post(&mut self, gateway: &Gateway, host: &str, path: &str, body: &str) -> Result<Answer> {
+    pub async fn post(&mut self, gateway: &Entrance, host: &str, path: &str, body: &str) -> Result<Answer> {
         let headers = [("origin", format!("https://{}", gateway.authority(host)))];
         self.ask(gateway, host, Method::POST, path, &headers, body.to_owned()).await
     }
 
     /// Waits until the gateway proxies to the desktop, a [fake one](crate::fake_desktop).
-    pub async fn until_at_desktop(&mut self, gateway: &Gateway, host: &str) -> Result<Answer> {
+    pub async fn until_at_desktop(&mut self, gateway: &Entrance, host: &str) -> Result<Answer> {
         self.until(gateway, host, |answer| answer.body.starts_with("a desktop was asked")).await
     }
 
     /// Repeats a GET until the answer is as wanted.
-    pub async fn until(&mut self, gateway: &Gateway, host: &str, wanted: impl Fn(&Answer) -> bool) -> Result<Answer> {
+    pub async fn until(&mut self, gateway: &Entrance, host: &str, wanted: impl Fn(&Answer) -> bool) -> Result<Answer> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let answer = self.get(gateway, host, "/").await?;
@@ -98,7 +99,7 @@ impl Visitor {
 
     pub async fn ask(
         &mut self,
-        gateway: &Gateway,
+        gateway: &Entrance,
         host: &str,
         method: Method,
         path: &str,
@@ -111,7 +112,7 @@ impl Visitor {
     /// The response, without waiting for its body.
     pub async fn send(
         &mut self,
-        gateway: &Gateway,
+        gateway: &Entrance,
         host: &str,
         method: Method,
         path: &str,
@@ -124,19 +125,19 @@ impl Visitor {
     }
 
     /// Opens an address and follows redirects. Returns the last page and its address. Scripts don't run.
-    pub async fn follow(&mut self, gateway: &Gateway, url: &str) -> Result<(Url, Answer)> {
+    pub async fn follow(&mut self, gateway: &Entrance, url: &str) -> Result<(Url, Answer)> {
         self.go(gateway, Method::GET, Url::parse(url)?, String::new()).await
     }
 
     /// Submits a form and follows redirects.
-    pub async fn submit(&mut self, gateway: &Gateway, url: &str, form: &[(&str, &str)]) -> Result<(Url, Answer)> {
+    pub async fn submit(&mut self, gateway: &Entrance, url: &str, form: &[(&str, &str)]) -> Result<(Url, Answer)> {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         self.go(gateway, Method::POST, Url::parse(url)?, form).await
     }
 
     async fn go(
         &mut self,
-        gateway: &Gateway,
+        gateway: &Entrance,
         mut method: Method,
         mut url: Url,
         mut body: String,
@@ -172,7 +173,7 @@ impl Visitor {
     /// Sends a request to the gateway or, without one, to the address `at` over plain HTTP.
     async fn exchange(
         &mut self,
-        gateway: Option<&Gateway>,
+        gateway: Option<&Entrance>,
         at: &str,
         mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>> {

@@ -10,13 +10,13 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{gateway::Gateway, visitor::Visitor};
+use crate::{entrance::Entrance, visitor::Visitor};
 
 pub struct Websocket(TokioIo<Upgraded>);
 
 impl Websocket {
     /// Opens a websocket like a page at the host.
-    pub async fn open(gateway: &Gateway, visitor: &mut Visitor, host: &str) -> Result<Self> {
+    pub async fn open(gateway: &Entrance, visitor: &mut Visitor, host: &str) -> Result<Self> {
         let headers = [
             ("connection", "keep-alive, Upgrade".to_owned()),
             ("upgrade", "websocket".to_owned()),

@@ -6,7 +6,7 @@ use vdi_cluster::User;
 use super::attacker;
 use crate::{
     fixture::Fixture,
-    gateway::Gateway,
+    entrance::Entrance,
     objects::{create, session},
     test_namespace::TestNamespace,
     visitor::Visitor,
@@ -22,7 +22,7 @@ pub struct Bystander {
 }
 
 impl Bystander {
-    pub async fn start(gateway: &Gateway, fixture: &Fixture, namespace: &TestNamespace, user: User) -> Result<Self> {
+    pub async fn start(gateway: &Entrance, fixture: &Fixture, namespace: &TestNamespace, user: User) -> Result<Self> {
         let name = format!("{}s", user.name.split('@').next().unwrap_or_default());
         let mut new = session(&name, attacker::OPEN);
         new.spec.user = user.name.clone();
@@ -46,7 +46,7 @@ impl Bystander {
         Ok(())
     }
 
-    pub async fn reaches(&mut self, gateway: &Gateway) -> Result<()> {
+    pub async fn reaches(&mut self, gateway: &Entrance) -> Result<()> {
         self.visitor.until_at_desktop(gateway, &self.host).await.map(drop)
     }
 }
