@@ -14,9 +14,13 @@ use crate::progress;
 /// A program of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
+    CoreDns,
+    /// Offers GPUs that aren't there, see go/kubernetes/device-plugin.
+    DevicePlugin,
     Etcd,
     KubeApiserver,
     KubeControllerManager,
+    KubeProxy,
     KubeScheduler,
     Kubectl,
     Kubelet,
@@ -27,15 +31,18 @@ pub enum Program {
 /// A directory with a go.mod. The programs don't share one because their dependencies conflict.
 struct Module {
     name: &'static str,
+    /// The path of the module whose version its programs have.
+    upstream: &'static str,
     directory: &'static str,
     go_mod: &'static str,
     go_sum: &'static str,
 }
 
 macro_rules! module {
-    ($name:literal) => {
+    ($name:literal, $upstream:literal) => {
         Module {
             name: $name,
+            upstream: $upstream,
             directory: concat!(env!("CARGO_MANIFEST_DIR"), "/go/", $name),
             go_mod: include_str!(concat!("../go/", $name, "/go.mod")),
             go_sum: include_str!(concat!("../go/", $name, "/go.sum")),
@@ -43,20 +50,24 @@ macro_rules! module {
     };
 }
 
-static ETCD: Module = module!("etcd");
-static KUBE_ROUTER: Module = module!("kube-router");
-static KUBERNETES: Module = module!("kubernetes");
-static KWOK: Module = module!("kwok");
+static COREDNS: Module = module!("coredns", "github.com/coredns/coredns");
+static ETCD: Module = module!("etcd", "go.etcd.io/etcd/server/v3");
+static KUBE_ROUTER: Module = module!("kube-router", "github.com/cloudnativelabs/kube-router/v2");
+static KUBERNETES: Module = module!("kubernetes", "k8s.io/kubernetes");
+static KWOK: Module = module!("kwok", "sigs.k8s.io/kwok");
 
 /// The versions of Kubernetes' libraries, which `version --output` and the API server's `/version` report, are zero
 /// unless the linker sets them: https://github.com/kubernetes/kubernetes/blob/master/hack/lib/version.sh
 const VERSION_VARIABLES: [&str; 2] = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
 
 impl Program {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
+        Self::CoreDns,
+        Self::DevicePlugin,
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
+        Self::KubeProxy,
         Self::KubeScheduler,
         Self::Kubectl,
         Self::Kubelet,
@@ -91,9 +102,12 @@ impl Program {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::CoreDns => "coredns",
+            Self::DevicePlugin => "device-plugin",
             Self::Etcd => "etcd",
             Self::KubeApiserver => "kube-apiserver",
             Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeProxy => "kube-proxy",
             Self::KubeScheduler => "kube-scheduler",
             Self::Kubectl => "kubectl",
             Self::Kubelet => "kubelet",
@@ -102,18 +116,28 @@ impl Program {
         }
     }
 
-    /// The import path of its main package.
+    /// Its main package, as an import path or below the module's directory.
     fn package(self) -> String {
         match self {
-            Self::Etcd => "go.etcd.io/etcd/server/v3".into(),
-            Self::KubeRouter => "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router".into(),
-            Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok".into(),
-            _ => format!("k8s.io/kubernetes/cmd/{}", self.name()),
+            Self::CoreDns => ".".into(),
+            Self::DevicePlugin => "./device-plugin".into(),
+            Self::Etcd => self.module().upstream.into(),
+            _ => format!("{}/cmd/{}", self.module().upstream, self.name()),
+        }
+    }
+
+    /// The source of its main package, where that is ours.
+    fn own_source(self) -> Option<&'static str> {
+        match self {
+            Self::CoreDns => Some(include_str!("../go/coredns/main.go")),
+            Self::DevicePlugin => Some(include_str!("../go/kubernetes/device-plugin/main.go")),
+            _ => None,
         }
     }
 
     fn module(self) -> &'static Module {
         match self {
+            Self::CoreDns => &COREDNS,
             Self::Etcd => &ETCD,
             Self::KubeRouter => &KUBE_ROUTER,
             Self::Kwok => &KWOK,
@@ -125,25 +149,25 @@ impl Program {
     fn build_time(self) -> &'static str {
         match self {
             Self::KubeApiserver => "about 4 minutes",
-            Self::KubeRouter | Self::Kwok => "about 75 seconds",
+            Self::CoreDns | Self::KubeRouter | Self::Kwok => "about 75 seconds",
             _ => "under a minute",
         }
     }
 
     /// The version that go.mod requires, such as `v1.35.4`.
     fn version(self) -> &'static str {
-        let package = self.package();
+        let module = self.module();
         let required = |line: &'static str| {
             let mut words = line.trim().trim_start_matches("require ").split(' ');
             let (path, version) = (words.next()?, words.next()?);
-            (version.starts_with('v') && package.starts_with(path)).then_some(version)
+            (path == module.upstream && version.starts_with('v')).then_some(version)
         };
-        self.module().go_mod.lines().find_map(required).unwrap_or_default()
+        module.go_mod.lines().find_map(required).unwrap_or_default()
     }
 
     fn linker_flags(self) -> String {
         let mut flags = String::from("-s -w");
-        if matches!(self, Self::Etcd | Self::KubeRouter | Self::Kwok) {
+        if self.module().name != KUBERNETES.name {
             return flags;
         }
         let version = self.version();
@@ -162,6 +186,9 @@ impl Program {
         let module = self.module();
         let mut hasher = DefaultHasher::new();
         (module.go_mod, module.go_sum, self.linker_flags()).hash(&mut hasher);
+        if let Some(source) = self.own_source() {
+            source.hash(&mut hasher);
+        }
         format!("{}-{}-{:016x}", module.name, self.version(), hasher.finish())
     }
 
@@ -221,7 +248,7 @@ mod tests {
 
     #[test]
     fn versions_come_from_go_mod() {
-        for program in [Program::Etcd, Program::Kubelet, Program::KubeRouter, Program::Kwok] {
+        for program in Program::ALL {
             let version = program.version();
             assert!(version.starts_with('v') && version.split('.').count() == 3, "{program:?} {version:?}");
         }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind::AddrInUse;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -42,6 +42,7 @@ pub struct ControlPlane {
     apiserver: Server,
     etcd: Server,
     files: Files,
+    address: SocketAddr,
     url: String,
     authority: Authority,
     credentials: Credentials,
@@ -92,7 +93,8 @@ impl ControlPlane {
         let credentials = Credentials::new(components.iter().chain(users))?;
         secrets::write(files, &authority, &credentials)?;
         let (etcd_port, port) = (free_port()?, free_port()?);
-        let url = format!("https://127.0.0.1:{port}");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let url = format!("https://{address}");
         let kubeconfig = |user: &User| write_kubeconfig(files, &url, &credentials, user);
 
         let mut etcd = programs.start_etcd(files, etcd_port, &lock)?;
@@ -120,6 +122,7 @@ impl ControlPlane {
             apiserver,
             etcd,
             files: files.clone(),
+            address,
             url,
             authority,
             credentials,
@@ -201,6 +204,10 @@ impl ControlPlane {
         command.arg("--kubeconfig").arg(self.kubeconfig(user)?);
         command.arg("--cache-dir").arg(self.files.data().join("kubectl")).args(arguments);
         Ok(command)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn files(&self) -> &Files {

@@ -6,13 +6,22 @@ use crate::certificates::Authority;
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::files::{Files, write_private};
+use crate::services::SERVICES;
 
 /// Writes the files that the flags in servers.rs name.
 pub(crate) fn write(files: &Files, authority: &Authority, credentials: &Credentials) -> Result<(), Error> {
     let data = files.data();
     let write = |name: &str, contents: &str| write_private(&data.join(name), contents);
     write("ca.crt", &authority.certificate)?;
-    let serving = authority.server(&["127.0.0.1", "localhost", "kubernetes.default.svc"])?;
+    let serving = authority.server(&[
+        "127.0.0.1",
+        "localhost",
+        &SERVICES.kubernetes.to_string(),
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ])?;
     write("apiserver.crt", &serving.certificate)?;
     write("apiserver.key", &serving.key)?;
     let kubelet_client = authority.client("kube-apiserver-kubelet-client", "system:masters")?;

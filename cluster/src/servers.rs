@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::files::{Files, create_private_dir};
 use crate::guard::{Launch, Server};
+use crate::services::SERVICES;
 
 /// The programs of a control plane.
 pub(crate) struct Programs {
@@ -57,7 +58,7 @@ impl Programs {
             flag("allow-privileged", "true"),
             // The endpoints of the service `kubernetes` can't be a loopback address.
             flag("endpoint-reconciler-type", "none"),
-            flag("service-cluster-ip-range", "10.96.0.0/16"),
+            flag("service-cluster-ip-range", SERVICES.range),
             flag("service-account-issuer", "https://kubernetes.default.svc"),
             // The second is for tokens that users show to the gateway, which has them reviewed for that audience.
             flag("api-audiences", "https://kubernetes.default.svc,vdi-gateway"),

@@ -26,17 +26,28 @@ impl User {
     }
 
     /// The users of a cluster's own components.
-    pub(crate) fn components() -> [Self; 5] {
-        [Self::admin(), Self::controller_manager(), Self::scheduler(), Self::kube_router(), Self::kwok()]
+    pub(crate) fn components() -> [Self; 6] {
+        [
+            Self::admin(),
+            Self::controller_manager(),
+            Self::scheduler(),
+            Self::kube_proxy(),
+            Self::kube_router(),
+            Self::kwok(),
+        ]
     }
 
-    /// The API server's built-in RBAC rules refer to this name and the next.
+    /// The API server's built-in RBAC rules refer to this name and the next two.
     pub(crate) fn controller_manager() -> Self {
         Self { name: "system:kube-controller-manager".into(), groups: vec![] }
     }
 
     pub(crate) fn scheduler() -> Self {
         Self { name: "system:kube-scheduler".into(), groups: vec![] }
+    }
+
+    pub(crate) fn kube_proxy() -> Self {
+        Self { name: "system:kube-proxy".into(), groups: vec![] }
     }
 
     /// May only read what its firewall depends on (see real/firewall.rs).

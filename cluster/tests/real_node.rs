@@ -71,6 +71,7 @@ async fn nothing_is_left_when_the_owner_is_killed() {
     let during = traces();
     let new: Vec<_> = during.difference(&before).collect();
     assert!(new.iter().all(|trace| !trace.contains("KUBE-")), "the firewall is in the pods' own network: {new:#?}");
+    assert!(new.iter().all(|trace| !trace.ends_with("kube-proxy")), "and so are the services: {new:#?}");
     for trace in ["process", "/run/vdi-", "/sys/class/net/vdi-", "/sys/fs/cgroup/"] {
         assert!(new.iter().any(|found| found.starts_with(trace)), "{new:#?} has a {trace}");
     }
@@ -172,7 +173,18 @@ fn traces() -> BTreeSet<String> {
         traces.extend(output.lines().filter(|line| line.contains("KUBE-")).map(str::to_owned));
     }
 
-    for key in ["kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward", "vm/overcommit_memory"] {
+    for command in ["nft list tables", "ip -4 rule list", "ip -4 route list table all", "ip netns list"] {
+        let output = Command::new("sh").args(["-c", command]).output().unwrap();
+        traces.extend(String::from_utf8_lossy(&output.stdout).lines().map(|line| format!("{command}: {line}")));
+    }
+
+    for key in [
+        "kernel/panic",
+        "kernel/panic_on_oops",
+        "net/ipv4/ip_forward",
+        "net/ipv4/conf/all/rp_filter",
+        "vm/overcommit_memory",
+    ] {
         let value = std::fs::read_to_string(Path::new("/proc/sys").join(key)).unwrap();
         traces.insert(format!("{key} = {value}"));
     }

@@ -6,15 +6,15 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::api_server;
+use super::images::BUSYBOX;
 use super::network::Network;
 use crate::control_plane::ControlPlane;
 use crate::error::{Error, IoContext};
 use crate::files::{create_private_dir, write_private};
 use crate::kubeconfig;
+use crate::services::SERVICES;
 use crate::users::User;
-
-/// The busybox image of every real node.
-pub(super) const BUSYBOX: &str = "vdiwarden.invalid/busybox:1";
 
 /// The directory of the CNI plugins: the first in Debian's package, the second everywhere else.
 pub(super) fn cni_plugins() -> Option<&'static str> {
@@ -33,7 +33,15 @@ pub(super) fn write(cluster: &ControlPlane, network: &Network, state: &Path, run
     file("containerd.toml", &containerd.replace("@PLUGINS@", "/mnt/bin"))?;
     tools(&state.join("bin"), plugins)?;
     file("cni/bridge.conflist", &network.cni().to_string())?;
-    file("kubelet.yaml", &include_str!("kubelet.yaml").replace("@NODE@", name).replace("@ADDRESS@", &address))?;
+    let fill = |text: &str| {
+        text.replace("@NODE@", name)
+            .replace("@ADDRESS@", &address)
+            .replace("@BRIDGE@", &network.bridge_address().to_string())
+            .replace("@DNS@", &SERVICES.dns.to_string())
+            .replace("@SUBNET@", &network.subnet())
+    };
+    file("kubelet.yaml", &fill(include_str!("kubelet.yaml")))?;
+    file("kube-proxy.yaml", &fill(include_str!("kube-proxy.yaml")))?;
     file("resolv.conf", "")?;
 
     let authority = cluster.authority();
@@ -46,11 +54,13 @@ pub(super) fn write(cluster: &ControlPlane, network: &Network, state: &Path, run
     file("client.crt", &client.certificate)?;
     file("client.key", &client.key)?;
     let credentials = json!({"client-certificate": "/mnt/client.crt", "client-key": "/mnt/client.key"});
-    let kubeconfig = |file: &str, credentials| {
-        kubeconfig::write(&state.join(file), cluster.url(), Path::new("/mnt/ca.crt"), credentials)
-    };
-    kubeconfig("kubeconfig", credentials)?;
-    kubeconfig("kube-router.kubeconfig", json!({"token": cluster.token(&User::kube_router())?}))
+    let kubeconfig =
+        |file: &str, url: &str, user| kubeconfig::write(&state.join(file), url, Path::new("/mnt/ca.crt"), user);
+    let token = |user: &User| cluster.token(user).map(|token| json!({"token": token}));
+    kubeconfig("kubeconfig", cluster.url(), credentials)?;
+    kubeconfig("kube-router.kubeconfig", cluster.url(), token(&User::kube_router())?)?;
+    // It runs in the pods' network.
+    kubeconfig("kube-proxy.kubeconfig", &api_server::url(network), token(&User::kube_proxy())?)
 }
 
 /// Fills a directory with the tools that work on the pods' network, under their usual names: CNI plugins and firewall tools.

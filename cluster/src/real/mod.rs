@@ -1,25 +1,26 @@
 //! A node that runs containers: containerd and a kubelet on this machine, isolated from everything else on it.
 
+mod api_server;
 mod configuration;
+mod dns;
 mod firewall;
+mod images;
 mod network;
+mod registration;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::Node;
-use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
-use serde_json::json;
 use tokio::process::Command;
 
 use self::network::Network;
 use crate::binaries::Program;
 use crate::command::run;
 use crate::control_plane::ControlPlane;
-use crate::error::{Error, KubeContext};
+use crate::error::Error;
+use crate::forwarder::Forwarder;
 use crate::guard::{Launch, Server};
 use crate::privileges::is_root;
-use crate::simulated::is_schedulable;
 use crate::wait::until_ready;
 use crate::{packages, progress};
 
@@ -28,33 +29,46 @@ const READY_SECONDS: u64 = 60;
 /// The options of a real node.
 #[derive(Debug, Clone, Default)]
 pub struct RealNodeOptions {
-    /// How much of the extended resource `nvidia.com/gpu` the node advertises. It is only counted: containers get no device, so
-    /// no GPU is needed.
+    /// How many `nvidia.com/gpu` a device plugin offers. No GPU is needed: containers get /dev/nvidia0 and so on, which are
+    /// /dev/null, and their numbers in `NVIDIA_VISIBLE_DEVICES`.
     pub gpus: u32,
-    /// Image archives, OCI or `docker save`, that are imported before pods can be scheduled. A node pulls nothing, so
-    /// pods that use them must not have the pull policy Always.
+    /// Image archives, OCI or `docker save`, that are imported before pods can be scheduled. Pods that use them must not have
+    /// the pull policy Always. Other images are pulled from registries on loopback, and from nowhere else.
     pub images: Vec<PathBuf>,
 }
 
 /// A node where pods really run, in their own subnet, which this machine can reach. Dropping it kills them and removes
 /// everything that it added to the machine; this also happens when the process that owns it is killed.
 ///
-/// There is no kube-proxy and no DNS: pods are reached by their addresses. kube-router enforces network policies; the processes
-/// of this machine reach every pod, as a node's own do.
+/// kube-proxy serves Services to pods, among them `kubernetes`, the API server, and `kube-dns`. kube-router enforces network policies; the
+/// processes of this machine reach every pod, as a node's own do, and node ports at [`RealNode::address`]. Pods of different
+/// nodes don't reach each other.
 #[derive(Debug)]
 pub struct RealNode {
     server: Server,
     name: String,
+    address: Ipv4Addr,
     /// containerd's.
     socket: PathBuf,
+    _api_server: Forwarder,
+}
+
+/// The programs of a node that aren't Debian's.
+struct Programs {
+    kubelet: PathBuf,
+    kube_proxy: PathBuf,
+    kube_router: PathBuf,
+    device_plugin: PathBuf,
+    coredns: PathBuf,
 }
 
 impl RealNode {
     /// The busybox image, which every real node has, for tests.
-    pub const BUSYBOX: &str = configuration::BUSYBOX;
+    pub const BUSYBOX: &str = images::BUSYBOX;
 
-    /// Adds a node and waits until pods can be scheduled to it. Needs Linux and root; Debian packages that are missing
-    /// are installed. Its logs are `containerd.log`, `kubelet.log` and `kube-router.log` in [`ControlPlane::logs`].
+    /// Adds a node and waits until pods can be scheduled to it; DNS may take a few seconds more. Needs Linux and root; Debian packages that are missing
+    /// are installed. Its logs are `containerd.log`, `kubelet.log`, `kube-proxy.log`, `kube-router.log` and
+    /// `device-plugin.log` in [`ControlPlane::logs`].
     pub async fn start(cluster: &ControlPlane, options: RealNodeOptions) -> Result<Self, Error> {
         if !cfg!(target_os = "linux") {
             return Err(Error::Unsupported("a real node needs Linux"));
@@ -63,14 +77,25 @@ impl RealNode {
             return Err(Error::NotRoot { what: "A real node needs namespaces and mounts".into() });
         }
         ensure_packages().await?;
-        let kubelet = Program::Kubelet.ensure().await?;
-        let kube_router = Program::KubeRouter.ensure().await?;
+        let programs = Programs {
+            kubelet: Program::Kubelet.ensure().await?,
+            kube_proxy: Program::KubeProxy.ensure().await?,
+            kube_router: Program::KubeRouter.ensure().await?,
+            device_plugin: Program::DevicePlugin.ensure().await?,
+            coredns: Program::CoreDns.ensure().await?,
+        };
         progress::step("Starting a real node", async {
-            let mut node = Self::start_server(cluster, &kubelet, &kube_router, options.gpus).await?;
-            for image in &options.images {
-                node.import(image).await?;
-            }
-            node.open(cluster).await?;
+            let (mut node, state) = Self::start_server(cluster, &programs, options.gpus).await?;
+            let images = async {
+                node.import(&images::busybox(&state.join("busybox")).await?).await?;
+                node.import(&images::coredns(&programs.coredns, &state.join("coredns")).await?).await?;
+                for image in &options.images {
+                    node.import(image).await?;
+                }
+                Ok(())
+            };
+            tokio::try_join!(images, dns::deploy(cluster, &node.name, &state))?;
+            registration::open(cluster, &mut node.server, &node.name, options.gpus).await?;
             Ok(node)
         })
         .await
@@ -81,6 +106,11 @@ impl RealNode {
         &self.name
     }
 
+    /// Where this machine reaches the node ports of Services.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
     /// Imports an image archive, OCI or `docker save`.
     pub async fn import(&self, archive: &Path) -> Result<(), Error> {
         let mut import = ctr(&self.socket);
@@ -88,22 +118,21 @@ impl RealNode {
         progress::step(&format!("Importing {}", archive.display()), run(import)).await.map(drop)
     }
 
-    /// Starts containerd and the kubelet, and imports the image that every pod needs.
-    async fn start_server(
-        cluster: &ControlPlane,
-        kubelet: &Path,
-        kube_router: &Path,
-        gpus: u32,
-    ) -> Result<Self, Error> {
+    /// Starts containerd, the kubelet and what belongs to them, and returns the node with its directory.
+    async fn start_server(cluster: &ControlPlane, programs: &Programs, gpus: u32) -> Result<(Self, PathBuf), Error> {
         let network = Network::reserve().await?;
-        let registered = async {
+        let prepared = async {
             firewall::authorize(cluster).await?;
-            register(cluster, &network, gpus).await
+            registration::register(cluster, &network).await?;
+            api_server::expose(cluster, &network).await
         };
-        if let Err(error) = registered.await {
-            network.release().await;
-            return Err(error);
-        }
+        let api_server = match prepared.await {
+            Ok(api_server) => api_server,
+            Err(error) => {
+                network.release().await;
+                return Err(error);
+            }
+        };
         let state = cluster.files().directory.join(&network.name);
         // Not below `state`, because the path of a socket can't be longer than 107 bytes, unix(7).
         let runtime = Path::new("/run").join(&network.name);
@@ -116,11 +145,15 @@ impl RealNode {
                     ("NODE", network.name.clone().into()),
                     ("ADDRESS", network.address().to_string().into()),
                     ("BRIDGE", network.bridge_address().to_string().into()),
+                    ("WORLD", network.world().to_string().into()),
+                    ("GPUS", gpus.to_string().into()),
                     ("STATE", state.clone().into()),
                     ("RUN", runtime.clone().into()),
                     ("LOGS", cluster.logs().into()),
-                    ("KUBELET", kubelet.into()),
-                    ("KUBE_ROUTER", kube_router.into()),
+                    ("KUBELET", programs.kubelet.clone().into()),
+                    ("KUBE_PROXY", programs.kube_proxy.clone().into()),
+                    ("KUBE_ROUTER", programs.kube_router.clone().into()),
+                    ("DEVICE_PLUGIN", programs.device_plugin.clone().into()),
                 ],
                 // The first process of the namespace, because `unshare` itself ignores SIGTERM.
                 stop: r#"kill -KILL "$(cat "$RUN/pid")""#,
@@ -143,58 +176,9 @@ impl RealNode {
             run(version).await.map_err(|error| error.to_string())
         })
         .await?;
-        let mut busybox = Command::new("sh");
-        busybox.args(["-c", include_str!("busybox.sh"), "busybox", Self::BUSYBOX]).arg(&state);
-        run(busybox).await?;
-        let node = Self { server, name: network.name, socket };
-        node.import(&state.join("busybox.tar")).await?;
-        Ok(node)
+        let address = network.bridge_address();
+        Ok((Self { server, name: network.name, address, socket, _api_server: api_server }, state))
     }
-
-    /// Makes the node schedulable, and waits until pods can be scheduled to it.
-    async fn open(&mut self, cluster: &ControlPlane) -> Result<(), Error> {
-        let nodes: Api<Node> = Api::all(cluster.admin());
-        let schedulable = Patch::Merge(json!({"spec": {"unschedulable": null}}));
-        let action = || format!("making the node {} schedulable", self.name);
-        nodes.patch(&self.name, &PatchParams::default(), &schedulable).await.context(action())?;
-        until_ready(&mut self.server, &mut [], READY_SECONDS, async || {
-            let node = nodes.get(&self.name).await.map_err(|error| error.to_string())?;
-            if is_schedulable(&node) { Ok(()) } else { Err(format!("node {} is not Ready", self.name)) }
-        })
-        .await
-    }
-}
-
-/// Creates the Node before the kubelet looks for it, which would back off each time that it doesn't exist. It is unschedulable,
-/// because the images aren't imported yet.
-async fn register(cluster: &ControlPlane, network: &Network, gpus: u32) -> Result<(), Error> {
-    let name = &network.name;
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    // The kubelet adds the machine's resources, and keeps these. The firewall, which starts earlier, needs the address.
-    let resources = json!({"nvidia.com/gpu": gpus.to_string()});
-    let node = json!({
-        "metadata": {
-            "name": name,
-            "labels": {
-                "kubernetes.io/arch": architecture,
-                "kubernetes.io/hostname": name,
-                "kubernetes.io/os": "linux",
-            },
-        },
-        "spec": {"unschedulable": true},
-        "status": {
-            "addresses": [{"type": "InternalIP", "address": network.address()}],
-            "capacity": resources,
-            "allocatable": resources,
-        },
-    });
-    let action = || format!("creating the node {name}");
-    let node: Node = serde_json::from_value(node).map_err(kube::Error::SerdeError).context(action())?;
-    Api::all(cluster.admin()).create(&PostParams::default(), &node).await.context(action()).map(drop)
 }
 
 /// containerd's client, in the namespace that the kubelet uses.
@@ -214,6 +198,7 @@ async fn ensure_packages() -> Result<(), Error> {
         ("ip", "iproute2"),
         ("iptables", "iptables"),
         ("ipset", "ipset"),
+        ("nft", "nftables"),
     ] {
         if !is_in_path(program) {
             missing.push(package);

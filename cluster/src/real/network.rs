@@ -8,8 +8,8 @@ use tokio::process::Command;
 use crate::command::run;
 use crate::error::Error;
 
-/// A veth pair, without an address yet. Its name is unique on this machine and determines the subnet, so creating it reserves
-/// both.
+/// A veth pair between this machine and its pods. Its name is unique on this machine and determines the subnet, so creating it
+/// reserves both.
 pub(super) struct Network {
     /// This machine's end of the pair, such as `vdi-7`. The other is named `vdi-7-pods` until it is in the namespace; names of
     /// network interfaces have at most 15 characters.
@@ -25,7 +25,13 @@ impl Network {
         for number in (0..=255).map(|offset: u8| first.wrapping_add(offset)) {
             let network = Self { name: format!("vdi-{number}"), number };
             if network.is_free().await? && network.create().await {
-                return Ok(network);
+                return match network.set_up().await {
+                    Ok(()) => Ok(network),
+                    Err(error) => {
+                        network.release().await;
+                        Err(error)
+                    }
+                };
             }
         }
         Err(Error::Unsupported("no subnet of 10.86.0.0/16 is free on this machine: stop other clusters"))
@@ -50,6 +56,18 @@ impl Network {
         run(add).await.is_ok()
     }
 
+    /// Gives this machine's end its addresses, the first of which is the source of what it sends to pods.
+    async fn set_up(&self) -> Result<(), Error> {
+        for address in [self.address(), self.api_server()] {
+            let mut add = Command::new("ip");
+            add.args(["address", "add", &format!("{address}/24"), "dev", &self.name]);
+            run(add).await?;
+        }
+        let mut up = Command::new("ip");
+        up.args(["link", "set", &self.name, "up"]);
+        run(up).await.map(drop)
+    }
+
     /// Releases a pair that no node will use.
     pub async fn release(&self) {
         let mut delete = Command::new("ip");
@@ -58,22 +76,27 @@ impl Network {
         let _ = run(delete).await;
     }
 
-    /// This machine's address in the subnet, which is the node's own address inside the pods' namespace.
+    /// This machine's address in the subnet, which the firewall takes for the node's own.
     pub fn address(&self) -> Ipv4Addr {
         self.host(1)
     }
 
-    /// The bridge's address, the source of the firewall's rejections.
+    /// The bridge's address: the pods' gateway, which has the node ports and sends the firewall's rejections.
     pub fn bridge_address(&self) -> Ipv4Addr {
         self.host(2)
     }
 
-    /// The pods' default gateway. No interface has this address, unless a pod takes it.
-    fn gateway(&self) -> Ipv4Addr {
+    /// Where the gateway sends what is for the rest of the world. No interface has this address, unless a pod takes it.
+    pub fn world(&self) -> Ipv4Addr {
         self.host(3)
     }
 
-    fn subnet(&self) -> String {
+    /// This machine's address for the API server. To the firewall it is any address, unlike the node's.
+    pub fn api_server(&self) -> Ipv4Addr {
+        self.host(4)
+    }
+
+    pub fn subnet(&self) -> String {
         format!("{}/24", self.host(0))
     }
 
@@ -84,13 +107,15 @@ impl Network {
     /// The CNI configuration that attaches pods to the bridge.
     /// https://www.cni.dev/docs/spec/#configuration-format
     pub fn cni(&self) -> Value {
-        let gateway = self.gateway();
+        let gateway = self.bridge_address();
         json!({
             "cniVersion": "0.4.0",
             "name": self.name,
             "plugins": [{
                 "type": "bridge",
                 "bridge": "pods",
+                // For pods that use a service which they are behind of themselves.
+                "hairpinMode": true,
                 "ipam": {
                     "type": "host-local",
                     "ranges": [[{"subnet": self.subnet(), "rangeStart": self.host(10), "gateway": gateway}]],
