@@ -30,13 +30,10 @@ impl Image {
     /// As [`Image::open`].
     pub fn sizes(&self) -> Result<Vec<(String, u64)>> {
         let manifests = Archive::open(&self.archive)?.manifests()?;
-        let size = |layers: &[oci_client::manifest::OciDescriptor]| {
-            layers.iter().map(|layer| layer.size.unsigned_abs()).sum::<u64>()
-        };
         let sizes = manifests.iter().map(|manifest| {
             let platform = manifest.descriptor.platform.as_ref();
             let architecture = platform.map_or_else(String::new, |platform| platform.architecture.to_string());
-            (architecture, size(&manifest.parsed.layers))
+            (architecture, manifest.parsed.layers.iter().map(|layer| layer.size.unsigned_abs()).sum())
         });
         Ok(sizes.collect())
     }

@@ -13,6 +13,7 @@ use super::which::Which;
 /// Builds the programs' images from a copy, from nothing, and compares them with `images`.
 pub async fn run(which: &Which, images: &[Image]) -> Result<()> {
     let (programs, profile, architectures) = (which.programs(), which.profile(), which.architectures()?);
+    ensure!(!programs.is_empty(), "name controller or gateway: the desktop depends on Debian's packages of the day");
     let elsewhere = tempfile::tempdir()?;
     let sources = Sources {
         folder: elsewhere.path().join("a folder with/a longer path"),
