@@ -46,12 +46,11 @@ impl Needs {
     /// something is known to be lacking.
     pub fn waiting(&self) -> Vec<String> {
         let needs = self.lock();
-        let waiting = || needs.iter().filter(|(_, state)| !state.is_met);
-        let lacking = waiting().filter_map(|(name, state)| Some(waits(name, &state.trouble.as_ref()?.reason)));
-        let lacking: Vec<_> = lacking.collect();
-        match lacking[..] {
-            [] => waiting().map(|(name, _)| format!("waiting for {name}")).collect(),
-            _ => lacking,
+        match lacking(&needs) {
+            lacking if lacking.is_empty() => {
+                needs.iter().filter(|(_, state)| !state.is_met).map(|(name, _)| format!("waiting for {name}")).collect()
+            }
+            lacking => lacking,
         }
     }
 
@@ -90,9 +89,26 @@ impl Need {
         state.is_met = true;
         let Some(Trouble { reason, .. }) = state.trouble.take() else { return };
         if !needs.values().any(|state| state.trouble.as_ref().is_some_and(|trouble| trouble.reason == reason)) {
-            tracing::info!(after = reason, "{} can be had again", self.name);
+            report(&needs, &format!("{} can be had, after: {reason}", self.name));
         }
     }
+
+    /// Logs news about it.
+    pub fn report(&self, news: &str) {
+        report(&self.all.lock(), news);
+    }
+}
+
+/// Logs news, with what the program still waits for: that is to be in the last line of the log.
+fn report(needs: &BTreeMap<String, State>, news: &str) {
+    let still: String = lacking(needs).iter().map(|line| format!("; still {line}")).collect();
+    tracing::info!("{news}{still}");
+}
+
+/// What the program waits for and knows the reason of.
+fn lacking(needs: &BTreeMap<String, State>) -> Vec<String> {
+    let waiting = needs.iter().filter(|(_, state)| !state.is_met);
+    waiting.filter_map(|(name, state)| Some(waits(name, &state.trouble.as_ref()?.reason))).collect()
 }
 
 fn waits(name: &str, reason: &str) -> String {
@@ -152,7 +168,7 @@ mod tests {
         let expected = [
             "waiting for pods: away",
             "waiting for pods: forbidden",
-            r#"pods can be had again after="forbidden""#,
+            "pods can be had, after: forbidden",
             "going on with what is known of pods: away",
         ];
         assert_eq!(said, expected);
@@ -168,7 +184,21 @@ mod tests {
             pods.is_met();
             nodes.is_met();
         });
-        assert_eq!(said, ["waiting for pods: away", r#"nodes can be had again after="away""#]);
+        assert_eq!(said, ["waiting for pods: away", "nodes can be had, after: away"]);
+    }
+
+    #[test]
+    fn news_of_one_need_end_with_what_is_still_lacking() {
+        let needs = Needs::default();
+        let (pods, nodes) = (needs.announce("pods"), needs.announce("nodes"));
+        let said = logged(|| {
+            nodes.lacks("forbidden");
+            pods.lacks("away");
+            pods.is_met();
+            pods.report("created");
+        });
+        let still = "; still waiting for nodes: forbidden";
+        assert_eq!(said[2..], [format!("pods can be had, after: away{still}"), format!("created{still}")]);
     }
 
     #[test]

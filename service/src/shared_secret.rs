@@ -157,7 +157,7 @@ impl<T: FromStr<Err: Display>> Follower<T> {
             ..Secret::default()
         };
         match create(&self.secrets, &secret).await {
-            Ok(()) => tracing::info!(secret = self.name, "created the Secret with random contents"),
+            Ok(()) => self.need.report(&format!("created the Secret {} with random contents", self.name)),
             // Another replica was first.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => return Err(trouble::of_request(&error)),

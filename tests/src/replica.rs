@@ -58,6 +58,29 @@ impl Replica {
         self.wait_until("ready", "/readyz", |status, _| status == 200).await
     }
 
+    /// Waits until it says, on /readyz and in the last line of its log, that it waits for this.
+    pub async fn wait_until_waiting(&mut self, reason: &str) -> Result<()> {
+        let address = self.address().await?;
+        let waits = async || {
+            let (status, page) = http::get(address, "/readyz").await?;
+            Ok(status == 503 && page.contains(reason) && self.last_message()?.contains(reason))
+        };
+        let waits = wait::until(&format!("it waits: {reason}"), waits).await;
+        waits.with_context(|| self.log().unwrap_or_default())
+    }
+
+    /// The message in the last line of its log.
+    fn last_message(&self) -> Result<String> {
+        let log = self.log()?;
+        let last: Value = serde_json::from_str(log.lines().last().context("the log is empty")?)?;
+        Ok(last["message"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The number of lines in its log that contain a text.
+    pub fn logged_times(&self, text: &str) -> Result<usize> {
+        Ok(self.log()?.lines().filter(|line| line.contains(text)).count())
+    }
+
     /// Waits until it is the leader.
     pub async fn wait_until_leading(&mut self) -> Result<()> {
         self.wait_until("the leader", "/metrics", |_, page| page.contains("\nvdi_controller_leader 1\n")).await
