@@ -14,9 +14,15 @@ use crate::progress;
 /// A program of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
+    Containerd,
+    ContainerdShim,
     CoreDns,
+    /// containerd's client.
+    Ctr,
     /// Offers GPUs that aren't there, see go/kubernetes/device-plugin.
     DevicePlugin,
+    /// The same for resource claims, which is Kubernetes' own driver for tests.
+    DraDriver,
     Etcd,
     KubeApiserver,
     KubeControllerManager,
@@ -50,6 +56,7 @@ macro_rules! module {
     };
 }
 
+static CONTAINERD: Module = module!("containerd", "github.com/containerd/containerd/v2");
 static COREDNS: Module = module!("coredns", "github.com/coredns/coredns");
 static ETCD: Module = module!("etcd", "go.etcd.io/etcd/server/v3");
 static KUBE_ROUTER: Module = module!("kube-router", "github.com/cloudnativelabs/kube-router/v2");
@@ -61,9 +68,13 @@ static KWOK: Module = module!("kwok", "sigs.k8s.io/kwok");
 const VERSION_VARIABLES: [&str; 2] = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
 
 impl Program {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
+        Self::Containerd,
+        Self::ContainerdShim,
         Self::CoreDns,
+        Self::Ctr,
         Self::DevicePlugin,
+        Self::DraDriver,
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -102,8 +113,12 @@ impl Program {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Containerd => "containerd",
+            Self::ContainerdShim => "containerd-shim-runc-v2",
             Self::CoreDns => "coredns",
+            Self::Ctr => "ctr",
             Self::DevicePlugin => "device-plugin",
+            Self::DraDriver => "test-driver",
             Self::Etcd => "etcd",
             Self::KubeApiserver => "kube-apiserver",
             Self::KubeControllerManager => "kube-controller-manager",
@@ -121,6 +136,7 @@ impl Program {
         match self {
             Self::CoreDns => ".".into(),
             Self::DevicePlugin => "./device-plugin".into(),
+            Self::DraDriver => format!("{}/test/e2e/dra/test-driver", self.module().upstream),
             Self::Etcd => self.module().upstream.into(),
             _ => format!("{}/cmd/{}", self.module().upstream, self.name()),
         }
@@ -137,6 +153,7 @@ impl Program {
 
     fn module(self) -> &'static Module {
         match self {
+            Self::Containerd | Self::ContainerdShim | Self::Ctr => &CONTAINERD,
             Self::CoreDns => &COREDNS,
             Self::Etcd => &ETCD,
             Self::KubeRouter => &KUBE_ROUTER,
@@ -149,7 +166,7 @@ impl Program {
     fn build_time(self) -> &'static str {
         match self {
             Self::KubeApiserver => "about 4 minutes",
-            Self::CoreDns | Self::KubeRouter | Self::Kwok => "about 75 seconds",
+            Self::Containerd | Self::CoreDns | Self::KubeRouter | Self::Kwok => "about 75 seconds",
             _ => "under a minute",
         }
     }

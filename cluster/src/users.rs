@@ -26,7 +26,7 @@ impl User {
     }
 
     /// The users of a cluster's own components.
-    pub(crate) fn components() -> [Self; 6] {
+    pub(crate) fn components() -> [Self; 7] {
         [
             Self::admin(),
             Self::controller_manager(),
@@ -34,6 +34,7 @@ impl User {
             Self::kube_proxy(),
             Self::kube_router(),
             Self::kwok(),
+            Self::dra_driver(),
         ]
     }
 
@@ -53,6 +54,10 @@ impl User {
     /// May only read what its firewall depends on (see real/firewall.rs).
     pub(crate) fn kube_router() -> Self {
         Self { name: "kube-router".into(), groups: vec![] }
+    }
+
+    pub(crate) fn dra_driver() -> Self {
+        Self::new("dra-driver", ["system:masters"])
     }
 
     pub(crate) fn kwok() -> Self {

@@ -59,6 +59,7 @@ pub(super) fn write(cluster: &ControlPlane, network: &Network, state: &Path, run
     let token = |user: &User| cluster.token(user).map(|token| json!({"token": token}));
     kubeconfig("kubeconfig", cluster.url(), credentials)?;
     kubeconfig("kube-router.kubeconfig", cluster.url(), token(&User::kube_router())?)?;
+    kubeconfig("dra-driver.kubeconfig", cluster.url(), token(&User::dra_driver())?)?;
     // It runs in the pods' network.
     kubeconfig("kube-proxy.kubeconfig", &api_server::url(network), token(&User::kube_proxy())?)
 }

@@ -2,20 +2,20 @@
 
 mod api_server;
 mod configuration;
+mod containerd;
 mod dns;
 mod firewall;
 mod images;
 mod network;
 mod registration;
 
+use std::ffi::{OsStr, OsString};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use tokio::process::Command;
-
+use self::containerd::Containerd;
 use self::network::Network;
 use crate::binaries::Program;
-use crate::command::run;
 use crate::control_plane::ControlPlane;
 use crate::error::Error;
 use crate::forwarder::Forwarder;
@@ -32,6 +32,9 @@ pub struct RealNodeOptions {
     /// How many `nvidia.com/gpu` a device plugin offers. No GPU is needed: containers get /dev/nvidia0 and so on, which are
     /// /dev/null, and their numbers in `NVIDIA_VISIBLE_DEVICES`.
     pub gpus: u32,
+    /// How many GPUs the DRA driver `gpu.example.com` publishes, for resource claims. Containers get an environment variable for
+    /// each, `claim_<claim>_<request>=true`. The device class is for who claims one to create.
+    pub claimable_gpus: u32,
     /// Image archives, OCI or `docker save`, that are imported before pods can be scheduled. Pods that use them must not have
     /// the pull policy Always. Other images are pulled from registries on loopback, and from nowhere else.
     pub images: Vec<PathBuf>,
@@ -40,35 +43,36 @@ pub struct RealNodeOptions {
 /// A node where pods really run, in their own subnet, which this machine can reach. Dropping it kills them and removes
 /// everything that it added to the machine; this also happens when the process that owns it is killed.
 ///
-/// kube-proxy serves Services to pods, among them `kubernetes`, the API server, and `kube-dns`. kube-router enforces network policies; the
-/// processes of this machine reach every pod, as a node's own do, and node ports at [`RealNode::address`]. Pods of different
-/// nodes don't reach each other.
+/// kube-proxy serves Services to pods, among them `kubernetes`, the API server, and `kube-dns`. kube-router enforces network
+/// policies; the processes of this machine reach every pod, as a node's own do, and node ports at [`RealNode::address`]. Pods of
+/// different nodes don't reach each other.
 #[derive(Debug)]
 pub struct RealNode {
     server: Server,
     name: String,
     address: Ipv4Addr,
-    /// containerd's.
-    socket: PathBuf,
+    containerd: Containerd,
     _api_server: Forwarder,
 }
 
-/// The programs of a node that aren't Debian's.
-struct Programs {
-    kubelet: PathBuf,
-    kube_proxy: PathBuf,
-    kube_router: PathBuf,
-    device_plugin: PathBuf,
-    coredns: PathBuf,
-}
+/// The programs of a node's own processes.
+const PROGRAMS: [Program; 7] = [
+    Program::Containerd,
+    Program::ContainerdShim,
+    Program::DevicePlugin,
+    Program::DraDriver,
+    Program::KubeProxy,
+    Program::KubeRouter,
+    Program::Kubelet,
+];
 
 impl RealNode {
     /// The busybox image, which every real node has, for tests.
     pub const BUSYBOX: &str = images::BUSYBOX;
 
-    /// Adds a node and waits until pods can be scheduled to it; DNS may take a few seconds more. Needs Linux and root; Debian packages that are missing
-    /// are installed. Its logs are `containerd.log`, `kubelet.log`, `kube-proxy.log`, `kube-router.log` and
-    /// `device-plugin.log` in [`ControlPlane::logs`].
+    /// Adds a node and waits until pods can be scheduled to it; DNS may take a few seconds more. Needs Linux and root; Debian
+    /// packages that are missing are installed. Its logs are `containerd.log`, `kubelet.log`, `kube-proxy.log`,
+    /// `kube-router.log`, `device-plugin.log` and `dra-driver.log` in [`ControlPlane::logs`].
     pub async fn start(cluster: &ControlPlane, options: RealNodeOptions) -> Result<Self, Error> {
         if !cfg!(target_os = "linux") {
             return Err(Error::Unsupported("a real node needs Linux"));
@@ -77,18 +81,17 @@ impl RealNode {
             return Err(Error::NotRoot { what: "A real node needs namespaces and mounts".into() });
         }
         ensure_packages().await?;
-        let programs = Programs {
-            kubelet: Program::Kubelet.ensure().await?,
-            kube_proxy: Program::KubeProxy.ensure().await?,
-            kube_router: Program::KubeRouter.ensure().await?,
-            device_plugin: Program::DevicePlugin.ensure().await?,
-            coredns: Program::CoreDns.ensure().await?,
-        };
+        let mut programs = Vec::new();
+        for program in PROGRAMS {
+            programs.push(program.ensure().await?);
+        }
+        let ctr = Program::Ctr.ensure().await?;
+        let coredns = Program::CoreDns.ensure().await?;
         progress::step("Starting a real node", async {
-            let (mut node, state) = Self::start_server(cluster, &programs, options.gpus).await?;
+            let (mut node, state) = Self::start_server(cluster, &programs, ctr, &options).await?;
             let images = async {
                 node.import(&images::busybox(&state.join("busybox")).await?).await?;
-                node.import(&images::coredns(&programs.coredns, &state.join("coredns")).await?).await?;
+                node.import(&images::coredns(&coredns, &state.join("coredns")).await?).await?;
                 for image in &options.images {
                     node.import(image).await?;
                 }
@@ -113,13 +116,16 @@ impl RealNode {
 
     /// Imports an image archive, OCI or `docker save`.
     pub async fn import(&self, archive: &Path) -> Result<(), Error> {
-        let mut import = ctr(&self.socket);
-        import.args(["images", "import"]).arg(archive);
-        progress::step(&format!("Importing {}", archive.display()), run(import)).await.map(drop)
+        progress::step(&format!("Importing {}", archive.display()), self.containerd.import(archive)).await
     }
 
     /// Starts containerd, the kubelet and what belongs to them, and returns the node with its directory.
-    async fn start_server(cluster: &ControlPlane, programs: &Programs, gpus: u32) -> Result<(Self, PathBuf), Error> {
+    async fn start_server(
+        cluster: &ControlPlane,
+        programs: &[PathBuf],
+        ctr: PathBuf,
+        options: &RealNodeOptions,
+    ) -> Result<(Self, PathBuf), Error> {
         let network = Network::reserve().await?;
         let prepared = async {
             firewall::authorize(cluster).await?;
@@ -146,14 +152,12 @@ impl RealNode {
                     ("ADDRESS", network.address().to_string().into()),
                     ("BRIDGE", network.bridge_address().to_string().into()),
                     ("WORLD", network.world().to_string().into()),
-                    ("GPUS", gpus.to_string().into()),
+                    ("GPUS", options.gpus.to_string().into()),
+                    ("CLAIMED", options.claimable_gpus.to_string().into()),
                     ("STATE", state.clone().into()),
                     ("RUN", runtime.clone().into()),
                     ("LOGS", cluster.logs().into()),
-                    ("KUBELET", programs.kubelet.clone().into()),
-                    ("KUBE_PROXY", programs.kube_proxy.clone().into()),
-                    ("KUBE_ROUTER", programs.kube_router.clone().into()),
-                    ("DEVICE_PLUGIN", programs.device_plugin.clone().into()),
+                    ("PROGRAMS", lines(programs)),
                 ],
                 // The first process of the namespace, because `unshare` itself ignores SIGTERM.
                 stop: r#"kill -KILL "$(cat "$RUN/pid")""#,
@@ -169,30 +173,23 @@ impl RealNode {
                 return Err(error);
             }
         };
-        let socket = runtime.join("containerd/containerd.sock");
-        until_ready(&mut server, &mut [], READY_SECONDS, async || {
-            let mut version = ctr(&socket);
-            version.arg("version");
-            run(version).await.map_err(|error| error.to_string())
-        })
-        .await?;
+        let containerd = Containerd { ctr, socket: runtime.join("containerd/containerd.sock") };
+        let check = async || containerd.check().await.map_err(|error| error.to_string());
+        until_ready(&mut server, &mut [], READY_SECONDS, check).await?;
         let address = network.bridge_address();
-        Ok((Self { server, name: network.name, address, socket, _api_server: api_server }, state))
+        Ok((Self { server, name: network.name, address, containerd, _api_server: api_server }, state))
     }
 }
 
-/// containerd's client, in the namespace that the kubelet uses.
-fn ctr(socket: &Path) -> Command {
-    let mut ctr = Command::new("ctr");
-    ctr.arg("--address").arg(socket).args(["--namespace", "k8s.io"]);
-    ctr
+/// The paths, one a line.
+fn lines(paths: &[PathBuf]) -> OsString {
+    paths.iter().map(|path| path.as_os_str()).collect::<Vec<_>>().join(OsStr::new("\n"))
 }
 
-/// Looks for programs in PATH, because they may come from other packages: Docker's containerd.io provides two of these.
+/// Looks for programs in PATH, because they may come from other packages: Docker's containerd.io has runc.
 async fn ensure_packages() -> Result<(), Error> {
     let mut missing = Vec::new();
     for (program, package) in [
-        ("containerd", "containerd"),
         ("runc", "runc"),
         ("busybox", "busybox-static"),
         ("ip", "iproute2"),

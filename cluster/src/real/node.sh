@@ -9,18 +9,20 @@
 # ADDRESS     the node's address, where its pods reach the machine
 # BRIDGE      the address of the pods' bridge, which is their gateway
 # WORLD       the address that the gateway sends everything to that is neither a pod nor a service
-# GPUS        how many GPUs there are
+# GPUS        how many GPUs the device plugin offers
+# CLAIMED     how many GPUs the DRA driver offers
 # STATE       a directory with the node's configuration, for everything that it writes
 # RUN         the same for its files in /run
 # LOGS        the directory for logs; the kubelet's and all others go to standard error
-# KUBELET, KUBE_PROXY, KUBE_ROUTER, DEVICE_PLUGIN   the programs
+# PROGRAMS    the paths of the programs, one a line
 
 set -eu
 
 # Before this namespace gets its own /proc: the process ID by which the guard knows this process.
 read -r pid _ </proc/self/stat
 echo "$pid" >"$RUN/pid"
-exec 4>"$LOGS/containerd.log" 5>"$LOGS/kube-router.log" 6>"$LOGS/kube-proxy.log" 7>"$LOGS/device-plugin.log"
+exec 4>"$LOGS/containerd.log" 5>"$LOGS/kube-router.log" 6>"$LOGS/kube-proxy.log" 7>"$LOGS/device-plugin.log" \
+    8>"$LOGS/dra-driver.log"
 
 # The kubelet creates cgroups below this one, but not this one.
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
@@ -37,9 +39,10 @@ fi
 
 # The programs have built-in paths, which here lead to the node's own directories. They may hide the programs and $STATE, so
 # /mnt stands for it.
-for program in "$KUBELET" "$KUBE_PROXY" "$KUBE_ROUTER" "$DEVICE_PLUGIN"; do
-    touch "$STATE/${program##*/}"
-    mount --bind "$program" "$STATE/${program##*/}"
+mkdir "$STATE/programs"
+echo "$PROGRAMS" | while read -r program; do
+    touch "$STATE/programs/${program##*/}"
+    mount --bind "$program" "$STATE/programs/${program##*/}"
 done
 mount --rbind "$STATE" /mnt
 mkdir -p /mnt/var-lib /mnt/var-log
@@ -91,10 +94,11 @@ nsenter --net=/run/netns/pods sh -c '
 # firewall's: it would not know the existing connections, and would reject their packets again and again.
 /mnt/bin/iptables --table mangle --append FORWARD --match conntrack --ctstate ESTABLISHED
 
-PATH="/mnt/bin:$PATH" /mnt/kube-router --kubeconfig=/mnt/kube-router.kubeconfig --hostname-override="$NODE" --run-firewall \
+PATH="/mnt/programs:$PATH"
+PATH="/mnt/bin:$PATH" kube-router --kubeconfig=/mnt/kube-router.kubeconfig --hostname-override="$NODE" --run-firewall \
     --run-router=false --run-service-proxy=false --health-port=0 >&5 2>&1 &
 firewall=$!
-nsenter --net=/run/netns/pods /mnt/kube-proxy --config=/mnt/kube-proxy.yaml >&6 2>&1 &
+nsenter --net=/run/netns/pods kube-proxy --config=/mnt/kube-proxy.yaml >&6 2>&1 &
 services=$!
 
 # What isn't on loopback can't be pulled: it is reached by way of a proxy that isn't there.
@@ -114,13 +118,15 @@ until nsenter --net=/run/netns/pods nft list chain ip kube-proxy services >/dev/
     sleep 0.1
 done
 
-/mnt/kubelet --config=/mnt/kubelet.yaml --kubeconfig=/mnt/kubeconfig --hostname-override="$NODE" \
+kubelet --config=/mnt/kubelet.yaml --kubeconfig=/mnt/kubeconfig --hostname-override="$NODE" \
     --node-ip="$ADDRESS" &
 kubelet=$!
-if [ "$GPUS" -gt 0 ]; then
-    until [ -S /var/lib/kubelet/device-plugins/kubelet.sock ] || ! kill -0 "$kubelet" 2>/dev/null; do
-        sleep 0.1
-    done
-    /mnt/device-plugin --devices="$GPUS" >&7 2>&1 &
-fi
+until [ -S /var/lib/kubelet/device-plugins/kubelet.sock ] || ! kill -0 "$kubelet" 2>/dev/null; do
+    sleep 0.1
+done
+# The driver insists on it.
+mkdir -p /var/lib/kubelet/plugins/gpu.example.com
+[ "$GPUS" = 0 ] || device-plugin --devices="$GPUS" >&7 2>&1 &
+[ "$CLAIMED" = 0 ] || test-driver kubelet-plugin --kubeconfig=/mnt/dra-driver.kubeconfig --drivername=gpu.example.com \
+    --node-name="$NODE" --num-devices="$CLAIMED" >&8 2>&1 &
 wait "$kubelet"

@@ -42,7 +42,9 @@ fn with_node(test: impl AsyncFnOnce(&'static Shared)) {
     RUNTIME.block_on(async {
         let start = async || {
             let cluster = ControlPlane::start(concat!(env!("CARGO_TARGET_TMPDIR"), "/node"), &[]).await.unwrap();
-            let node = RealNode::start(&cluster, RealNodeOptions { gpus: 1, ..Default::default() }).await.unwrap();
+            let node = RealNode::start(&cluster, RealNodeOptions { gpus: 1, claimable_gpus: 1, ..Default::default() })
+                .await
+                .unwrap();
             Shared { cluster, node }
         };
         test(SHARED.get_or_init(start).await).await

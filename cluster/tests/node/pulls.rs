@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use tokio::process::Command;
-use vdi_cluster::{Launch, RealNode, Server, packages};
+use vdi_cluster::{Launch, Program, RealNode, Server, packages};
 
 use crate::{Shared, Space, with_node};
 
@@ -45,7 +45,7 @@ impl Registry {
     async fn push_busybox(&self, node: &RealNode, name: &str) -> String {
         let tag = format!("127.0.0.1:{}/{name}:pushed", self.port);
         let socket = format!("/run/{}/containerd/containerd.sock", node.name());
-        let mut push = Command::new("ctr");
+        let mut push = Command::new(Program::Ctr.ensure().await.unwrap());
         push.args(["--address", &socket, "--namespace", "k8s.io", "images", "push", "--plain-http", &tag]);
         let Output { status, stderr, .. } = push.arg(RealNode::BUSYBOX).output().await.unwrap();
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));

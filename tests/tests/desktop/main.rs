@@ -38,7 +38,7 @@ fn with_desktops(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result
 async fn start() -> Result<(RealNode, Stack)> {
     let images = vec![setup::desktop_image().await?];
     let stack = Stack::start(&directory(), Settings::default()).await?;
-    let node = RealNode::start(&stack.cluster, RealNodeOptions { gpus: 16, images }).await?;
+    let node = RealNode::start(&stack.cluster, RealNodeOptions { gpus: 16, images, ..Default::default() }).await?;
     Ok((node, stack))
 }
 
