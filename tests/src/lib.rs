@@ -14,6 +14,7 @@ pub mod helm;
 pub mod http;
 pub mod images;
 pub mod installation;
+pub mod installed;
 pub mod launch;
 pub mod loading;
 pub mod names;

@@ -14,17 +14,18 @@ use vdi_tests::{
     browser::Browser,
     desktop,
     gateway::DOMAIN,
+    installed::Installed,
     objects::{create, delete, session, wait_for},
     oidc,
     stack::{self, DESKTOPS, alice, bob},
     step, target,
 };
 
-use super::running::{Demo, SESSION, apply_session, link, start_gateway, start_provider};
+use super::running::{SESSION, apply_session, link};
 
 const COOKIE: &str = "__Host-vdi-session";
 
-pub(super) async fn run(demo: &mut Demo) -> Result<()> {
+pub(super) async fn run(demo: &mut Installed) -> Result<()> {
     if demo.provider.is_none() {
         let alice = Browser::start(&demo.stack.cluster.logs()).await?;
         alice.witness(be_alice(demo, &alice)).await?;
@@ -33,10 +34,10 @@ pub(super) async fn run(demo: &mut Demo) -> Result<()> {
     step("Alice signs in at the OpenID provider, and waits for her desktop", sign_in(demo)).await
 }
 
-async fn be_alice(demo: &mut Demo, alice: &Browser) -> Result<()> {
+async fn be_alice(demo: &Installed, alice: &Browser) -> Result<()> {
     let used = step("Alice follows her link, and waits for her desktop", wait_for_desktop(demo, alice)).await?;
     step("Alice types into her desktop", type_and_read_back(demo, alice)).await?;
-    step("The gateway is killed, and another one takes over", replace_gateway(demo, alice)).await?;
+    step("The gateways are killed, and others take over", replace_gateways(demo, alice)).await?;
     step("Alice has little time left, and asks for more", ask_for_more_time(demo, alice)).await?;
     let thief = Browser::start(&demo.stack.cluster.logs()).await?;
     step("Bob tries to open it", thief.witness(refuse_bob(demo, alice, &thief, &used))).await?;
@@ -44,19 +45,16 @@ async fn be_alice(demo: &mut Demo, alice: &Browser) -> Result<()> {
     step("Alice ends her session", bob.witness(end(demo, alice, &bob, &used))).await
 }
 
-/// Replaces the gateway by one with an OpenID provider, at the same address.
-async fn add_provider(demo: &mut Demo) -> Result<()> {
+/// Lets people sign in at an OpenID provider, by an upgrade of the installation.
+async fn add_provider(demo: &mut Installed) -> Result<()> {
     let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
     delete(&sessions, "bob-desktop").await?;
-    let port = demo.gateway()?.address().port();
-    let provider = start_provider(&demo.stack, port).await?;
-    drop(demo.gateway.take());
-    demo.gateway = Some(start_gateway(&demo.stack, port, Some(&provider)).await?);
-    demo.provider = Some(provider);
+    demo.add_provider().await?;
+    step("Upgrading the installation, so that people can sign in there", demo.upgrade()).await?;
     apply_session(&demo.stack).await
 }
 
-async fn sign_in(demo: &Demo) -> Result<()> {
+async fn sign_in(demo: &Installed) -> Result<()> {
     let address = address_of_session(demo).await?;
     let alices = Browser::start(&demo.stack.cluster.logs()).await?;
     alices.witness(sign_in_as_alice(demo, &alices, &address)).await?;
@@ -66,12 +64,12 @@ async fn sign_in(demo: &Demo) -> Result<()> {
     Ok(())
 }
 
-async fn sign_in_as_alice(demo: &Demo, browser: &Browser, address: &str) -> Result<()> {
+async fn sign_in_as_alice(demo: &Installed, browser: &Browser, address: &str) -> Result<()> {
     browser.open(address).await?;
     oidc::fill_in(browser, &alice().name).await?;
     browser.wait_for_frame().await?;
     desktop::wait_until_shown(browser, &target().join("demo-oidc.png")).await?;
-    browser.open(&format!("https://{}/", demo.gateway()?.authority(DOMAIN))).await?;
+    browser.open(&format!("https://{}/", demo.entrance.authority(DOMAIN))).await?;
     browser.wait_for_text(SESSION).await?;
     Ok(std::fs::write(target().join("demo-portal.png"), browser.screenshot().await?)?)
 }
@@ -83,9 +81,9 @@ async fn sign_in_as_bob(browser: &Browser, address: &str) -> Result<()> {
 }
 
 /// Returns the link, which has been used.
-async fn wait_for_desktop(demo: &Demo, alice: &Browser) -> Result<String> {
+async fn wait_for_desktop(demo: &Installed, alice: &Browser) -> Result<String> {
     address_of_session(demo).await?;
-    let link = link(demo).await?;
+    let link = link(&demo.stack, &demo.entrance).await?;
     alice.open(&link).await?;
     alice.wait_for_frame().await?;
     let picture = target().join("demo.png");
@@ -94,7 +92,7 @@ async fn wait_for_desktop(demo: &Demo, alice: &Browser) -> Result<String> {
     Ok(link)
 }
 
-async fn address_of_session(demo: &Demo) -> Result<String> {
+async fn address_of_session(demo: &Installed) -> Result<String> {
     let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
     let url = |session: &VDISession| session.status.as_ref().and_then(|status| status.url.clone());
     let session = wait_for(&sessions, SESSION, "given an address", |session| url(session).is_some()).await?;
@@ -102,7 +100,7 @@ async fn address_of_session(demo: &Demo) -> Result<String> {
 }
 
 /// Types a command into the desktop's terminal, and reads the file that it writes in the home.
-async fn type_and_read_back(demo: &Demo, alice: &Browser) -> Result<()> {
+async fn type_and_read_back(demo: &Installed, alice: &Browser) -> Result<()> {
     alice.click_middle().await?;
     alice.type_text("echo hello-$((40+2)) > hello.txt; cat hello.txt\u{e007}").await?;
     ensure!(says(demo, "hello.txt", "hello-42").await?, "what was typed did not arrive; see target/demo.png");
@@ -113,7 +111,7 @@ async fn type_and_read_back(demo: &Demo, alice: &Browser) -> Result<()> {
 }
 
 /// Whether a file in alice's home gets this content within ten seconds.
-async fn says(demo: &Demo, file: &str, line: &str) -> Result<bool> {
+async fn says(demo: &Installed, file: &str, line: &str) -> Result<bool> {
     let (pod, command) = (format!("vdi-{SESSION}"), format!("cat ~/{file}"));
     let read = ["exec", "-n", DESKTOPS, &pod, "--", "sh", "-c", &command];
     for _ in 0..50 {
@@ -126,23 +124,20 @@ async fn says(demo: &Demo, file: &str, line: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// Kills the gateway and starts another, as if a load balancer had switched. The page has to reconnect by itself.
-async fn replace_gateway(demo: &mut Demo, alice: &Browser) -> Result<()> {
-    let gateway = demo.gateway.take().context("the gateway is stopped")?;
-    let port = gateway.address().port();
+/// Kills all gateways. Kubernetes starts others, and the page has to reconnect by itself.
+async fn replace_gateways(demo: &Installed, alice: &Browser) -> Result<()> {
     alice.mark_frame().await?;
-    gateway.replica.kill()?;
-    demo.gateway = Some(start_gateway(&demo.stack, port, None).await?);
+    demo.kill_gateways().await?;
     alice.wait_for_another_frame().await?;
     desktop::wait_until_shown(alice, &target().join("demo-back.png")).await?;
     alice.click_middle().await?;
     alice.type_text("echo back-$((40+2)) > back.txt; cat back.txt\u{e007}").await?;
     ensure!(says(demo, "back.txt", "back-42").await?, "the desktop can't be typed into; see target/demo-back.png");
-    println!("Her page reconnects to the other gateway by itself, and she is still signed in");
+    println!("Her page reconnects to another gateway by itself, and she is still signed in");
     Ok(())
 }
 
-async fn ask_for_more_time(demo: &Demo, alice: &Browser) -> Result<()> {
+async fn ask_for_more_time(demo: &Installed, alice: &Browser) -> Result<()> {
     let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.client(&stack::alice()).await?, DESKTOPS);
     let patch = Patch::Merge(json!({ "spec": { "timeout": "14m" } }));
     sessions.patch(SESSION, &PatchParams::default(), &patch).await?;
@@ -154,7 +149,7 @@ async fn ask_for_more_time(demo: &Demo, alice: &Browser) -> Result<()> {
     Ok(())
 }
 
-async fn refuse_bob(demo: &Demo, alice: &Browser, thief: &Browser, used: &str) -> Result<()> {
+async fn refuse_bob(demo: &Installed, alice: &Browser, thief: &Browser, used: &str) -> Result<()> {
     let address = used.split("/.vdi/").next().context("no address")?;
     thief.open(address).await?;
     thief.wait_for_text("Sign in first").await?;
@@ -174,8 +169,8 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, thief: &Browser, used: &str) -
         session.status.as_ref().is_some_and(|status| status.phase == Phase::Pending && status.url.is_some())
     };
     wait_for(&sessions, "bob-desktop", "waiting, with an address", waits).await?;
-    let bobs_link = demo.gateway()?.link(&demo.stack, &bob(), DESKTOPS, "bob-desktop").await?;
-    let bobs_address = format!("https://{}", demo.gateway()?.authority(&bobs_link.0));
+    let bobs_link = demo.entrance.link(&demo.stack, &bob(), DESKTOPS, "bob-desktop").await?;
+    let bobs_address = format!("https://{}", demo.entrance.authority(&bobs_link.0));
 
     // Her cookie at his host.
     thief.open(&bobs_address).await?;
@@ -213,7 +208,7 @@ async fn refuse_bob(demo: &Demo, alice: &Browser, thief: &Browser, used: &str) -
     Ok(())
 }
 
-async fn end(demo: &Demo, alice: &Browser, bob: &Browser, used: &str) -> Result<()> {
+async fn end(demo: &Installed, alice: &Browser, bob: &Browser, used: &str) -> Result<()> {
     let hers = alice.cookie(COOKIE).await?;
     let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
     delete(&sessions, SESSION).await?;

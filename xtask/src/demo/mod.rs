@@ -4,6 +4,7 @@ mod check;
 mod network;
 mod options;
 mod running;
+mod simulated;
 
 use std::{io::BufRead, pin::pin};
 
@@ -15,13 +16,14 @@ use vdi_cluster::User;
 use vdi_service::stop_signal_or_hangup;
 use vdi_tests::{
     gateway::DOMAIN,
+    installation::NAMESPACE,
     setup,
     stack::{DESKTOPS, alice},
     step, target,
 };
 
 pub use self::options::Options;
-use self::running::{Demo, SESSION, apply_session, link, start};
+use self::running::{Demo, SESSION, apply_session, link};
 use crate::follow::follow;
 
 pub async fn run(options: &Options) -> Result<()> {
@@ -32,7 +34,7 @@ pub async fn run(options: &Options) -> Result<()> {
     let where_to_look = || format!("the demo failed; logs are in {}", directory.join("logs").display());
     let mut stop = pin!(stop_signal_or_hangup()?);
     let mut demo = tokio::select! {
-        demo = start(options, &directory) => demo.with_context(where_to_look)?,
+        demo = Demo::start(options, &directory) => demo.with_context(where_to_look)?,
         () = &mut stop => bail!("interrupted; everything that was started has been stopped"),
     };
     let result = tokio::select! {
@@ -46,14 +48,20 @@ pub async fn run(options: &Options) -> Result<()> {
 }
 
 async fn show(options: &Options, demo: &mut Demo) -> Result<()> {
-    apply_session(&demo.stack).await?;
-    if options.check && !options.simulated {
-        return check::run(demo).await;
+    if let Demo::Installed(installed) = demo {
+        println!("\n$ helm install vdiwarden oci://{}/charts/vdiwarden -n {NAMESPACE} ...", installed.registry());
+        println!("{}\n$ kubectl get pods -n {NAMESPACE}\n{}", installed.notes.trim_end(), installed.pods().await?);
     }
-    if let Some(times) = options.network {
-        return network::run(demo, times).await;
+    apply_session(demo.stack()).await?;
+    if let Demo::Installed(installed) = demo {
+        if options.check {
+            return check::run(installed).await;
+        }
+        if let Some(times) = options.network {
+            return network::run(installed, times).await;
+        }
     }
-    let stack = &demo.stack;
+    let stack = demo.stack();
     let sessions: Api<VDISession> = Api::namespaced(stack.cluster.client(&alice()).await?, DESKTOPS);
     step("Following the session to Running", follow(&sessions, SESSION)).await?;
     println!("\n$ kubectl get vdi -n {DESKTOPS}");
@@ -73,10 +81,10 @@ async fn show(options: &Options, demo: &mut Demo) -> Result<()> {
     println!(
         "\nYour browser will warn about the certificate, because it doesn't know this cluster's certificate authority."
     );
-    if demo.provider.is_some() {
+    if demo.signs_in() {
         println!("\nAlice's desktop. Sign in as {}, with any password:\n", alice().name);
-        println!("  https://{}/\n", demo.gateway()?.authority(&format!("alice.{DOMAIN}")));
-        println!("All of her desktops:\n\n  https://{}/", demo.gateway()?.authority(DOMAIN));
+        println!("  https://{}/\n", demo.entrance().authority(&format!("alice.{DOMAIN}")));
+        println!("All of her desktops:\n\n  https://{}/", demo.entrance().authority(DOMAIN));
         return std::future::pending().await;
     }
     links(demo).await
@@ -87,7 +95,7 @@ async fn links(demo: &Demo) -> Result<()> {
     let mut lines = lines();
     loop {
         println!("\nAlice's desktop. The link works once, within a minute; press Enter for another one.");
-        println!("\n  {}", link(demo).await?);
+        println!("\n  {}", link(demo.stack(), demo.entrance()).await?);
         if lines.recv().await.is_none() {
             return std::future::pending().await;
         }

@@ -1,64 +1,63 @@
-//! What the demo runs: the cluster with its nodes, the gateway, and alice's session.
+//! The running demo, and what alice does in either form of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
-use vdi_cluster::{RealNode, RealNodeOptions, SimulatedNodes, User};
+use anyhow::Result;
 use vdi_tests::{
-    gateway::{DOMAIN, Gateway, GatewayLaunch},
-    oidc::OidcProvider,
+    entrance::Entrance,
+    installed::{self, Installed},
     setup,
-    stack::{DESKTOPS, Settings, Stack, alice},
-    step, workspace,
+    stack::{DESKTOPS, Stack, alice},
+    workspace,
 };
 
-use super::options::Options;
+use super::{
+    options::Options,
+    simulated::{self, Simulated},
+};
 
 pub const SESSION: &str = "alice-desktop";
 
-/// The running demo. Dropping it stops everything.
-pub struct Demo {
-    // Dropped in this order: the gateway, then the nodes, whose pods are processes on this machine.
-    pub gateway: Option<Gateway>,
-    pub provider: Option<OidcProvider>,
-    _nodes: Box<dyn Send>,
-    pub stack: Stack,
+/// Dropping it stops everything.
+pub enum Demo {
+    Installed(Box<Installed>),
+    Simulated(Box<Simulated>),
 }
 
 impl Demo {
-    pub fn gateway(&self) -> Result<&Gateway> {
-        self.gateway.as_ref().context("the gateway is stopped")
+    pub async fn start(options: &Options, directory: &Path) -> Result<Self> {
+        let (port, sign_in) = (port()?, options.oidc || options.network.is_some());
+        if options.simulated {
+            return Ok(Self::Simulated(Box::new(simulated::start(directory, port, sign_in).await?)));
+        }
+        if options.check || options.network.is_some() {
+            setup::browser().await?;
+        }
+        let options = installed::Options { port, gpus: 1, sign_in };
+        Ok(Self::Installed(Box::new(Installed::start(directory, options).await?)))
     }
-}
 
-pub async fn start(options: &Options, directory: &Path) -> Result<Demo> {
-    setup::wasm_target()?;
-    let images = if options.simulated { Vec::new() } else { vec![setup::desktop_image().await?] };
-    if (options.check && !options.simulated) || options.network.is_some() {
-        setup::browser().await?;
+    pub fn stack(&self) -> &Stack {
+        match self {
+            Self::Installed(installed) => &installed.stack,
+            Self::Simulated(simulated) => &simulated.stack,
+        }
     }
-    let port = port()?;
-    let urls = format!("https://{{user}}.{{domain}}:{port}");
-    let controller = ["--domain", DOMAIN, "--url-template", &urls].map(String::from).into();
-    let stack = Stack::start(directory, Settings { controller, ..Settings::default() }).await?;
-    let nodes = start_nodes(options, &stack, images).await?;
-    let provider =
-        if options.oidc || options.network.is_some() { Some(start_provider(&stack, port).await?) } else { None };
-    let gateway = start_gateway(&stack, port, provider.as_ref()).await?;
-    stack.kubectl_ok(&User::admin(), apply("ubuntu-desktop")).await?;
-    Ok(Demo { gateway: Some(gateway), provider, _nodes: nodes, stack })
-}
 
-pub async fn start_gateway(stack: &Stack, port: u16, provider: Option<&OidcProvider>) -> Result<Gateway> {
-    let flags = provider.map(OidcProvider::flags).unwrap_or_default();
-    let launch = GatewayLaunch { name: "vdi-gateway", port, public_port: port, flags };
-    step("Starting the gateway", Gateway::start(stack, launch)).await
-}
+    pub fn entrance(&self) -> &Entrance {
+        match self {
+            Self::Installed(installed) => &installed.entrance,
+            Self::Simulated(simulated) => &simulated.gateway,
+        }
+    }
 
-pub async fn start_provider(stack: &Stack, gateway_port: u16) -> Result<OidcProvider> {
-    let public_url = format!("https://{DOMAIN}:{gateway_port}");
-    let logs = stack.cluster.logs();
-    step("Starting an OpenID provider", OidcProvider::start(&logs, vdi_cluster::free_port()?, &public_url)).await
+    /// Whether people can sign in at an OpenID provider.
+    pub fn signs_in(&self) -> bool {
+        match self {
+            Self::Installed(installed) => installed.provider.is_some(),
+            Self::Simulated(simulated) => simulated.provider.is_some(),
+        }
+    }
 }
 
 /// The usual port, so that addresses stay the same, or a free one if it is taken.
@@ -70,26 +69,15 @@ fn port() -> Result<u16> {
     }
 }
 
-async fn start_nodes(options: &Options, stack: &Stack, images: Vec<PathBuf>) -> Result<Box<dyn Send>> {
-    Ok(match options.simulated {
-        true => Box::new(SimulatedNodes::start(&stack.cluster, 3, 8).await?),
-        false => Box::new(RealNode::start(&stack.cluster, RealNodeOptions { gpus: 1, images }).await?),
-    })
-}
-
-fn apply(sample: &str) -> [String; 3] {
-    let path = workspace().join("deploy/samples").join(sample).with_extension("yaml");
-    ["apply".to_owned(), "-f".to_owned(), path.display().to_string()]
-}
-
 pub async fn apply_session(stack: &Stack) -> Result<()> {
     println!("\n$ kubectl apply -f deploy/samples/alice-desktop.yaml    # as {}", alice().name);
-    print!("{}", stack.kubectl_ok(&alice(), apply(SESSION)).await?);
+    let session = workspace().join("deploy/samples").join(SESSION).with_extension("yaml").display().to_string();
+    print!("{}", stack.kubectl_ok(&alice(), ["apply", "-f", &session]).await?);
     Ok(())
 }
 
 /// As `curl` and a Kubernetes token would get it.
-pub async fn link(demo: &Demo) -> Result<String> {
-    let (host, code) = demo.gateway()?.link(&demo.stack, &alice(), DESKTOPS, SESSION).await?;
-    Ok(format!("https://{}/.vdi/enter#{code}", demo.gateway()?.authority(&host)))
+pub async fn link(stack: &Stack, entrance: &Entrance) -> Result<String> {
+    let (host, code) = entrance.link(stack, &alice(), DESKTOPS, SESSION).await?;
+    Ok(format!("https://{}/.vdi/enter#{code}", entrance.authority(&host)))
 }
