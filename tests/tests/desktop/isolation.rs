@@ -1,15 +1,14 @@
 //! What desktops can reach and what can reach them, with real packets: the node enforces the controller's network policies.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail, ensure};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::{
     Api,
     api::{ListParams, LogParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
 use vdi_api::VDITemplate;
 use vdi_cluster::{RealNode, User};
 use vdi_tests::{
@@ -18,7 +17,7 @@ use vdi_tests::{
     test_namespace::TestNamespace,
 };
 
-use super::{namespace, small, with_desktops};
+use super::{namespace, run, small, with_desktops};
 
 /// Exits with 0 if it can connect and with 1 if it can't, in the desktop image and in busybox.
 const CONNECT: &str = r#"
@@ -177,7 +176,7 @@ const OUTSIDE: [&str; 11] = [
 const WORLD: &str = OUTSIDE[0];
 const OPENED: &str = OUTSIDE[1];
 
-/// Runs a pod that has all addresses of [`OUTSIDE`] and is the default gateway of the pod network.
+/// Runs a pod that has all addresses of [`OUTSIDE`] and that everything goes to which is neither for a pod nor for a Service.
 async fn start_outside(stack: &Stack, machine: IpAddr) -> Result<()> {
     TestNamespace::new(stack, "outside").await?;
     let gateway = machine.to_string().rsplit_once('.').map(|(network, _)| format!("{network}.3/24"));
@@ -192,19 +191,10 @@ async fn start_outside(stack: &Stack, machine: IpAddr) -> Result<()> {
     pod.start(stack).await.map(drop)
 }
 
-/// Exposes the API server at an address of this machine, as in a real cluster.
-async fn expose_api_server(stack: &Stack, machine: IpAddr) -> Result<SocketAddr> {
-    let api_server = stack.cluster.url().trim_start_matches("https://").to_owned();
-    let listener = TcpListener::bind((machine, 0)).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let mut server = TcpStream::connect(&api_server).await?;
-            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
-        }
-        Ok::<_, std::io::Error>(())
-    });
-    Ok(address)
+/// The Service of the API server.
+async fn api_server(stack: &Stack) -> Result<String> {
+    let service = Api::<Service>::namespaced(stack.cluster.admin(), "default").get("kubernetes").await?;
+    service.spec.and_then(|spec| spec.cluster_ip).context("the API server has no address")
 }
 
 #[test]
@@ -218,7 +208,7 @@ fn a_desktop_reaches_public_addresses_and_what_its_template_opens_and_nothing_el
         let machine = addresses.map(|address| address.address.parse::<IpAddr>()).find_map(Result::ok);
         let machine = machine.context("the node has no address")?;
         start_outside(stack, machine).await?;
-        let api_server = expose_api_server(stack, machine).await?;
+        let api_server = api_server(stack).await?;
         let open = Busybox { script: LISTEN, ..idle("leaving", "open", json!({})) };
         let open = open.start(stack).await?;
         let (_, neighbour) = tokio::try_join!(desktop(&namespace, "desktop"), desktop(&namespace, "neighbour"))?;
@@ -226,7 +216,7 @@ fn a_desktop_reaches_public_addresses_and_what_its_template_opens_and_nothing_el
         let inside = [
             format!("{open} 8080"),
             format!("{neighbour} 6080"),
-            format!("{machine} {}", api_server.port()),
+            format!("{api_server} 443"),
             // The kubelet.
             format!("{machine} 10250"),
         ];
@@ -236,6 +226,10 @@ fn a_desktop_reaches_public_addresses_and_what_its_template_opens_and_nothing_el
         wait_until_reached(stack, ("leaving", "open"), &targets, &expected).await?;
         wait_until_reached(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD, OPENED]).await?;
         expect_reached(stack, ("leaving", "vdi-desktop"), &targets, &[WORLD, OPENED]).await?;
+
+        let lookup = "getent hosts kubernetes.default.svc.cluster.local";
+        let found = run(stack, &namespace, "desktop", lookup).await?;
+        ensure!(found.starts_with(&format!("{api_server} ")), "{found}");
 
         // The egress rule is deleted with the session, and a new session of the same name doesn't inherit it.
         delete(&namespace.sessions, "desktop").await?;
