@@ -41,7 +41,7 @@ pub fn foundation(floor: bool) -> Result<Vec<Value>> {
 /// The objects of a manifest.
 pub fn parse(manifest: &str) -> Result<Vec<Value>> {
     let documents = format!("\n{manifest}");
-    let objects = documents.split("\n---").map(|document| serde_saphyr::from_str::<Value>(document));
+    let objects = documents.split("\n---").map(serde_saphyr::from_str::<Value>);
     let objects = objects.collect::<Result<Vec<_>, _>>().context("the manifest is not YAML")?;
     Ok(objects.into_iter().filter(|object| !object.is_null()).collect())
 }

@@ -48,6 +48,7 @@ pub async fn everything() -> Result<()> {
     actionlint().await?;
     helm(3).await?;
     helm(4).await?;
+    promtool().await?;
     for module in CRD_MODULES {
         go_module(module).await?;
     }
@@ -142,6 +143,11 @@ pub async fn helm(major: u8) -> Result<PathBuf> {
         _ => "helm4",
     };
     Ok(go_tool(name, &format!("helm.sh/helm/v{major}/cmd/helm")).await?.join("helm"))
+}
+
+/// The path of promtool, which checks and tests Prometheus' rules.
+pub async fn promtool() -> Result<PathBuf> {
+    Ok(go_tool("promtool", "github.com/prometheus/prometheus/cmd/promtool").await?.join("promtool"))
 }
 
 /// A folder with a program built from the Go module in tests/NAME.

@@ -101,25 +101,19 @@ async fn round(cluster: &Cluster, helm: &Helm) -> Result<()> {
     let difference = cluster.kubectl(["diff", "--filename", &file.path().display().to_string()]).await?;
     ensure!(difference.is_empty(), "{difference}");
 
-    cluster.kubectl(["create", "namespace", "desktops"]).await.or_else(|_| anyhow::Ok(String::new()))?;
-    let session = json!({
-        "apiVersion": "vdi.kasm.io/v1alpha1", "kind": "VDISession",
-        "metadata": { "name": "kept", "namespace": "desktops" },
-        "spec": { "user": "alice@example.com", "template": "desktop" },
-    });
+    // The notes' own sample. It is still there in the second round.
+    let (_, sample) = notes.split_once("<<END\n").context("no sample")?;
+    let (sample, _) = sample.split_once("\nEND\n").context("the sample has no end")?;
     let file = tempfile::NamedTempFile::new()?;
-    std::fs::write(file.path(), session.to_string())?;
+    std::fs::write(file.path(), sample)?;
     cluster.kubectl(["apply", "--filename", &file.path().display().to_string()]).await?;
     cluster.helm(helm, &["uninstall", "vdiwarden"]).await?;
-    let left = cluster.kubectl(["get", "vdisession", "kept", "--namespace", "desktops", "--output", "name"]).await?;
-    ensure!(left.contains("kept"), "{left}");
-    for (kind, labels) in [
-        ("deployments", "--all-namespaces"),
-        ("clusterroles", "-l=app.kubernetes.io/part-of=vdiwarden"),
-        ("validatingadmissionpolicies", "-A"),
-    ] {
-        let left = cluster.kubectl(["get", kind, labels, "--output", "name"]).await?;
-        ensure!(left.is_empty(), "an uninstallation leaves {left}");
+    let left =
+        cluster.kubectl(["get", "vdisession", "my-desktop", "--namespace", "desktops", "--output", "name"]).await?;
+    ensure!(left.contains("my-desktop"), "{left}");
+    for kind in ["deployments", "clusterroles", "validatingadmissionpolicies", "configmaps"] {
+        let left = cluster.kubectl(["get", kind, "--all-namespaces", "--output", "name"]).await?;
+        ensure!(!left.contains("/vdi"), "an uninstallation leaves {left}");
     }
     // A namespace that is being deleted takes no new objects.
     let codes = format!("namespace/{NAMESPACE}-codes");
