@@ -152,8 +152,8 @@ impl Browsers {
             _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
         };
         let listener = socket.listen(BACKLOG)?;
-        tracing::info!(listen = %listener.local_addr()?, public = %settings.public_url, "serving browsers");
         port.is_met();
+        port.report(&format!("serving browsers on {} at {}", listener.local_addr()?, settings.public_url));
         let (max_connections, drain) = (settings.max_connections, settings.drain.duration());
         Ok(listen::serve(gateway, listener.into_std()?, certificate, max_connections, drain).await?)
     }

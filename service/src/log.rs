@@ -17,6 +17,9 @@ pub struct LogSettings {
     pub log: String,
 }
 
+/// Where kube logs each failure of a request or a watch, however often it is tried again. Whoever tries logs it too, and once.
+const REPEATED: [&str; 2] = ["kube_client::client::builder", "kube_runtime::watcher"];
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogFormat {
     Json,
@@ -30,6 +33,8 @@ impl LogSettings {
     /// When `--log` is not a filter.
     pub fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> anyhow::Result<impl Layer<S> + use<S>> {
         let filter = EnvFilter::try_new(&self.log).context("--log is not a log filter")?;
+        let off = REPEATED.iter().map(|target| format!("{target}=off").parse());
+        let filter = off.collect::<Result<Vec<_>, _>>()?.into_iter().fold(filter, EnvFilter::add_directive);
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let lines = match self.log_format {
             LogFormat::Json => lines.json().flatten_event(true).boxed(),

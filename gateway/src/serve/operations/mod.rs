@@ -52,17 +52,21 @@ impl Operations {
 
 /// Ready while the gateway can decide, and until it has to stop. Otherwise, it says why not, a line each.
 async fn ready(State(Operations { gateway, needs, .. }): State<Operations>) -> (StatusCode, String) {
-    let reasons = match (*gateway.stopping.borrow(), needs.waiting()) {
-        (true, _) => vec!["stopping".to_owned()],
-        (false, waiting) if waiting.is_empty() && !gateway.is_in_touch() => {
-            [vec!["lost touch with the cluster".to_owned()], needs.troubles()].concat()
-        }
-        (false, waiting) => waiting,
-    };
-    match reasons[..] {
-        [] => (StatusCode::OK, "ok\n".to_owned()),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
+    let not_yet = |lines: Vec<String>| (StatusCode::SERVICE_UNAVAILABLE, lines.join("\n") + "\n");
+    if *gateway.stopping.borrow() {
+        return not_yet(vec!["stopping".to_owned()]);
     }
+    let waiting = needs.waiting();
+    if !waiting.is_empty() {
+        return not_yet(waiting);
+    }
+    if !gateway.directory.freshness.is_complete() {
+        return not_yet(vec!["still reading what exists in the cluster".to_owned()]);
+    }
+    if !gateway.is_in_touch() {
+        return not_yet([vec!["lost touch with the cluster".to_owned()], needs.troubles()].concat());
+    }
+    (StatusCode::OK, "ok\n".to_owned())
 }
 
 async fn metrics(State(Operations { gateway, .. }): State<Operations>) -> Response {
