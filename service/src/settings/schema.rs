@@ -11,7 +11,7 @@ use super::sources::{check, names};
 const HIGHEST: [u64; 3] = [u8::MAX as u64, u16::MAX as u64, u32::MAX as u64];
 const DURATION: &str = "^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$";
 
-/// Fails unless the file has the schema of the settings. With `UPDATE_SNAPSHOTS` in the environment, writes it there instead.
+/// Fails unless the file has the schema of the settings, none of which may be required. With `UPDATE_SNAPSHOTS` in the environment, writes it there instead.
 pub fn check_schema(command: &Command, file: &Path) -> Result<(), String> {
     let wanted = serde_json::to_string_pretty(&schema(command)).map_err(|error| error.to_string())? + "\n";
     if env::var_os("UPDATE_SNAPSHOTS").is_some() {
@@ -86,14 +86,14 @@ mod tests {
         /// How many
         #[arg(long, default_value_t = 16, value_parser = value_parser!(u16).range(1..))]
         many: u16,
-        #[arg(long, action = ArgAction::Set)]
+        #[arg(long, default_value_t = false, action = ArgAction::Set)]
         really: bool,
         #[arg(long)]
-        format: Format,
+        format: Option<Format>,
         #[arg(long)]
         networks: Vec<ipnet::IpNet>,
         #[arg(long)]
-        text: String,
+        text: Option<String>,
     }
 
     #[test]
