@@ -11,7 +11,8 @@ use super::sources::{check, names};
 const HIGHEST: [u64; 3] = [u8::MAX as u64, u16::MAX as u64, u32::MAX as u64];
 const DURATION: &str = "^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$";
 
-/// Fails unless the file has the schema of the settings, none of which may be required. With `UPDATE_SNAPSHOTS` in the environment, writes it there instead.
+/// Fails unless the file has the schema of the settings, none of which may be required. With `UPDATE_SNAPSHOTS` in the environment,
+/// writes it there instead.
 pub fn check_schema(command: &Command, file: &Path) -> Result<(), String> {
     let wanted = serde_json::to_string_pretty(&schema(command)).map_err(|error| error.to_string())? + "\n";
     if env::var_os("UPDATE_SNAPSHOTS").is_some() {
