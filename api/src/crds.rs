@@ -1,4 +1,4 @@
-//! The CRDs in deploy/crds.
+//! The CRDs, as in deploy/chart/vdiwarden/files/crds.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps,

@@ -1,4 +1,4 @@
-//! Whether a picture shows a desktop.
+//! Whether a browser shows a desktop, and whether what is typed arrives there.
 
 use std::{
     collections::HashSet,
@@ -8,7 +8,9 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::browser::Browser;
+use vdi_cluster::User;
+
+use crate::{browser::Browser, stack::Stack, wait};
 
 /// Opens the page and waits until a desktop is drawn. Saves the last picture in any case.
 ///
@@ -34,6 +36,24 @@ pub async fn wait_until_shown(browser: &Browser, picture: &Path) -> Result<()> {
             Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
         }
     }
+}
+
+/// Types a command into the terminal of a desktop that the browser shows, and waits until its result is in the user's home.
+/// `session` is the namespace and the name, `word` a file name that wasn't used before.
+///
+/// # Errors
+/// When it doesn't arrive.
+pub async fn type_and_read_back(stack: &Stack, browser: &Browser, session: (&str, &str), word: &str) -> Result<()> {
+    let (namespace, name) = session;
+    browser.click_middle().await?;
+    // The shell calculates, so that nothing but a shell can have written the result.
+    browser.type_text(&format!("echo {word}-$((40+2)) > {word}.txt; cat {word}.txt\u{e007}")).await?;
+    let (pod, read) = (format!("vdi-{name}"), format!("cat ~/{word}.txt"));
+    let read = ["exec", "-n", namespace, &pod, "--", "sh", "-c", &read];
+    wait::until(&format!("{word}.txt is in the home of {name}, as it was typed"), async || {
+        Ok(stack.kubectl(&User::admin(), read).await?.stdout == format!("{word}-42\n").as_bytes())
+    })
+    .await
 }
 
 /// Checks the pixels of a PNG: this project's wallpaper covers much of it, the dark window of a terminal some, and text has many

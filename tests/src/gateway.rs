@@ -67,7 +67,8 @@ impl Gateway {
             ("KUBECONFIG", stack.cluster.kubeconfig(&gateway())?.into()),
         ];
         environment.extend(login_keys(&arguments));
-        let server = Server::start(&stack.cluster.logs(), Launch { arguments, environment, ..Launch::new(name, program) })?;
+        let server =
+            Server::start(&stack.cluster.logs(), Launch { arguments, environment, ..Launch::new(name, program) })?;
         Ok(Replica::new(server, stack.cluster.logs().join(name).with_extension("log"), "operations"))
     }
 

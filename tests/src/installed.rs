@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use serde_json::{Value, json};
+use tokio::process::Command;
 use vdi_cluster::{LoadBalancer, RealNode, RealNodeOptions, User};
 use vdi_release::image::{self, Architecture, Image, Profile, Program};
 
@@ -74,7 +75,7 @@ impl Installed {
             entrance: Entrance::new(address, options.port),
             provider: None,
             notes: String::new(),
-            values: values(options.port, &registry, &images),
+            values: values(options.port, &registry, &images, node.name()),
             helm,
             _load_balancer: load_balancer,
             node,
@@ -85,7 +86,7 @@ impl Installed {
         if options.sign_in {
             installed.add_provider().await?;
         }
-        installed.notes = step("Installing the chart, and waiting for its pods", installed.helm("install")).await?;
+        installed.notes = step("Installing the chart, and waiting for its pods", installed.install()).await?;
         installed.apply_samples(&images).await?;
         installed.stack.call_policy().await?;
         Ok(installed)
@@ -116,7 +117,7 @@ impl Installed {
             "ca": { "existingConfigMap": "oidc-authority" },
         });
         // The provider's name leads browsers to this machine, and pods to the machine's address on their network.
-        self.values["gateway"] = json!({ "hostAliases": [{ "ip": address, "hostnames": [oidc::HOST] }] });
+        self.values["gateway"]["hostAliases"] = json!([{ "ip": address, "hostnames": [oidc::HOST] }]);
         self.provider = Some(provider);
         Ok(())
     }
@@ -130,9 +131,25 @@ impl Installed {
         Ok(internal.address.parse()?)
     }
 
-    /// `helm upgrade` with the values as they are now, while desktops run.
-    pub async fn upgrade(&self) -> Result<()> {
-        self.helm("upgrade").await.map(drop)
+    /// `helm upgrade`, while desktops run, with these values besides those of the installation.
+    pub async fn upgrade(&self, changes: &Value) -> Result<()> {
+        let changes = self.helm.values(changes)?;
+        self.helm("upgrade", |helm| helm.arg("--values").arg(changes)).await.map(drop)
+    }
+
+    /// `helm rollback` to the revision before.
+    pub async fn rollback(&self) -> Result<()> {
+        self.run(self.helm.command().args(["rollback", "vdiwarden"])).await.map(drop)
+    }
+
+    /// `helm uninstall`
+    pub async fn uninstall(&self) -> Result<()> {
+        self.run(self.helm.command().args(["uninstall", "vdiwarden"])).await.map(drop)
+    }
+
+    /// `helm install`, which also the start does. Returns what it prints.
+    pub async fn install(&self) -> Result<String> {
+        self.helm("install", |helm| helm).await
     }
 
     /// Kills the pods of the gateways. Kubernetes starts others.
@@ -147,19 +164,20 @@ impl Installed {
         &self.registry.address
     }
 
-    async fn helm(&self, command: &str) -> Result<String> {
-        let values = self.helm.values(&self.values)?;
+    async fn helm(&self, command: &str, with: impl FnOnce(&mut Command) -> &mut Command) -> Result<String> {
+        let chart = format!("oci://{}/charts/vdiwarden", self.registry.address);
         let mut helm = self.helm.command();
-        helm.args([command, "vdiwarden", &format!("oci://{}/charts/vdiwarden", self.registry.address), "--plain-http"]);
-        helm.args(["--namespace", installation::NAMESPACE, "--wait", "--timeout", "3m", "--values"]).arg(values);
+        helm.args([command, "vdiwarden", &chart, "--plain-http", "--values"]).arg(self.helm.values(&self.values)?);
+        self.run(with(&mut helm)).await
+    }
+
+    /// Runs a command of helm on this cluster, and waits until its pods are ready.
+    async fn run(&self, helm: &mut Command) -> Result<String> {
+        helm.args(["--namespace", installation::NAMESPACE, "--wait", "--timeout", "3m"]);
         helm.env("KUBECONFIG", self.stack.cluster.kubeconfig(&User::admin())?);
         let output = helm.output().await?;
-        ensure!(
-            output.status.success(),
-            "helm {command}: {}\n{}",
-            String::from_utf8_lossy(&output.stderr),
-            self.pods().await?
-        );
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "helm: {error}\n{}", self.pods().await?);
         Ok(String::from_utf8(output.stdout)?)
     }
 
@@ -193,13 +211,17 @@ impl Installed {
 }
 
 /// The chart's values.
-fn values(port: u16, registry: &Registry, images: &[Image]) -> Value {
+fn values(port: u16, registry: &Registry, images: &[Image], node: &str) -> Value {
+    // Tests add simulated nodes, where nothing runs.
+    let here = json!({ "nodeSelector": { "kubernetes.io/hostname": node } });
     let mut values = json!({
         "domain": DOMAIN,
         "publicPort": port,
         // Of all real nodes.
         "podCIDRs": ["10.86.0.0/16"],
         "images": { "registry": registry.address },
+        "controller": here,
+        "gateway": here,
     });
     for image in images {
         values["images"][&image.name] = json!({ "digest": image.digest });
@@ -219,7 +241,7 @@ async fn push(registry: &Registry, helm: &Helm, images: &[Image]) -> Result<()> 
     run(helm.command().arg("push").args(packages).args([&destination, "--plain-http"])).await
 }
 
-async fn run(command: &mut tokio::process::Command) -> Result<()> {
+async fn run(command: &mut Command) -> Result<()> {
     let output = command.output().await?;
     ensure!(output.status.success(), "helm: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())

@@ -8,12 +8,7 @@ use vdi_api::Phase;
 use vdi_cluster::User;
 
 use crate::{
-    browser::Browser,
-    entrance::Entrance,
-    gateway::DOMAIN,
-    network::Interfaces,
-    oidc,
-    stack::Stack,
+    browser::Browser, entrance::Entrance, gateway::DOMAIN, network::Interfaces, oidc, stack::Stack,
     test_namespace::TestNamespace,
 };
 

@@ -42,7 +42,8 @@ impl OidcProvider {
     pub async fn start_for_pods(cluster: &ControlPlane, address: Ipv4Addr, public_url: &str) -> Result<Self> {
         let port = vdi_cluster::free_port()?;
         let (certificate, key) = cluster.certificate("login", &[HOST])?;
-        let tls = vec![("ADDRESS", address.to_string().into()), ("TLS_CERT", certificate.into()), ("TLS_KEY", key.into())];
+        let tls =
+            vec![("ADDRESS", address.to_string().into()), ("TLS_CERT", certificate.into()), ("TLS_KEY", key.into())];
         Self::launch(&cluster.logs(), format!("https://{HOST}:{port}"), port, public_url, tls).await
     }
 
@@ -79,7 +80,8 @@ impl OidcProvider {
     /// The gateway's flags for it.
     pub fn flags(&self) -> Vec<String> {
         let secret = self.secret.display().to_string();
-        let flags = ["--oidc-issuer", &self.issuer, "--oidc-client-id", Self::CLIENT, "--oidc-client-secret-file", &secret];
+        let flags =
+            ["--oidc-issuer", &self.issuer, "--oidc-client-id", Self::CLIENT, "--oidc-client-secret-file", &secret];
         flags.map(str::to_owned).into()
     }
 
@@ -94,7 +96,12 @@ impl OidcProvider {
 }
 
 /// Opens an address that requires a sign-in, and signs in. Returns the last address and its page.
-pub async fn sign_in(visitor: &mut Visitor, gateway: &Entrance, url: &str, account: &str) -> Result<(url::Url, Answer)> {
+pub async fn sign_in(
+    visitor: &mut Visitor,
+    gateway: &Entrance,
+    url: &str,
+    account: &str,
+) -> Result<(url::Url, Answer)> {
     let (url, page) = visitor.follow(gateway, url).await?;
     let login = [("prompt", "login"), ("login", account), ("password", "any")];
     let (url, page) = visitor.submit(gateway, &form(&url, &page)?, &login).await?;

@@ -21,11 +21,7 @@ use tokio::{
 };
 use url::Url;
 
-use crate::{
-    entrance::Entrance,
-    gateway::DOMAIN,
-    wait::within,
-};
+use crate::{entrance::Entrance, gateway::DOMAIN, wait::within};
 
 /// Keeps cookies by host, and sends the headers that tell which page a request comes from.
 #[derive(Clone, Debug, Default)]

@@ -9,12 +9,16 @@ use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 use vdi_api::{VDISession, VDITemplate};
 use vdi_tests::{
     audit,
     faults::invariants::miscounted,
+    installation,
     objects::{create, session, wait_for},
     process::signal,
     replica::Replica,
@@ -218,6 +222,25 @@ fn idle_replicas_only_update_the_lease_and_without_leader_election_send_no_reque
         let requests = requests_during(stack, Duration::from_secs(4)).await?;
         ensure!(requests.is_empty(), "{requests:?}");
         ensure!(alone.stop()?.success());
+        Ok(())
+    })
+}
+
+#[test]
+fn leaders_leave_the_labels_and_annotations_of_the_lease_to_whoever_installed_it() -> Result<()> {
+    with_stack_alone(async |stack| {
+        let leases: Api<Lease> = Api::namespaced(stack.cluster.admin(), installation::NAMESPACE);
+        let marks = json!({ "labels": { "installed-by": "helm" }, "annotations": { "release": "vdiwarden" } });
+        let patch = Patch::Merge(json!({ "metadata": marks }));
+        leases.patch("vdi-controller", &PatchParams::default(), &patch).await?;
+        let (leader, mut standby) = leader_and_standby(stack).await?;
+        leader.kill()?;
+        standby.wait_until_leading().await?;
+        ensure!(standby.stop()?.success());
+        let metadata = serde_json::to_value(leases.get("vdi-controller").await?.metadata)?;
+        for (kind, name) in [("labels", "installed-by"), ("annotations", "release")] {
+            ensure!(metadata[kind][name] == marks[kind][name], "{metadata}");
+        }
         Ok(())
     })
 }

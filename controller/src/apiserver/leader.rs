@@ -191,12 +191,10 @@ impl Candidate {
     async fn take(&self, seen: &Seen) -> Result<Leadership<'_>, kube::Error> {
         let now = MicroTime(self.clock.now());
         let before = seen.lease.as_ref().and_then(|lease| lease.spec.clone());
+        // With the labels and annotations of whoever installed it, such as Helm, which needs them to recognize it.
+        let found = seen.lease.as_ref().map(|lease| lease.metadata.clone()).unwrap_or_default();
         let lease = Lease {
-            metadata: ObjectMeta {
-                name: Some(self.name.clone()),
-                resource_version: seen.lease.as_ref().and_then(|lease| lease.metadata.resource_version.clone()),
-                ..Default::default()
-            },
+            metadata: ObjectMeta { name: Some(self.name.clone()), managed_fields: None, ..found },
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),

@@ -5,8 +5,8 @@ use vdi_cluster::User;
 
 use super::attacker;
 use crate::{
-    fixture::Fixture,
     entrance::Entrance,
+    fixture::Fixture,
     objects::{create, session},
     test_namespace::TestNamespace,
     visitor::Visitor,

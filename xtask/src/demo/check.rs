@@ -1,7 +1,5 @@
 //! Plays alice and bob in headless Chromium.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use kube::{
     Api,
@@ -50,7 +48,7 @@ async fn add_provider(demo: &mut Installed) -> Result<()> {
     let sessions: Api<VDISession> = Api::namespaced(demo.stack.cluster.admin(), DESKTOPS);
     delete(&sessions, "bob-desktop").await?;
     demo.add_provider().await?;
-    step("Upgrading the installation, so that people can sign in there", demo.upgrade()).await?;
+    step("Upgrading the installation, so that people can sign in there", demo.upgrade(&json!({}))).await?;
     apply_session(&demo.stack).await
 }
 
@@ -101,27 +99,10 @@ async fn address_of_session(demo: &Installed) -> Result<String> {
 
 /// Types a command into the desktop's terminal, and reads the file that it writes in the home.
 async fn type_and_read_back(demo: &Installed, alice: &Browser) -> Result<()> {
-    alice.click_middle().await?;
-    alice.type_text("echo hello-$((40+2)) > hello.txt; cat hello.txt\u{e007}").await?;
-    ensure!(says(demo, "hello.txt", "hello-42").await?, "what was typed did not arrive; see target/demo.png");
-    let picture = target().join("demo-typed.png");
-    std::fs::write(&picture, alice.screenshot().await?)?;
-    println!("What she typed is in her home: hello-42");
+    desktop::type_and_read_back(&demo.stack, alice, (DESKTOPS, SESSION), "hello").await?;
+    std::fs::write(target().join("demo-typed.png"), alice.screenshot().await?)?;
+    println!("What she typed is in her home");
     Ok(())
-}
-
-/// Whether a file in alice's home gets this content within ten seconds.
-async fn says(demo: &Installed, file: &str, line: &str) -> Result<bool> {
-    let (pod, command) = (format!("vdi-{SESSION}"), format!("cat ~/{file}"));
-    let read = ["exec", "-n", DESKTOPS, &pod, "--", "sh", "-c", &command];
-    for _ in 0..50 {
-        let output = demo.stack.kubectl(&User::admin(), read).await?;
-        if String::from_utf8_lossy(&output.stdout) == format!("{line}\n") {
-            return Ok(true);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    Ok(false)
 }
 
 /// Kills all gateways. Kubernetes starts others, and the page has to reconnect by itself.
@@ -130,9 +111,7 @@ async fn replace_gateways(demo: &Installed, alice: &Browser) -> Result<()> {
     demo.kill_gateways().await?;
     alice.wait_for_another_frame().await?;
     desktop::wait_until_shown(alice, &target().join("demo-back.png")).await?;
-    alice.click_middle().await?;
-    alice.type_text("echo back-$((40+2)) > back.txt; cat back.txt\u{e007}").await?;
-    ensure!(says(demo, "back.txt", "back-42").await?, "the desktop can't be typed into; see target/demo-back.png");
+    desktop::type_and_read_back(&demo.stack, alice, (DESKTOPS, SESSION), "back").await?;
     println!("Her page reconnects to another gateway by itself, and she is still signed in");
     Ok(())
 }
