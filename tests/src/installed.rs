@@ -159,6 +159,11 @@ impl Installed {
         self.kubectl(&[&pods[..], &now].concat()).await
     }
 
+    /// The name of the real node.
+    pub fn node(&self) -> &str {
+        self.node.name()
+    }
+
     /// The registry's address, such as `127.0.0.1:40123`.
     pub fn registry(&self) -> &str {
         &self.registry.address
