@@ -33,6 +33,11 @@ use vdi_service::{Aside, Need, Needs, Secrets, stop_signal};
 
 use crate::settings::Settings;
 
+// musl's own has one lock for all threads: with it, new connections cost a quarter more CPU on two cores.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let settings: Settings = vdi_service::settings::load();

@@ -48,7 +48,8 @@ impl Architecture {
         }
     }
 
-    /// For the few C and assembly files of ring. For arm64, they use nothing of a C library but the names of integers.
+    /// For the few C files of ring and mimalloc. Debian has no musl for foreign architectures; what they take from glibc's headers is
+    /// the same in musl, whose ABI follows glibc's.
     pub(super) const fn c_compiler(self) -> &'static str {
         match self {
             Self::Amd64 => "musl-gcc",

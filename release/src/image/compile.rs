@@ -42,6 +42,8 @@ pub fn compile(
     let mut flags = reproducible::rust_flags(workspace, target)?;
     flags.push("\x1f-Ctarget-feature=+crt-static");
     cargo.env("CARGO_TARGET_DIR", target).env("CARGO_ENCODED_RUSTFLAGS", flags);
+    // What C's __DATE__ and __TIME__ become.
+    cargo.env("SOURCE_DATE_EPOCH", "0");
     for architecture in architectures {
         let triple = architecture.rust_target();
         let name = triple.replace('-', "_");
