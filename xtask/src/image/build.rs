@@ -20,7 +20,7 @@ pub async fn run(Options { which, check }: &Options) -> Result<()> {
             println!("  {:.1} MB compressed{}", bytes as f64 / 1e6, with_space(&architecture));
         }
     }
-    if *check { check::run(which, &images).await } else { Ok(()) }
+    if *check { check::run(which).await } else { Ok(()) }
 }
 
 fn with_space(architecture: &str) -> String {
