@@ -9,6 +9,14 @@ use vdi_release::{
 
 use crate::process;
 
+/// Builds what an installation on this machine needs, as fast as that goes.
+///
+/// # Errors
+/// As [`build`].
+pub async fn for_this_machine() -> Result<Vec<Image>> {
+    build(Program::ALL.into(), Profile::Demo, vec![Architecture::of_this_machine()?]).await
+}
+
 /// Installs what is missing to build them, and builds them. Takes seconds when the sources haven't changed.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use kube::Api;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use vdi_cluster::{LoadBalancer, RealNode, RealNodeOptions, User};
-use vdi_release::image::{self, Architecture, Image, Profile, Program};
+use vdi_release::image::{self, Image};
 
 use crate::{
     entrance::Entrance,
@@ -57,8 +57,7 @@ impl Installed {
     ///
     /// The admission policy runs beside the cluster, as Kubewarden's controller can't be had here.
     pub async fn start(directory: &Path, options: Options) -> Result<Self> {
-        let programs =
-            images::build(Program::ALL.into(), Profile::Demo, vec![Architecture::of_this_machine()?]).await?;
+        let programs = images::for_this_machine().await?;
         let desktop = Image::open("desktop", setup::desktop_image().await?)?;
         let helm = Helm::new(4).await?;
         setup::registry().await?;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use vdi_cluster::{Program, packages, progress};
 use vdi_release::command;
 
-use crate::{process, workspace};
+use crate::{images, process, workspace};
 
 /// Installs the standard library for the policy's target with rustup.
 pub fn wasm_target() -> Result<()> {
@@ -60,7 +60,7 @@ pub async fn everything() -> Result<()> {
     packages::ensure(&[BROWSER, REGISTRY, NGINX, FALSE_CLOCK, NAMES, SELKIES].concat()).await?;
     selkies().await?;
     desktop_image().await?;
-    Ok(())
+    images::for_this_machine().await.map(drop)
 }
 
 /// Installs Chromium and its driver.
