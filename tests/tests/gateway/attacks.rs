@@ -227,7 +227,8 @@ fn a_request_for_an_unknown_host_is_refused() -> Result<()> {
 
 /// Sends a request byte for byte, and returns everything that comes back.
 async fn raw(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str) -> Result<String> {
-    stream.write_all(request.as_bytes()).await?;
+    // A gateway that has read enough hangs up before the rest is sent. What it answered says why.
+    let _ = stream.write_all(request.as_bytes()).await;
     let mut answer = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer))
         .await
