@@ -20,6 +20,7 @@ mod shared_secret;
 mod shared_values;
 mod stop;
 pub mod trouble;
+pub mod unread;
 
 pub use activity_token::ActivityToken;
 pub use aside::Aside;

@@ -7,12 +7,11 @@ use futures::StreamExt;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, Client,
-    api::{ObjectMeta, PostParams},
-    core::Request,
+    api::ObjectMeta,
     runtime::{WatchStreamExt, watcher::watch_object},
 };
 use ring::rand::{SecureRandom, SystemRandom};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -22,7 +21,7 @@ use crate::{
     Aside, Lenient, Pause,
     lenient::metadata,
     needs::{Need, Needs},
-    same_resource, trouble,
+    same_resource, trouble, unread,
 };
 
 /// The parts of a Secret that are read.
@@ -156,7 +155,7 @@ impl<T: FromStr<Err: Display>> Follower<T> {
             type_: Some("Opaque".to_owned()),
             ..Secret::default()
         };
-        match create(&self.secrets, &secret).await {
+        match unread::create(&self.secrets, &secret).await {
             Ok(()) => self.need.report(&format!("created the Secret {} with random contents", self.name)),
             // Another replica was first.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -164,17 +163,6 @@ impl<T: FromStr<Err: Display>> Follower<T> {
         }
         Ok(())
     }
-}
-
-/// Creates a Secret without reading the answer.
-///
-/// # Errors
-/// When the API server refuses it or can't be reached.
-async fn create(secrets: &Api<Lenient<PartialSecret>>, secret: &Secret) -> kube::Result<()> {
-    let body = serde_json::to_vec(secret).map_err(kube::Error::SerdeError)?;
-    let request = Request::new(secrets.resource_url()).create(&PostParams::default(), body);
-    let client = secrets.clone().into_client();
-    client.request::<IgnoredAny>(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
 }
 
 /// 256 bits as hexadecimal digits.

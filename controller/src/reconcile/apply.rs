@@ -7,9 +7,8 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ObjectMeta, PostParams, Preconditions, PropagationPolicy},
-    core::{Request, Status},
+    core::Status,
 };
-use serde::de::IgnoredAny;
 use vdi_api::{
     VDISession,
     desktop_pod::{MANAGED_BY, MANAGED_BY_SELECTOR, pod_name},
@@ -19,6 +18,7 @@ use vdi_planner::{
     plan::Action,
     resources::{home_taken, pod_name_taken},
 };
+use vdi_service::unread;
 
 /// The outcome of an action.
 #[derive(Debug, PartialEq)]
@@ -169,12 +169,9 @@ fn created(result: Result<(), kube::Error>) -> Result<Outcome, kube::Error> {
 }
 
 async fn create_pod(pod: &Pod, session: &Observed, pods: &Api<Pod>) -> Result<Outcome, kube::Error> {
-    let json = serde_json::to_vec(pod).map_err(kube::Error::SerdeError)?;
-    let request = Request::new(pods.resource_url()).create(&PostParams::default(), json);
-    // The answer isn't parsed: the watch brings the pod too.
-    match pods.clone().into_client().request::<IgnoredAny>(request.map_err(kube::Error::BuildRequest)?).await {
+    match unread::create(pods, pod).await {
         Err(kube::Error::Api(status)) if status.code == 409 => name_taken(pod, session, pods).await,
-        result => created(result.map(drop)),
+        result => created(result),
     }
 }
 

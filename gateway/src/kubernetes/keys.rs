@@ -8,13 +8,11 @@ use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api,
-    api::{ObjectMeta, PostParams},
-    core::Request,
+    api::ObjectMeta,
     runtime::{WatchStreamExt, watcher::watch_object},
 };
-use serde::de::IgnoredAny;
 use tokio::{sync::watch, time::interval};
-use vdi_service::{Aside, Lenient, Need, PartialSecret, Pause, Secrets, trouble};
+use vdi_service::{Aside, Lenient, Need, PartialSecret, Pause, Secrets, trouble, unread};
 
 use crate::token::{Key, KeyError, KeyId, KeyRing, Schedule};
 
@@ -53,8 +51,6 @@ enum RotateError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Api(#[from] kube::Error),
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
 }
 
 impl KeyRotator {
@@ -135,23 +131,19 @@ impl KeyRotator {
         data: BTreeMap<String, ByteString>,
     ) -> Result<(), RotateError> {
         let data = Some(data);
-        let request = Request::new(self.secrets.resource_url());
-        let request = match before {
+        let written = match before {
             // With the resourceVersion, so that this never overwrites what another replica wrote in the meantime.
             Some(PartialSecret { metadata, type_, .. }) => {
                 let secret = Secret { metadata: metadata.clone(), type_: type_.clone(), data, ..Default::default() };
-                request.replace(&self.name, &PostParams::default(), serde_json::to_vec(&secret)?)
+                unread::replace(&self.secrets, &self.name, &secret).await
             }
             None => {
                 let metadata = ObjectMeta { name: Some(self.name.clone()), ..Default::default() };
-                let secret = Secret { metadata, data, ..Default::default() };
-                request.create(&PostParams::default(), serde_json::to_vec(&secret)?)
+                unread::create(&self.secrets, &Secret { metadata, data, ..Default::default() }).await
             }
         };
-        let client = self.secrets.clone().into_client();
-        let written = client.request::<IgnoredAny>(request.map_err(kube::Error::BuildRequest)?).await;
         match written {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
             Err(error) => Err(error.into()),
         }
