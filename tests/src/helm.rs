@@ -33,18 +33,19 @@ impl Helm {
 
     /// Renders the chart with these values, for an installation named vdiwarden in a namespace.
     pub async fn render(&self, namespace: &str, values: &Value) -> Result<Output> {
-        let values = self.values(values)?;
-        let mut command = self.command();
-        command.args(["template", "vdiwarden"]).arg(chart()).args(["--namespace", namespace, "--kube-version=1.35"]);
-        command.arg("--values").arg(values);
-        Ok(command.output().await?)
+        Ok(self.rendering(namespace, values)?.output().await?)
     }
 
     /// The same, if the values are what the chart allows.
     pub async fn template(&self, namespace: &str, values: &Value) -> Result<String> {
-        let output = self.render(namespace, values).await?;
-        ensure!(output.status.success(), "helm template: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).context("helm's output is not text")
+        output(&mut self.rendering(namespace, values)?).await
+    }
+
+    fn rendering(&self, namespace: &str, values: &Value) -> Result<Command> {
+        let mut command = self.command();
+        command.args(["template", "vdiwarden"]).arg(chart()).args(["--namespace", namespace, "--kube-version=1.35"]);
+        command.arg("--values").arg(self.values(values)?);
+        Ok(command)
     }
 
     /// A file with these values. It lasts as long as this.
@@ -53,6 +54,16 @@ impl Helm {
         std::fs::write(&path, serde_json::to_vec(values)?)?;
         Ok(path)
     }
+}
+
+/// What a command of [`Helm::command`] prints.
+///
+/// # Errors
+/// When it fails, with its own words.
+pub async fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().await?;
+    ensure!(output.status.success(), "helm: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).context("helm's output is not text")
 }
 
 /// The chart's folder.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use serde_json::{Value, json};
@@ -179,10 +179,10 @@ impl Installed {
     async fn run(&self, helm: &mut Command) -> Result<String> {
         helm.args(["--namespace", installation::NAMESPACE, "--wait", "--timeout", "3m"]);
         helm.env("KUBECONFIG", self.stack.cluster.kubeconfig(&User::admin())?);
-        let output = helm.output().await?;
-        let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "helm: {error}\n{}", self.pods().await?);
-        Ok(String::from_utf8(output.stdout)?)
+        match helm::output(helm).await {
+            Err(error) => Err(error.context(self.pods().await?)),
+            printed => printed,
+        }
     }
 
     /// The product's pods, as kubectl shows them.
@@ -239,14 +239,8 @@ async fn push(registry: &Registry, helm: &Helm, images: &[Image]) -> Result<()> 
         image::push(image, &reference, &registry.docker_config()).await?;
     }
     let folder = tempfile::tempdir()?;
-    run(helm.command().args(["package", "--destination"]).arg(folder.path()).arg(helm::chart())).await?;
+    helm::output(helm.command().args(["package", "--destination"]).arg(folder.path()).arg(helm::chart())).await?;
     let packages = folder.path().read_dir()?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
     let destination = format!("oci://{}/charts", registry.address);
-    run(helm.command().arg("push").args(packages).args([&destination, "--plain-http"])).await
-}
-
-async fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().await?;
-    ensure!(output.status.success(), "helm: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
+    helm::output(helm.command().arg("push").args(packages).args([&destination, "--plain-http"])).await.map(drop)
 }

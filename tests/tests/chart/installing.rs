@@ -37,9 +37,8 @@ impl Cluster {
     async fn helm(&self, helm: &Helm, arguments: &[&str]) -> Result<String> {
         let mut command = helm.command();
         command.env("KUBECONFIG", self.0.kubeconfig(&User::admin())?);
-        let output = command.args(arguments).args(["--namespace", NAMESPACE]).output().await?;
-        ensure!(output.status.success(), "helm {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
+        let printed = helm::output(command.args(arguments).args(["--namespace", NAMESPACE])).await;
+        printed.with_context(|| format!("{arguments:?}"))
     }
 
     /// The version of each object of a release. Of those whose status Kubernetes writes, what somebody wrote in them.
