@@ -14,7 +14,7 @@ use kube::runtime::wait::{await_condition, conditions};
 use serde_json::json;
 use vdi_cluster::{ControlPlane, RealNode, RealNodeOptions, User};
 
-/// What one test leaves behind is found by looking at the whole machine.
+/// What one test leaves behind is found by looking at the whole machine, where nodes of other processes come and go.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[tokio::test]
@@ -42,9 +42,10 @@ async fn a_pod_runs_with_a_gpu_and_can_be_read_and_reached() {
     tokio::io::AsyncReadExt::read_to_string(&mut connection, &mut answer).await.unwrap();
     assert_eq!(answer, "reached\n");
 
+    let name = node.name().to_owned();
     drop(node);
     drop(cluster);
-    nothing_left(&before).await;
+    nothing_left(&before, &name).await;
 }
 
 #[tokio::test]
@@ -68,8 +69,8 @@ async fn nothing_is_left_when_the_owner_is_killed() {
         }
     };
     tokio::time::timeout(Duration::from_secs(600), started).await.unwrap();
-    let during = traces();
-    let new: Vec<_> = during.difference(&before).collect();
+    let name = std::fs::read_to_string(directory.path().join("data/started")).unwrap();
+    let new = traces_of(&name, &before);
     assert!(new.iter().all(|trace| !trace.contains("KUBE-")), "the firewall is in the pods' own network: {new:#?}");
     assert!(new.iter().all(|trace| !trace.ends_with("kube-proxy")), "and so are the services: {new:#?}");
     for trace in ["process", "/run/vdi-", "/sys/class/net/vdi-", "/sys/fs/cgroup/"] {
@@ -78,7 +79,7 @@ async fn nothing_is_left_when_the_owner_is_killed() {
 
     owner.kill().unwrap();
     owner.wait().unwrap();
-    nothing_left(&before).await;
+    nothing_left(&before, &name).await;
     let kept = BTreeSet::from(["lock", "logs"].map(|name| directory.path().join(name)));
     let gone = async {
         while BTreeSet::from_iter(entries(directory.path())) != kept {
@@ -93,9 +94,11 @@ async fn nothing_is_left_when_the_owner_is_killed() {
 async fn owner_that_is_killed() {
     let directory = PathBuf::from(std::env::var_os("CLUSTER_DIRECTORY").unwrap());
     let cluster = ControlPlane::start(&directory, &[]).await.unwrap();
-    let _node = RealNode::start(&cluster, RealNodeOptions { gpus: 1, ..Default::default() }).await.unwrap();
+    let node = RealNode::start(&cluster, RealNodeOptions { gpus: 1, ..Default::default() }).await.unwrap();
     run_pod(&Api::default_namespaced(cluster.admin()), "exec sleep infinity").await;
-    std::fs::write(directory.join("data/started"), "").unwrap();
+    let started = directory.join("data/started");
+    std::fs::write(started.with_extension("new"), node.name()).unwrap();
+    std::fs::rename(started.with_extension("new"), started).unwrap();
     std::future::pending::<()>().await;
 }
 
@@ -131,11 +134,10 @@ async fn run_pod(pods: &Api<Pod>, script: &str) {
     assert!(running.is_ok(), "{:?}", pods.get("hello").await);
 }
 
-async fn nothing_left(before: &BTreeSet<String>) {
+async fn nothing_left(before: &BTreeSet<String>, node: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let now = traces();
-        let left: Vec<_> = now.difference(before).collect();
+        let left = traces_of(node, before);
         if left.is_empty() {
             return;
         }
@@ -144,16 +146,35 @@ async fn nothing_left(before: &BTreeSet<String>) {
     }
 }
 
+/// The traces that weren't there before, without those that name another node.
+fn traces_of(node: &str, before: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut traces = &traces() - before;
+    traces.retain(|trace| node_of(trace).is_none_or(|name| name == node));
+    traces
+}
+
+/// The node that a trace names, such as `vdi-7`.
+fn node_of(trace: &str) -> Option<&str> {
+    let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_digit).count();
+    trace.match_indices("vdi-").find_map(|(start, prefix)| {
+        let number = start + prefix.len();
+        let end = number + digits(&trace[number..]);
+        (end > number).then(|| &trace[start..end])
+    })
+}
+
 /// What there is on this machine of all that a node could leave behind.
 fn traces() -> BTreeSet<String> {
     let mut traces = BTreeSet::new();
     for process in entries("/proc") {
         // Servers have the node's name in their environment, containers are in its cgroup.
-        let mentions = |file: &str, word: &str| {
-            std::fs::read(process.join(file)).is_ok_and(|text| String::from_utf8_lossy(&text).contains(word))
+        let mention = |file: &str, prefix: &str| {
+            let text = std::fs::read(process.join(file)).ok()?;
+            let text = String::from_utf8_lossy(&text);
+            Some(node_of(&text[text.find(&format!("{prefix}vdi-"))?..])?.to_owned())
         };
-        if mentions("environ", "NODE=vdi-") || mentions("cgroup", ":/vdi-") {
-            traces.insert(format!("process {}", process.display()));
+        if let Some(node) = mention("environ", "NODE=").or_else(|| mention("cgroup", ":/")) {
+            traces.insert(format!("process {} of {node}", process.display()));
         }
     }
     let paths = ["vdi-", "/var/lib/containerd", "/var/lib/kubelet", "/run/containerd"];
