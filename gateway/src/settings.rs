@@ -3,10 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Result, ensure};
-use clap::{ArgAction, Parser, value_parser};
+use clap::{ArgAction, Parser, builder::NonEmptyStringValueParser, value_parser};
 use vdi_api::Timeout;
 use vdi_gateway::{
-    oidc::{Client, IssuerUrl, Provider, RedirectUrl, parse_issuer},
+    oidc::{Client, EMAIL_VERIFIED, IssuerUrl, Provider, RedirectUrl, parse_issuer},
     request::{PublicUrl, Scheme},
     serve::listen::certificate::CertificateFiles,
 };
@@ -103,6 +103,11 @@ pub struct Settings {
     #[arg(long, env = "VDI_OIDC_CA", value_name = "FILE", requires = "oidc_issuer")]
     pub oidc_ca: Option<PathBuf>,
 
+    /// The claim by which the provider says that an account's e-mail address is verified, if it is true. Microsoft Entra ID has
+    /// xms_edov in place of the standard one
+    #[arg(long, env = "VDI_OIDC_EMAIL_VERIFIED_CLAIM", value_name = "CLAIM", default_value = EMAIL_VERIFIED, value_parser = NonEmptyStringValueParser::new())]
+    pub oidc_email_verified_claim: String,
+
     /// How old the data from the watches of sessions and pods may be for new requests to be let in. Silence of up to
     /// ten seconds is normal and does not count
     #[arg(long, env = "VDI_CACHE_LIMIT", value_name = "DURATION", default_value = "2m")]
@@ -134,7 +139,9 @@ impl Settings {
     pub fn provider(&self) -> Result<Option<Provider>> {
         let (Some(issuer), Some(id)) = (self.oidc_issuer.clone(), self.oidc_client_id.clone()) else { return Ok(None) };
         let redirect = RedirectUrl::new(format!("{}/.vdi/callback", self.public_url))?;
-        let client = Client { issuer, id, secret: self.oidc_client_secret_file.clone(), redirect };
+        let (secret, email_verified_claim) =
+            (self.oidc_client_secret_file.clone(), self.oidc_email_verified_claim.clone());
+        let client = Client { issuer, id, secret, redirect, email_verified_claim };
         Ok(Some(Provider::new(client, self.oidc_ca.clone())))
     }
 
@@ -183,6 +190,7 @@ mod tests {
             ("oidc-client-id", ["a-client", "b-client", "c-client"]),
             ("oidc-client-secret-file", ["a.secret", "b.secret", "c.secret"]),
             ("oidc-ca", ["a.ca", "b.ca", "c.ca"]),
+            ("oidc-email-verified-claim", ["a_verified", "b_verified", "c_verified"]),
             ("cache-limit", ["1m", "2m", "3m"]),
             ("drain", ["1s", "2s", "3s"]),
             ("log-format", ["text", "json", "text"]),

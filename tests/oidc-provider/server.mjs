@@ -20,12 +20,17 @@ const provider = new Provider(ISSUER, {
     redirect_uris: [REDIRECT_URI],
     id_token_signed_response_alg: 'ES256',
   }],
-  claims: { email: ['email', 'email_verified'] },
+  claims: { email: ['email', 'email_verified', 'xms_edov'] },
   jwks: { keys: [{ ...key, use: 'sig', alg: 'ES256' }] },
   cookies: { keys: ['for tests alone'] },
   findAccount: (_, id) => ({
     accountId: id,
-    claims: () => ({ sub: id, email: id.replace(/^unverified\+/, ''), email_verified: !id.startsWith('unverified+') }),
+    claims: () => {
+      const [kind, email] = id.match(/^(?:(unverified|entra)\+)?(.*)$/).slice(1);
+      // As Microsoft Entra ID says that it has verified an address.
+      const verified = kind === 'entra' ? { xms_edov: '1' } : { email_verified: kind !== 'unverified' };
+      return { sub: id, email, ...verified };
+    },
   }),
 });
 

@@ -131,6 +131,49 @@ fn an_address_that_the_provider_has_not_verified_opens_nothing() -> Result<()> {
         let (url, page) = site.sign_in(&mut visitor, &host, "unverified+gina@example.com").await?;
         ensure!(page.status == 403 && page.body.contains("Your address is not verified"), "{url}: {page:?}");
         ensure!(visitor.get(&site.gateway, &host, "/").await?.status == 401);
+        let logged = "no claim email_verified says so";
+        ensure!(site.gateway.replica.logged_times(logged)? >= 1, "{}", site.gateway.replica.log()?);
+        Ok(())
+    })
+}
+
+/// As with Microsoft Entra ID, which says it by `xms_edov`.
+#[test]
+fn where_another_claim_says_that_an_address_is_verified_only_that_claim_lets_its_user_in() -> Result<()> {
+    with_site(async |site| {
+        let host = site.desktop_of("nora@example.com").await?;
+        let flags = {
+            let provider = site.provider.lock().await;
+            let flags = provider.as_ref().context("no provider")?.flags();
+            [flags, ["--oidc-email-verified-claim", "xms_edov"].map(str::to_owned).into()].concat()
+        };
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let entra = site.fixture.gateway("gateway-entra", vdi_cluster::free_port()?, &flags).await?;
+        Visitor::at_desktop(&[&entra], &site.fixture.stack, &User::admin(), "nora", "desktop").await?;
+        for (gateway, account, is_verified) in [
+            (&entra, "entra+nora@example.com", true),
+            (&entra, "nora@example.com", false),
+            (&entra, "unverified+nora@example.com", false),
+            (&site.gateway, "entra+nora@example.com", false),
+        ] {
+            let mut visitor = Visitor::default();
+            let _provider = site.provider.lock().await;
+            let (url, page) = oidc::sign_in(&mut visitor, gateway, &site.url(&host), account).await?;
+            match is_verified {
+                true => {
+                    ensure!(url.path() == "/.vdi/enter", "{account}: {url}: {page:?}");
+                    let code = url.fragment().context("no code")?;
+                    ensure!(visitor.post(gateway, &host, "/.vdi/enter", code).await?.status == 200);
+                    ensure!(visitor.get(gateway, &host, "/").await?.status == 200);
+                }
+                false => {
+                    let refused = page.status == 403 && page.body.contains("Your address is not verified");
+                    ensure!(refused, "{account}: {url}: {page:?}");
+                    ensure!(visitor.get(gateway, &host, "/").await?.status == 401, "{account}");
+                }
+            }
+        }
+        ensure!(entra.replica.logged_times("no claim xms_edov says so")? == 2, "{}", entra.replica.log()?);
         Ok(())
     })
 }

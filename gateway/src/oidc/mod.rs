@@ -8,6 +8,7 @@ mod http;
 mod provider;
 #[cfg(test)]
 mod tests;
+mod verified;
 
 pub use openidconnect::{IssuerUrl, RedirectUrl};
 
@@ -16,4 +17,5 @@ pub use self::{
     attempt::Attempt,
     http::CertificateError,
     provider::{Account, Client, Provider, SignInError},
+    verified::EMAIL_VERIFIED,
 };

@@ -8,12 +8,14 @@ use std::{
 
 use jiff::Timestamp;
 use openidconnect::{
-    AccessToken, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EmptyAdditionalClaims,
-    EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge,
-    PkceCodeVerifier, RedirectUrl, Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse, UserInfoClaims,
+    AccessToken, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EmptyExtraTokenFields,
+    EndpointMaybeSet, EndpointNotSet, EndpointSet, IdToken, IdTokenClaims, IdTokenFields, IssuerUrl, Nonce,
+    OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, SignatureVerificationError,
+    StandardErrorResponse, StandardTokenResponse, SubjectIdentifier, TokenResponse, UserInfoClaims,
     core::{
-        CoreAuthenticationFlow, CoreClient, CoreGenderClaim, CoreIdToken, CoreIdTokenClaims, CoreJwsSigningAlgorithm,
-        CoreProviderMetadata,
+        CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreErrorResponseType, CoreGenderClaim,
+        CoreJsonWebKey, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreProviderMetadata,
+        CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
     },
 };
 use url::Url;
@@ -24,6 +26,7 @@ use super::{
     address::is_trusted_url,
     attempt::Attempt,
     http::{CertificateError, HttpClient},
+    verified::FurtherClaims,
 };
 
 /// This gateway, as the provider knows it.
@@ -35,6 +38,8 @@ pub struct Client {
     pub secret: Option<PathBuf>,
     /// Where the provider sends browsers afterwards.
     pub redirect: RedirectUrl,
+    /// The claim that says that an account's e-mail address is verified.
+    pub email_verified_claim: String,
 }
 
 pub struct Provider {
@@ -90,8 +95,8 @@ pub enum SignInError {
     NoIdToken,
     #[error("invalid ID token: {}", chain(.0))]
     IdToken(#[from] ClaimsVerificationError),
-    #[error("the account has no e-mail address that the provider has verified")]
-    NoVerifiedEmail,
+    #[error("the account has no e-mail address that the provider has verified: no claim {0} says so")]
+    NoVerifiedEmail(String),
 }
 
 /// How long a discovery document is used.
@@ -117,8 +122,34 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::EdDsa,
 ];
 
-type Discovered =
-    CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
+type Token = IdToken<FurtherClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
+type TokenFields = IdTokenFields<
+    FurtherClaims,
+    EmptyExtraTokenFields,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJwsSigningAlgorithm,
+>;
+/// The library's client for the core specification, with further claims.
+type Discovered = openidconnect::Client<
+    FurtherClaims,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJsonWebKey,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
+    StandardTokenResponse<TokenFields, CoreTokenType>,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointMaybeSet,
+    EndpointMaybeSet,
+>;
 
 impl Provider {
     pub fn new(client: Client, authority: Option<PathBuf>) -> Self {
@@ -184,13 +215,15 @@ impl Provider {
             Err(error) if is_missing_key(&error) => verified(&self.discovered(Use::New).await?, token, &nonce)?,
             claims => claims?,
         };
+        let claim = &self.client.email_verified_claim;
         let (email, is_verified) = match claims.email() {
-            Some(email) => (Some(email.to_string()), claims.email_verified()),
+            Some(email) => (Some(email.to_string()), claims.additional_claims().verify(claim, claims.email_verified())),
             // By the core specification, the claims of a scope may be at the userinfo endpoint alone.
             None => self.email(&client, answer.access_token(), claims.subject()).await?,
         };
-        let email = email.filter(|_| is_verified == Some(true)).and_then(|email| email.parse().ok());
-        Ok(Account { subject: claims.subject().to_string(), email: email.ok_or(SignInError::NoVerifiedEmail)? })
+        let email = email.filter(|_| is_verified).and_then(|email| email.parse().ok());
+        let email = email.ok_or_else(|| SignInError::NoVerifiedEmail(claim.clone()))?;
+        Ok(Account { subject: claims.subject().to_string(), email })
     }
 
     async fn email(
@@ -198,12 +231,13 @@ impl Provider {
         client: &Discovered,
         token: &AccessToken,
         subject: &SubjectIdentifier,
-    ) -> Result<(Option<String>, Option<bool>), SignInError> {
-        let Ok(request) = client.user_info(token.clone(), Some(subject.clone())) else { return Ok((None, None)) };
+    ) -> Result<(Option<String>, bool), SignInError> {
+        let Ok(request) = client.user_info(token.clone(), Some(subject.clone())) else { return Ok((None, false)) };
         let answer = request.request_async(self.http()?).await;
-        let info: UserInfoClaims<EmptyAdditionalClaims, CoreGenderClaim> =
+        let info: UserInfoClaims<FurtherClaims, CoreGenderClaim> =
             answer.map_err(|error| SignInError::Provider(chain(&error)))?;
-        Ok((info.email().map(|email| email.to_string()), info.email_verified()))
+        let is_verified = info.additional_claims().verify(&self.client.email_verified_claim, info.email_verified());
+        Ok((info.email().map(|email| email.to_string()), is_verified))
     }
 
     async fn discovered(&self, which: Use) -> Result<Discovered, SignInError> {
@@ -224,16 +258,16 @@ impl Provider {
             }
         };
         let (id, secret) = (ClientId::new(self.client.id.clone()), self.secret().await?);
-        let client = CoreClient::from_provider_metadata(metadata, id, secret);
+        let client = openidconnect::Client::from_provider_metadata(metadata, id, secret);
         Ok(client.set_redirect_uri(self.client.redirect.clone()))
     }
 }
 
 fn verified<'a>(
     client: &Discovered,
-    token: &'a CoreIdToken,
+    token: &'a Token,
     nonce: &Nonce,
-) -> Result<&'a CoreIdTokenClaims, ClaimsVerificationError> {
+) -> Result<&'a IdTokenClaims<FurtherClaims, CoreGenderClaim>, ClaimsVerificationError> {
     let verifier = client.id_token_verifier().set_allowed_algs(ALGORITHMS);
     let verifier = verifier.set_issue_time_verifier_fn(|issued| is_issued(issued.timestamp()));
     token.claims(&verifier, nonce)

@@ -28,6 +28,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
                 "oidc": {
                     "issuer": "https://login.example.com",
                     "clientID": "vdi",
+                    "emailVerifiedClaim": "xms_edov",
                     "clientSecret": { "existingSecret": "oidc-client" },
                     "ca": { "existingConfigMap": "company-ca" },
                 },

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fake::{DISCOVERY, Fake, USER_INFO, header, with};
-use crate::oidc::Attempt;
+use crate::oidc::{Attempt, Provider};
 
 const NOT_VERIFIED: &str = "no e-mail address that the provider has verified";
 
@@ -65,6 +65,68 @@ async fn an_address_from_userinfo_must_be_the_same_persons_and_verified_there() 
     let account = fake.account(&provider, &attempt, &fake.key.signed(&header(), &silent)).await.unwrap();
     assert_eq!(account.email.as_str(), "alice@example.com");
     assert_eq!(fake.asked(USER_INFO).pop().unwrap().authorization, "Bearer an access token");
+}
+
+/// As Microsoft Entra ID has it: `xms_edov` in place of `email_verified`.
+#[tokio::test]
+async fn where_another_claim_says_that_an_address_is_verified_no_other_does() {
+    let fake = Fake::start().await;
+    let (provider, attempt) = (fake.provider_whose_claim_is("xms_edov"), Attempt::begin().unwrap());
+    let account = async |provider: &Provider, changes: &Value| {
+        let token = fake.key.signed(&header(), &with(fake.claims(&attempt), changes.clone()));
+        fake.account(provider, &attempt, &token).await.map(|account| account.email.to_string())
+    };
+    let entra = |value: Value| json!({ "email_verified": null, "xms_edov": value });
+    for value in [json!(true), json!(1), json!("1"), json!("true")] {
+        let email = account(&provider, &entra(value.clone())).await;
+        assert_eq!(email.as_deref(), Ok("alice@example.com"), "{value}");
+        let refused = account(&fake.provider(), &entra(value)).await.unwrap_err();
+        assert!(refused.contains("no claim email_verified says so"), "{refused}");
+    }
+    for changes in [
+        // `email_verified` is true here.
+        json!({}),
+        json!({ "email_verified": false, "xms_edov": true }),
+        json!({ "XMS_EDOV": true, "xms_edov ": true, "email_verified": null }),
+        entra(json!(false)),
+        entra(json!(0)),
+        entra(json!(2)),
+        entra(json!(-1)),
+        entra(json!(1.0)),
+        entra(json!("0")),
+        entra(json!("false")),
+        entra(json!("True")),
+        entra(json!(" true")),
+        entra(json!("")),
+        entra(json!([true])),
+        entra(json!({ "value": true })),
+        json!({ "email_verified": null }),
+        json!({ "email_verified": null, "additional_claims": { "xms_edov": true } }),
+        // Of an address that isn't one.
+        json!({ "email_verified": null, "xms_edov": true, "email": "alice" }),
+    ] {
+        let refused = account(&provider, &changes).await.unwrap_err();
+        assert!(
+            refused.contains(NOT_VERIFIED) && refused.contains("no claim xms_edov says so"),
+            "{changes}: {refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn another_claim_is_about_the_address_from_the_same_source() {
+    let fake = Fake::start().await;
+    let (provider, attempt) = (fake.provider_whose_claim_is("xms_edov"), Attempt::begin().unwrap());
+    let token = |changes| fake.key.signed(&header(), &with(with(fake.claims(&attempt), silent()), changes));
+    fake.says(USER_INFO, info(json!({})));
+    let refused = fake.account(&provider, &attempt, &token(json!({ "xms_edov": true }))).await.unwrap_err();
+    assert!(refused.contains(NOT_VERIFIED), "{refused}");
+    fake.says(USER_INFO, info(json!({ "email_verified": null, "xms_edov": true })));
+    let account = fake.account(&provider, &attempt, &token(json!({}))).await.unwrap();
+    assert_eq!(account.email.as_str(), "alice@example.com");
+    let with_address = token(json!({ "email": "alice@example.com" }));
+    let refused = fake.account(&provider, &attempt, &with_address).await.unwrap_err();
+    assert!(refused.contains(NOT_VERIFIED), "{refused}");
 }
 
 #[tokio::test]

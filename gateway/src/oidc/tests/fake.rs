@@ -28,7 +28,7 @@ use tempfile::NamedTempFile;
 use tokio::sync::Notify;
 
 use crate::{
-    oidc::{Account, Attempt, Client, Provider},
+    oidc::{Account, Attempt, Client, EMAIL_VERIFIED, Provider},
     token::base64url,
 };
 
@@ -99,11 +99,17 @@ impl Fake {
 
     /// The gateway's side of it, with nothing cached.
     pub fn provider(&self) -> Provider {
+        self.provider_whose_claim_is(EMAIL_VERIFIED)
+    }
+
+    /// The same, where another claim says that an address is verified.
+    pub fn provider_whose_claim_is(&self, claim: &str) -> Provider {
         let client = Client {
             issuer: IssuerUrl::new(self.issuer.clone()).unwrap(),
             id: CLIENT.to_owned(),
             secret: Some(self.secret.path().to_owned()),
             redirect: RedirectUrl::new("https://vdi.example.com/.vdi/callback".to_owned()).unwrap(),
+            email_verified_claim: claim.to_owned(),
         };
         Provider::new(client, None)
     }

@@ -38,8 +38,13 @@ pub async fn finish(gateway: &Gateway, head: &Parts) -> Result<Response, Refusal
     let permit = gateway.upstream.provider.try_acquire().ok_or(Refusal::Busy)?;
     let account = match provider.account(attempt, &code).await {
         Ok(account) => account,
-        Err(SignInError::NoVerifiedEmail) => return Ok(page(StatusCode::FORBIDDEN, &NO_EMAIL)),
-        Err(error) => return Err(failed(&error)),
+        Err(error) => {
+            let refusal = failed(&error);
+            return match error {
+                SignInError::NoVerifiedEmail(_) => Ok(page(StatusCode::FORBIDDEN, &NO_EMAIL)),
+                _ => Err(refusal),
+            };
+        }
     };
     drop(permit);
     let token = login::sign(gateway, &account)?;

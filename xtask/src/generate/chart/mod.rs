@@ -42,6 +42,7 @@ const GATEWAY: &[&str] = &[
     "oidc-ca",
     "oidc-client-id",
     "oidc-client-secret-file",
+    "oidc-email-verified-claim",
     "oidc-issuer",
     "operations-listen",
     "pod-cidr",

@@ -26,6 +26,9 @@
 {{- if .clientSecret.existingSecret }}
 {{- $_ := set $config "oidc-client-secret-file" (printf "/etc/vdiwarden/oidc-client/%s" .clientSecret.key) }}
 {{- end }}
+{{- if ne .emailVerifiedClaim "email_verified" }}
+{{- $_ := set $config "oidc-email-verified-claim" .emailVerifiedClaim }}
+{{- end }}
 {{- if or .ca.existingSecret .ca.existingConfigMap }}
 {{- $_ := set $config "oidc-ca" (printf "/etc/vdiwarden/oidc-ca/%s" .ca.key) }}
 {{- end }}
