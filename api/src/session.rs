@@ -175,6 +175,10 @@ pub enum Expiry {
     StartDeadline,
     // The removal of a failed session.
     FailedRetention,
+    // Of a newer version, which was here before. The controller replaces it with the deadlines that it knows.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 impl VDISessionStatus {

@@ -67,7 +67,7 @@ async fn run(settings: Settings) -> Result<()> {
     let (key_rotator, keys) = KeyRotator::new(&secrets, &settings.keys_secret, schedule);
     let metrics = Arc::new(Metrics::new(directory.clone(), aside.clone()));
     let (stopping, stopped) = watch::channel(false);
-    let replay_guard = ReplayGuard::new(client.clone(), &settings.codes_namespace(), aside);
+    let replay_guard = ReplayGuard::new(client.clone(), &settings.codes_namespace(), aside.clone());
     let gateway = Arc::new(Gateway {
         public: settings.public_url.clone(),
         directory,
@@ -78,6 +78,7 @@ async fn run(settings: Settings) -> Result<()> {
         authenticator: Authenticator::new(client.clone(), &settings.token_audience, &settings.username_prefix),
         replay_guard: replay_guard.clone(),
         client: client.clone(),
+        aside,
         concurrency: ConcurrencyLimit::default(),
         upstream: UpstreamLimits::default(),
         metrics,

@@ -95,6 +95,17 @@ mod tests {
         assert_ne!(password(&old, "1"), password(&new, "1"));
     }
 
+    /// Its desktops run on while the programs are upgraded, and some gateways are older than others meanwhile.
+    #[test]
+    fn a_desktop_has_the_password_that_the_last_release_derived() {
+        let recorded = include_str!("../../tests/last-release/formats/login.json");
+        let recorded: serde_json::Value = serde_json::from_str(recorded).unwrap();
+        let text = |field: &str| recorded[field].as_str().unwrap();
+        let keys = keys(text("key"));
+        let key = keys.named(text("name")).unwrap();
+        assert_eq!(key.password(text("uid")), text("password"));
+    }
+
     #[test]
     fn what_was_made_with_an_older_key_is_still_known_by_its_name() {
         let old = keys(OLD);

@@ -92,6 +92,7 @@ lookup_by_name!(PodSummary, Pod, |pod| Some(&pod.namespace));
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use vdi_api::{Activity, Protocol};
 
     use super::*;
 
@@ -103,6 +104,31 @@ mod tests {
             serde_json::from_value(json!({ "metadata": { "name": "vdi-a", "ownerReferences": owners } })).unwrap();
         let pod = PodSummary::from(pod);
         assert_eq!(["1", "2", "3"].map(|uid| pod.belongs_to(uid)), [true, false, false]);
+    }
+
+    /// Its desktop keeps what it was started with, whichever version of the controller leads.
+    #[test]
+    fn a_pod_of_the_last_release_is_read() {
+        let recorded = include_str!("../../../tests/last-release/formats/pod.json");
+        let pod = PodSummary::from(serde_json::from_str::<PartialPod>(recorded).unwrap());
+        assert!(pod.belongs_to("7f3a9c1e-0000-4000-8000-000000000001"));
+        assert_eq!((pod.user.as_deref(), pod.attempt), (Some("alice@example.com"), 0));
+        assert!(pod.home.is_some_and(|home| home.starts_with("vdi-home-alice-")));
+        let duration = |text: &str| text.parse().unwrap();
+        let pinned = PinnedTemplate {
+            template_generation: 1,
+            port: 6901,
+            protocol: Protocol::Https,
+            path: "/vnc.html".to_owned(),
+            renderer_path: Some("/renderer".to_owned()),
+            idle_timeout: Some(duration("30m")),
+            activity: Activity::Selkies,
+            max_timeout: Some(duration("12h")),
+            start_deadline: duration("10m"),
+            failed_retention: duration("2h"),
+            log_in_status: true,
+        };
+        assert_eq!(pod.pinned, Some(Box::new(pinned)));
     }
 
     #[test]

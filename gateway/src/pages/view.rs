@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use vdi_api::Phase;
+use vdi_api::{Phase, printable};
 
 use crate::sessions::Session;
 
@@ -36,7 +36,9 @@ impl View {
     /// `idle` is how long ago the desktop last had input through this gateway, if it ever had.
     pub fn of(session: &Session, idle: Option<Duration>, now: Timestamp) -> Self {
         let is_running = session.running().is_some();
+        let unknown = session.unknown_protocol.as_deref().filter(|_| session.phase == Phase::Running);
         let is_coming = match session.phase {
+            _ if unknown.is_some() => false,
             Phase::Pending => session.ready.reason != "Suspended",
             Phase::Creating | Phase::Running => true,
             Phase::Terminating | Phase::Failed => false,
@@ -46,8 +48,9 @@ impl View {
             stays: session.keeps_connections(),
             is_coming,
             title: title(session),
-            text: session.ready.message.clone(),
+            text: unknown.map_or_else(|| session.ready.message.clone(), unknown_protocol),
             then: match (is_coming, session.phase) {
+                _ if unknown.is_some() => "This page opens the desktop once there is a gateway that knows it.",
                 (true, _) => "This page opens the desktop as soon as it is running.",
                 (false, Phase::Pending) => "This page opens the desktop once the session is resumed.",
                 (false, _) => "Files in your home directory are kept. To continue, start a new session.",
@@ -57,6 +60,11 @@ impl View {
             idle_ends_in: idle_ends_in(session, idle, now).filter(|_| is_running),
         }
     }
+}
+
+fn unknown_protocol(name: &str) -> String {
+    let name = printable(name);
+    format!("the desktop is up, but this version of the gateway doesn't know its protocol, {name}: upgrade the gateway")
 }
 
 fn title(session: &Session) -> String {
@@ -117,6 +125,16 @@ mod tests {
         assert!(view(&session()).is_running);
         let without = view(&Session { desktop: None, ..session() });
         assert!(!without.is_running && without.is_coming, "its pod is seen in a moment");
+    }
+
+    #[test]
+    fn a_desktop_of_a_newer_version_is_not_waited_for_and_its_page_says_what_lacks() {
+        let session = Session { unknown_protocol: Some("h2c".to_owned()), desktop: None, ..session() };
+        let seen = view(&session);
+        assert!(!seen.is_running && !seen.is_coming && seen.then.contains("a gateway that knows it"), "{seen:?}");
+        assert!(seen.text.contains("doesn't know its protocol, h2c: upgrade the gateway"), "{seen:?}");
+        let starting = view(&Session { phase: Phase::Creating, ..session });
+        assert!(starting.is_coming && starting.text.is_empty(), "it is the controller's turn: {starting:?}");
     }
 
     #[test]

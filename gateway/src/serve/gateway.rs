@@ -10,6 +10,8 @@ use http::request::Parts;
 use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::watch;
+use vdi_api::VDISession;
+use vdi_service::{Aside, lenient::Custom};
 
 use super::refusal::Refusal;
 use crate::{
@@ -37,6 +39,8 @@ pub struct Gateway {
     pub replay_guard: ReplayGuard,
     /// For extending sessions.
     pub client: Client,
+    /// The objects that this version can't parse.
+    pub aside: Arc<Aside>,
     pub concurrency: ConcurrencyLimit,
     pub upstream: UpstreamLimits,
     pub metrics: Arc<Metrics>,
@@ -110,6 +114,12 @@ impl Gateway {
     /// Whether the directory is recent enough to decide by.
     pub fn is_in_touch(&self) -> bool {
         self.directory.freshness.age(Instant::now()) <= self.cache_limit
+    }
+
+    /// Whether the session at this host exists, and can't be parsed.
+    pub fn is_set_aside(&self, host: &str) -> bool {
+        let sessions = self.aside.all::<Custom<VDISession>>();
+        sessions.iter().filter_map(|session| self.public.host_of(session.url.as_deref()?)).any(|its| its == host)
     }
 
     pub fn issuer(&self) -> String {

@@ -71,6 +71,8 @@ pub struct DesktopPod {
     pub idle_timeout: Option<Timeout>,
     pub activity: Activity,
     basic_auth: Option<BasicAuth>,
+    /// The desktop's protocol, if this version doesn't know it.
+    pub unknown_protocol: Option<String>,
     /// `None` while the pod has no address, once it is deleted, and if requests must not be sent to its address.
     pub desktop: Option<Desktop>,
 }
@@ -87,6 +89,7 @@ impl DesktopPod {
             basic_auth: BasicAuth::of(pod.annotations()),
             idle_timeout: pod.annotations().get(IDLE_TIMEOUT).and_then(|text| text.parse().ok()),
             activity: pod.annotations().get(ACTIVITY).and_then(|name| name.parse().ok()).unwrap_or_default(),
+            unknown_protocol: pod.annotations().get(PROTOCOL).filter(|name| name.parse::<Protocol>().is_err()).cloned(),
             desktop: desktop(pod, reach),
         }
     }

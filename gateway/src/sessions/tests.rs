@@ -1,5 +1,6 @@
 //! Sessions and desktops, parsed from the objects that the controller keeps.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use vdi_api::{Activity, Phase, VDISession};
@@ -70,6 +71,37 @@ fn a_running_session_has_its_host_its_owner_and_its_desktop() {
     assert_eq!((session.idle_timeout, session.activity), ("30m".parse().ok(), Activity::Selkies));
     assert_eq!(session.ends, "2026-01-01T20:00:00Z".parse().ok());
     assert_eq!((&*session.ready.reason, session.ahead), ("Running", Some(2)));
+}
+
+/// Its desktops run on while the programs are upgraded, and some controllers are older than the gateways meanwhile.
+#[test]
+fn a_desktop_that_a_controller_of_the_last_release_runs_is_opened() {
+    let session: VDISession =
+        serde_json::from_str(include_str!("../../../tests/last-release/formats/session.json")).unwrap();
+    let pod = serde_json::from_str(include_str!("../../../tests/last-release/formats/pod.json")).unwrap();
+    let login: Value = serde_json::from_str(include_str!("../../../tests/last-release/formats/login.json")).unwrap();
+    let text = |field: &str| login[field].as_str().unwrap();
+    let keys: LoginKeys = text("key").parse().unwrap();
+
+    let session = Session::of(&session, Some(&DesktopPod::of(&pod, &Reach::default())), &public(), &keys).unwrap();
+    assert_eq!((&*session.uid, &*session.host), (text("uid"), "alice.vdi.example.com"));
+    assert_eq!((session.owner.as_str(), &*session.template), ("alice@example.com", "formats"));
+    assert_eq!((session.phase, &*session.ready.reason), (Phase::Running, "Running"));
+    assert_eq!((session.ends, session.timeout), (Some(noon()), "8h".parse().ok()));
+    assert_eq!((session.idle_timeout, session.activity), ("30m".parse().ok(), Activity::Selkies));
+    let desktop = session.running().unwrap();
+    assert_eq!((desktop.address, desktop.tls), ("10.1.2.3:6901".parse().unwrap(), true));
+    assert_eq!(desktop.path, "/vnc.html");
+    let login = STANDARD.encode(format!("desk:{}", text("password")));
+    assert_eq!(desktop.authorization.as_ref().unwrap(), &format!("Basic {login}"));
+}
+
+#[test]
+fn a_deadline_of_a_newer_version_is_no_end_that_this_one_knows() {
+    let session = object(|session| session["status"]["expiry"] = json!("Quota"));
+    let session = Session::of(&session, Some(&pod(|_| {})), &public(), &LoginKeys::default()).unwrap();
+    assert!(session.running().is_some());
+    assert_eq!((session.ends, session.timeout, session.idle_ends), (None, None, None));
 }
 
 #[test]

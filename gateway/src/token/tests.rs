@@ -1,7 +1,11 @@
 //! Valid tokens, and every way to forge or misuse one that we could think of.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use vdi_api::Email;
@@ -71,6 +75,38 @@ fn with(mut object: Value, field: &str, value: Value) -> Value {
         value => object[field] = value,
     }
     object
+}
+
+/// Whoever is signed in stays so while the gateways are upgraded, and meets gateways of both versions meanwhile.
+#[test]
+fn a_key_and_the_tokens_of_the_last_release_are_valid() {
+    let recorded = include_str!("../../../tests/last-release/formats/tokens.json");
+    let recorded: Value = serde_json::from_str(recorded).unwrap();
+    let text = |field: &str| recorded[field].as_str().unwrap();
+    let pkcs8 = STANDARD.decode(text("pkcs8")).unwrap();
+    let keys = KeyRing::new(vec![Key::from_pkcs8(text("id").parse().unwrap(), &pkcs8).unwrap()]);
+    for (field, purpose, session_uid) in
+        [("session", Purpose::Session, UID), ("launch", Purpose::Launch, UID), ("login", Purpose::Login, "portal")]
+    {
+        let expected = Expected { purpose, session_uid: Some(session_uid), ..EXPECTED };
+        let claims = verify(text(field), &keys, &expected, at(30));
+        assert_eq!(claims.map(|claims| claims.email).as_deref(), Ok("alice@example.com"), "{field}");
+    }
+}
+
+/// A gateway accepts no claim that it doesn't know, so a new one has to be accepted for a release before it is written.
+#[test]
+fn tokens_have_the_header_and_the_claims_that_gateways_of_the_last_release_accept() {
+    let recorded = include_str!("../../../tests/last-release/formats/tokens.json");
+    let recorded: Value = serde_json::from_str(recorded).unwrap();
+    let email = "alice@example.com".parse().unwrap();
+    let today = sign(&grant(&email), &KeyRing::new(vec![key()]), &SCHEDULE, noon()).unwrap();
+    let names = |token: &str| {
+        let parts = token.split('.').take(2).map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
+        let parts = parts.map(|part| serde_json::from_slice::<BTreeMap<String, Value>>(&part).unwrap());
+        parts.map(|part| part.into_keys().collect()).collect::<Vec<Vec<String>>>()
+    };
+    assert_eq!(names(&today), names(recorded["session"].as_str().unwrap()));
 }
 
 #[test]

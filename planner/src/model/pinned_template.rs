@@ -40,18 +40,19 @@ impl PinnedTemplate {
         .collect()
     }
 
-    /// `None` when annotations are missing or have been tampered with; the current template has to do then.
+    /// `None` when annotations are missing or have been tampered with; the current template has to do then. A word of a newer
+    /// version, which was here before, leaves the limits as they are.
     pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let text = |key| annotations.get(key).map(String::as_str);
         Some(Self {
             template_generation: text(keys::TEMPLATE_GENERATION)?.parse().ok()?,
             port: text(keys::PORT)?.parse().ok()?,
-            protocol: text(keys::PROTOCOL)?.parse().ok()?,
+            protocol: text(keys::PROTOCOL)?.parse().unwrap_or_default(),
             path: text(keys::PATH)?.to_owned(),
             renderer_path: text(keys::RENDERER_PATH).map(str::to_owned),
             idle_timeout: optional(text(keys::IDLE_TIMEOUT))?,
-            // Of a pod from before there was a choice.
-            activity: text(keys::ACTIVITY).map_or(Ok(Activity::Auto), str::parse).ok()?,
+            // Pods from before there was a choice have none.
+            activity: text(keys::ACTIVITY).and_then(|word| word.parse().ok()).unwrap_or_default(),
             max_timeout: optional(text(keys::MAX_TIMEOUT))?,
             start_deadline: text(keys::START_DEADLINE)?.parse().ok()?,
             failed_retention: text(keys::FAILED_RETENTION)?.parse().ok()?,
@@ -98,8 +99,25 @@ mod tests {
     }
 
     #[test]
+    fn a_protocol_or_activity_of_a_newer_version_leaves_the_limits_of_the_session_as_they_are() {
+        let pinned = PinnedTemplate {
+            protocol: Protocol::Https,
+            activity: Activity::Selkies,
+            max_timeout: Some("12h".parse().unwrap()),
+            ..fixture::template().pinned
+        };
+        let mut annotations = pinned.to_annotations();
+        annotations.extend([keys::PROTOCOL, keys::ACTIVITY].map(|key| (key.to_owned(), "telepathy".to_owned())));
+        let (protocol, activity) = (Protocol::default(), Activity::default());
+        assert_eq!(
+            PinnedTemplate::from_annotations(&annotations),
+            Some(PinnedTemplate { protocol, activity, ..pinned })
+        );
+    }
+
+    #[test]
     fn tampered_annotations_are_not_used_in_part() {
-        for key in [keys::PORT, keys::PROTOCOL, keys::ACTIVITY, keys::MAX_TIMEOUT, keys::START_DEADLINE] {
+        for key in [keys::PORT, keys::IDLE_TIMEOUT, keys::MAX_TIMEOUT, keys::START_DEADLINE] {
             let mut annotations = fixture::template().pinned.to_annotations();
             annotations.insert(key.to_owned(), "soon".to_owned());
             assert_eq!(PinnedTemplate::from_annotations(&annotations), None, "{key}");

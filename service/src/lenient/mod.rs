@@ -29,14 +29,18 @@ pub struct Unreadable {
     pub error: String,
     /// Its `status.conditions`, unparsed.
     pub conditions: Vec<serde_json::Value>,
+    /// Its `status.url`, if it has one.
+    pub url: Option<String>,
 }
 
 impl Unreadable {
     fn of(text: &str, error: String) -> Result<Self, serde_json::Error> {
         let Identified { metadata } = serde_json::from_str(text)?;
-        // The conditions themselves may be malformed.
-        let conditions = serde_json::from_str(text).map(|Reported { status }| status.conditions).unwrap_or_default();
-        Ok(Self { metadata: metadata.into(), error, conditions })
+        // These themselves may be malformed.
+        let status = serde_json::from_str(text).map(|Reported { status }| status).unwrap_or_default();
+        let ReportedStatus { conditions, url } = status;
+        let url = url.as_str().map(str::to_owned);
+        Ok(Self { metadata: metadata.into(), error, conditions, url })
     }
 
     pub fn name(&self) -> &str {
@@ -89,10 +93,12 @@ struct Reported {
     status: ReportedStatus,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct ReportedStatus {
     #[serde(default)]
     conditions: Vec<serde_json::Value>,
+    #[serde(default)]
+    url: serde_json::Value,
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Lenient<K> {

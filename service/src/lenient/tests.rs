@@ -71,6 +71,16 @@ fn of_an_object_that_cannot_be_parsed_a_watch_still_tells_which_it_is_and_in_whi
     assert_eq!(object.conditions, [json!({ "type": "Ready" })]);
 }
 
+#[test]
+fn of_an_object_that_cannot_be_parsed_the_url_is_known_if_it_is_one() {
+    for (url, expected) in [(json!("https://a"), Some("https://a")), (json!(7), None), (json!(null), None)] {
+        let mut object = object("b", "Levitating");
+        object["status"]["url"] = url;
+        let Lenient::Unreadable(object) = read(&object) else { panic!("it was parsed") };
+        assert_eq!((object.url.as_deref(), object.conditions.len()), (expected, 1));
+    }
+}
+
 /// What users may write there, and what jiff can't hold or serde_json won't follow.
 #[test]
 fn what_nobody_reads_can_be_anything() {

@@ -58,6 +58,7 @@ pub async fn answer(
             fields.attach(pass(gateway, desktop, visitor, client, request).await)
         }
         Access::Wait(visitor) => log_fields(&visitor).attach(wait(gateway, &visitor.session, &request)),
+        Access::Ended if gateway.is_set_aside(host) => page(StatusCode::SERVICE_UNAVAILABLE, &NEWER),
         Access::Ended => page(StatusCode::GONE, &ended(&gateway.issuer())),
     })
 }
@@ -128,6 +129,14 @@ fn wait(gateway: &Gateway, session: &Session, request: &Request<Body>) -> Respon
         false => text(StatusCode::SERVICE_UNAVAILABLE, "the desktop is not running"),
     }
 }
+
+/// For somebody whose session is there.
+const NEWER: Message = Message {
+    title: "This desktop can't be opened at the moment",
+    text: "Its session has a value that this version of the gateway doesn't know. The desktop may be running all the same. \
+           Ask whoever runs the cluster to upgrade the gateway.",
+    link: Some(Link { href: "/", label: "Try again" }),
+};
 
 /// For somebody who had a desktop here and comes back.
 fn ended(portal: &str) -> Message<'_> {

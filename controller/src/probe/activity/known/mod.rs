@@ -10,17 +10,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use vdi_planner::model::{Idle, time::whole_seconds};
 
-/// What one gateway answers. Times are in seconds before the answer, so that its clock doesn't matter.
+/// What one gateway answers. Times are in seconds before the answer, so that its clock doesn't matter. A newer gateway may say more.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Answer {
     /// Which gateway answers: another one may have the same address later.
     replica: String,
     /// It forwards no more input, so nothing is lost when it goes.
     #[serde(default)]
     is_over: bool,
-    /// How long ago each session, by uid, had its last input through this gateway.
-    #[serde(default)]
+    /// How long ago each session, by uid, had its last input through this gateway. Never left out: sessions end by it.
     last_input: HashMap<String, f64>,
 }
 

@@ -25,6 +25,19 @@ fn silent(port: u16) -> Said {
     Said { port, is_listed: true, answer: Err("no answer".to_owned()) }
 }
 
+#[test]
+fn the_report_of_a_gateway_of_the_last_release_is_read_and_so_is_that_of_a_newer_one_that_says_more() {
+    let recorded = include_str!("../../../../../tests/last-release/formats/activity.json");
+    let mut report: serde_json::Value = serde_json::from_str(recorded).unwrap();
+    for field in ["replica", "isNew"] {
+        report[field] = "2026-01-01T12:00:00Z".into();
+        let answer: Answer = serde_json::from_value(report.clone()).unwrap();
+        assert_eq!((&*answer.replica, answer.is_over), ("2026-01-01T12:00:00Z", false));
+        let last_input = HashMap::from([("7f3a9c1e-0000-4000-8000-000000000001".to_owned(), 1.5)]);
+        assert_eq!(answer.last_input, last_input);
+    }
+}
+
 impl Said {
     fn not_listed(self) -> Self {
         Self { is_listed: false, ..self }

@@ -1,0 +1,105 @@
+//! In what a CRD is narrower than an earlier one: objects that it no longer accepts, or keeps otherwise than they were written.
+
+use std::fmt::{self, Display};
+
+use serde_json::Value;
+
+use crate::schema;
+
+/// One narrowing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Narrowing {
+    /// Such as `vdisessions.vdi.kasm.io v1alpha1 spec.user`.
+    pub path: String,
+    pub what: String,
+    /// The rule or pattern that is new, if comparing schemas can't tell whether it refuses any object that was accepted.
+    pub undecided: Option<String>,
+}
+
+impl Display for Narrowing {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.what)
+    }
+}
+
+/// The narrowings found so far.
+#[derive(Debug, Default)]
+pub struct Narrowings(pub Vec<Narrowing>);
+
+impl Narrowings {
+    pub fn add(&mut self, path: &str, what: impl Into<String>) {
+        self.0.push(Narrowing { path: path.to_owned(), what: what.into(), undecided: None });
+    }
+
+    pub fn add_undecided(&mut self, path: &str, what: &str, text: impl Into<String>) {
+        let text = text.into();
+        self.0.push(Narrowing { path: path.to_owned(), what: format!("{what}: {text}"), undecided: Some(text) });
+    }
+}
+
+/// In what today's CRDs are narrower than the last release's.
+pub fn narrowings(last: &[Value], today: &[Value]) -> Vec<Narrowing> {
+    let mut found = Narrowings::default();
+    for crd in last {
+        let name = text(&crd["metadata"]["name"]);
+        match today.iter().find(|today| today["metadata"]["name"] == crd["metadata"]["name"]) {
+            Some(today) => compare_crds(name, &crd["spec"], &today["spec"], &mut found),
+            None => found.add(name, "the CRD is gone"),
+        }
+    }
+    found.0
+}
+
+fn compare_crds(name: &str, last: &Value, today: &Value, found: &mut Narrowings) {
+    for pointer in ["/group", "/scope", "/names/kind", "/names/listKind", "/names/plural", "/names/singular"] {
+        let (before, now) = (last.pointer(pointer), today.pointer(pointer));
+        if before != now {
+            found.add(name, format!("{pointer} was {before:?} and is {now:?}"));
+        }
+    }
+    for list in ["shortNames", "categories"] {
+        for gone in missing(&last["names"][list], &today["names"][list]) {
+            found.add(name, format!("{gone} is gone from names.{list}"));
+        }
+    }
+    if last["preserveUnknownFields"] == true && today["preserveUnknownFields"] != true {
+        found.add(name, "unknown fields are no longer preserved");
+    }
+    for version in values(&last["versions"]) {
+        let path = format!("{name} {}", text(&version["name"]));
+        match values(&today["versions"]).find(|today| today["name"] == version["name"]) {
+            Some(today) => compare_versions(&path, version, today, found),
+            None => found.add(&path, "the version is gone"),
+        }
+    }
+}
+
+fn compare_versions(path: &str, last: &Value, today: &Value, found: &mut Narrowings) {
+    if last["served"] == true && today["served"] != true {
+        found.add(path, "the version is no longer served");
+    }
+    if last["storage"] == true && today["storage"] != true {
+        found.add_undecided(path, "stored objects need a migration to another version", "storage");
+    }
+    let subresources = |version: &Value| version["subresources"].as_object().cloned().unwrap_or_default();
+    let todays = subresources(today);
+    for gone in subresources(last).keys().filter(|name| !todays.contains_key(*name)) {
+        found.add(path, format!("the subresource {gone} is gone"));
+    }
+    let schema_of = |version: &Value| version["schema"]["openAPIV3Schema"].clone();
+    schema::compare(path, &schema_of(last), &schema_of(today), found);
+}
+
+/// The elements of a list; none, if it isn't one.
+pub fn values(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+/// The elements of a list that another one lacks.
+pub fn missing<'a>(list: &'a Value, from: &'a Value) -> impl Iterator<Item = &'a Value> {
+    values(list).filter(|value| !values(from).any(|other| other == *value))
+}
+
+pub fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
