@@ -23,6 +23,7 @@ pub mod trouble;
 pub mod unread;
 
 pub use activity_token::ActivityToken;
+mod watch_one;
 pub use aside::Aside;
 pub use lenient::Lenient;
 pub use log::{LogFormat, LogSettings};
@@ -33,3 +34,4 @@ pub use reach::Reach;
 pub use shared_secret::{PartialSecret, Secrets, Shared};
 pub use shared_values::SharedValues;
 pub use stop::{stop_signal, stop_signal_or_hangup};
+pub use watch_one::watch_one;

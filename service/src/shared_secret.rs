@@ -5,11 +5,7 @@ use std::{collections::BTreeMap, fmt::Display, pin::pin, str::FromStr, sync::Arc
 
 use futures::StreamExt;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::{
-    Api, Client,
-    api::ObjectMeta,
-    runtime::{WatchStreamExt, watcher::watch_object},
-};
+use kube::{Api, Client, api::ObjectMeta, runtime::WatchStreamExt};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
 use tokio::{
@@ -21,7 +17,7 @@ use crate::{
     Aside, Lenient, Pause,
     lenient::metadata,
     needs::{Need, Needs},
-    same_resource, trouble, unread,
+    same_resource, trouble, unread, watch_one,
 };
 
 /// The parts of a Secret that are read.
@@ -82,8 +78,7 @@ struct Follower<T> {
 impl<T: FromStr<Err: Display>> Follower<T> {
     /// Never returns.
     async fn run(self) {
-        #[expect(clippy::disallowed_methods, reason = "what is watched is Lenient")]
-        let changes = watch_object(self.secrets.clone(), &self.name).backoff(Pause::up_to(LONGEST_PAUSE));
+        let changes = watch_one(self.secrets.clone(), &self.name).backoff(Pause::up_to(LONGEST_PAUSE));
         let mut changes = pin!(changes);
         let mut pauses = Pause::up_to(LONGEST_PAUSE);
         // When to create it, while there is none. The watch then shows whose has become the one.

@@ -1,6 +1,9 @@
 //! The Secrets that the controller and the gateways share and create themselves: the login keys and the activity token.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -165,6 +168,30 @@ fn whichever_program_is_first_creates_the_secrets_and_after_a_deletion_all_agree
     })
 }
 
+/// In a quiet cluster, the API server sends nothing at all on a watch, and a gateway gives up a connection after 70 s of silence.
+#[test]
+fn no_watch_of_a_gateway_lasts_longer_than_it_bears_silence() -> Result<()> {
+    with_site(async |site, _alone| {
+        let gateway = site.gateway("gateway-that-watches", 0).await?;
+        let log = std::fs::read_to_string(site.fixture.stack.cluster.audit_log())?;
+        let mut watched = BTreeSet::new();
+        for line in log.lines() {
+            let request: Value = serde_json::from_str(line)?;
+            if request["verb"] != "watch" || request["user"]["username"] != vdi_tests::stack::gateway().name {
+                continue;
+            }
+            let uri = request["requestURI"].as_str().context("no URI")?;
+            let seconds = uri.split("timeoutSeconds=").nth(1).and_then(|rest| rest.split('&').next());
+            let seconds: u32 = seconds.context(uri.to_owned())?.parse()?;
+            ensure!(seconds <= 60, "{uri}");
+            watched.insert(request["objectRef"]["resource"].to_string());
+        }
+        ensure!(watched == ["\"pods\"", "\"secrets\"", "\"vdisessions\""].map(str::to_owned).into(), "{watched:?}");
+        ensure!(gateway.replica.stop()?.success());
+        Ok(())
+    })
+}
+
 #[test]
 fn a_desktop_of_a_deleted_key_opens_again_once_it_is_suspended_and_resumed() -> Result<()> {
     with_site(async |site, _alone| {
@@ -210,7 +237,8 @@ fn a_gateway_says_once_why_it_cannot_use_a_secret_and_goes_on_once_it_can() -> R
         gateway.wait_until_waiting(forbidden).await?;
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(6) {
-            ensure!(gateway.logged_times("waiting for the Secret site-keys")? == 1, "{}", gateway.log()?);
+            // Not counting where it is said behind news, such as that browsers are served.
+            ensure!(gateway.logged_times("\"waiting for the Secret site-keys")? == 1, "{}", gateway.log()?);
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         let (_, status) = http::get(gateway.address().await?, "/healthz").await?;

@@ -6,13 +6,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::{
-    Api,
-    api::ObjectMeta,
-    runtime::{WatchStreamExt, watcher::watch_object},
-};
+use kube::{Api, api::ObjectMeta, runtime::WatchStreamExt};
 use tokio::{sync::watch, time::interval};
-use vdi_service::{Aside, Lenient, Need, PartialSecret, Pause, Secrets, trouble, unread};
+use vdi_service::{Aside, Lenient, Need, PartialSecret, Pause, Secrets, trouble, unread, watch_one};
 
 use crate::token::{Key, KeyError, KeyId, KeyRing, Schedule};
 
@@ -65,8 +61,7 @@ impl KeyRotator {
 
     /// Never returns.
     pub async fn run(self) {
-        #[expect(clippy::disallowed_methods, reason = "what is watched is Lenient")]
-        let changes = watch_object(self.secrets.clone(), &self.name).backoff(Pause::up_to(LONGEST_PAUSE));
+        let changes = watch_one(self.secrets.clone(), &self.name).backoff(Pause::up_to(LONGEST_PAUSE));
         let mut changes = std::pin::pin!(changes);
         let period = (self.schedule.rotation / 10).clamp(Duration::from_millis(100), CHECK_INTERVAL);
         let (mut clock, mut secret, mut has_keys) = (interval(period), None, false);

@@ -57,7 +57,7 @@ pub struct Watcher {
 
 /// Before an interrupted watch starts again. Until then, decisions are made on old data.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A connection on which nothing arrives for this long is broken.
+/// A connection on which nothing arrives for this long is broken. All watches end earlier.
 pub const WATCH_PATIENCE: Duration = Duration::from_secs(70);
 
 impl Watcher {
