@@ -5,6 +5,7 @@
 mod allocate;
 mod apiserver;
 mod cache;
+mod check;
 mod operations;
 mod probe;
 mod reconcile;
@@ -27,6 +28,7 @@ use crate::{
         leader::{self, Candidate},
     },
     cache::Workqueue,
+    check::Check,
     operations::{Metrics, Operations},
     probe::{Activity, Probes},
     reconcile::Expectations,
@@ -37,6 +39,9 @@ use crate::{
 // One thread serves thousands of sessions, and waking several would cost more than it saves.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
+    if let Some(check) = Check::requested(std::env::args_os()) {
+        return check.run().await;
+    }
     let settings: Settings = vdi_service::settings::load();
     let identity = leader::identity();
     let endpoint = settings.otlp_endpoint.as_ref();

@@ -1,11 +1,13 @@
-//! What the native programs share: settings, logging, stop signals, backoff, process metrics, TLS to desktops, the limits on
-//! pod addresses, the Secrets that both use, what they wait for, and the parsing of objects of which some may be malformed.
+//! What the native programs share: settings, logging, stop signals, backoff, process metrics, TLS to desktops, what names a
+//! certificate is for, the limits on pod addresses, the Secrets that both use, what they wait for, and the parsing of objects of
+//! which some may be malformed.
 
 #![deny(clippy::disallowed_methods)]
 
 mod activity_token;
 pub mod any_certificate;
 pub mod aside;
+pub mod certificate;
 pub mod files;
 pub mod lenient;
 mod log;

@@ -31,13 +31,18 @@ impl Helm {
         command
     }
 
-    /// Renders the chart with these values, for an installation named vdiwarden in a namespace.
+    /// Renders the chart with these values, for an installation named vdiwarden in a namespace. Without what `helm test` adds.
     pub async fn render(&self, namespace: &str, values: &Value) -> Result<Output> {
-        Ok(self.rendering(namespace, values)?.output().await?)
+        Ok(self.rendering(namespace, values)?.arg("--skip-tests").output().await?)
     }
 
     /// The same, if the values are what the chart allows.
     pub async fn template(&self, namespace: &str, values: &Value) -> Result<String> {
+        output(self.rendering(namespace, values)?.arg("--skip-tests")).await
+    }
+
+    /// The same with what `helm test` adds.
+    pub async fn template_with_tests(&self, namespace: &str, values: &Value) -> Result<String> {
         output(&mut self.rendering(namespace, values)?).await
     }
 

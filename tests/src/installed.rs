@@ -154,6 +154,15 @@ impl Installed {
     /// Kills the pods of the gateways. Kubernetes starts others.
     pub async fn kill_gateways(&self) -> Result<()> {
         let pods = ["delete", "pods", "--namespace", installation::NAMESPACE, "--selector"];
+    /// `helm test`: whether it succeeds, and what it and its pod print.
+    pub async fn test(&self) -> Result<(bool, String)> {
+        let mut helm = self.helm.command();
+        helm.args(["test", "vdiwarden", "--logs", "--namespace", installation::NAMESPACE, "--timeout", "2m"]);
+        let output = helm.env("KUBECONFIG", self.stack.cluster.kubeconfig(&User::admin())?).output().await?;
+        let printed = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&printed).into_owned()))
+    }
+
         let now = ["app.kubernetes.io/name=vdi-gateway", "--grace-period=0", "--force"];
         self.kubectl(&[&pods[..], &now].concat()).await
     }

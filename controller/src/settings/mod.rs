@@ -14,7 +14,11 @@ use crate::{allocate::UrlTemplate, probe::ActivityUrl, telemetry::traces::parse_
 /// Every setting is a flag, an environment variable, or a line in the file given by --config, such as `concurrency: 32`. Flags
 /// take precedence over the environment, and the environment over the file.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "vdi-controller", version)]
+#[command(
+    name = "vdi-controller",
+    version,
+    after_help = "`vdi-controller check-installation --help` is about the checks of `helm test`."
+)]
 pub struct Settings {
     /// A YAML file with settings, named like the flags without the leading dashes
     #[arg(long, env = "VDI_CONFIG", value_name = "FILE")]

@@ -2,6 +2,7 @@
 
 mod configurations;
 mod installing;
+mod kustomize;
 mod manifest;
 mod mistakes;
 mod others_crds;

@@ -58,7 +58,7 @@ async fn install_yaml_is_what_the_chart_renders_with_its_defaults() -> Result<()
 const CHANGING: &str = r"\b(rand\w+|gen[A-Z]\w+|uuidv4|lookup|now|htpasswd|bcrypt|derivePassword|getHostByName)\b|\.Release\.(Revision|Is\w+)";
 
 #[test]
-fn no_template_has_hooks_or_uses_what_differs_from_one_rendering_to_the_next() -> Result<()> {
+fn no_template_has_hooks_but_for_tests_or_uses_what_differs_from_one_rendering_to_the_next() -> Result<()> {
     let (action, changing) = (regex::Regex::new(r"\{\{[^}]*\}\}")?, regex::Regex::new(CHANGING)?);
     let mut folders = vec![helm::chart().join("templates")];
     let mut templates = 0;
@@ -71,7 +71,9 @@ fn no_template_has_hooks_or_uses_what_differs_from_one_rendering_to_the_next() -
             }
             templates += 1;
             let text = std::fs::read_to_string(&path)?;
-            ensure!(!text.contains("helm.sh/hook"), "{} has a hook", path.display());
+            let hook =
+                text.lines().find(|line| line.contains("helm.sh/hook:") && !line.ends_with("helm.sh/hook: test"));
+            ensure!(hook.is_none(), "{}: {hook:?}", path.display());
             let used = action.find_iter(&text).find(|action| changing.is_match(action.as_str()));
             ensure!(used.is_none(), "{}: {used:?}", path.display());
         }
@@ -94,15 +96,49 @@ async fn every_object_follows_the_namespace_of_the_release() -> Result<()> {
     Ok(())
 }
 
+/// What `helm install` leaves alone, and neither Argo CD nor Flux nor `kubectl apply` ever sees.
+#[tokio::test]
+async fn all_that_a_test_adds_is_a_hook_and_goes_when_the_test_ends() -> Result<()> {
+    let helm = Helm::new(4).await?;
+    for (configuration, values) in configurations::all() {
+        let installed = parse(&helm.template(NAMESPACE, &values).await?)?;
+        let mut tests = parse(&helm.template_with_tests(NAMESPACE, &values).await?)?;
+        tests.retain(|object| !installed.contains(object));
+        let kinds: Vec<_> = tests.iter().filter_map(|object| object["kind"].as_str()).collect();
+        ensure!(kinds.contains(&"Pod") && kinds.len() >= 6, "{configuration}: {kinds:?}");
+        let floor = installed.iter().filter(|it| it["kind"] == "ValidatingAdmissionPolicy");
+        let mut floor: Vec<_> = floor.filter_map(|it| it["metadata"]["name"].as_str()).collect();
+        floor.sort_unstable();
+        let pod = tests.iter().find(|it| it["kind"] == "Pod").map(Value::to_string).unwrap_or_default();
+        let looks_at_all = pod.contains(&format!("\"--floor={}\"", floor.join(",")));
+        ensure!(looks_at_all != floor.is_empty(), "{configuration}: {floor:?} are not those in {pod}");
+        for object in installed {
+            ensure!(object["metadata"]["annotations"]["helm.sh/hook"].is_null(), "{configuration}: {object}");
+        }
+        for object in tests {
+            let annotations = &object["metadata"]["annotations"];
+            ensure!(annotations["helm.sh/hook"] == "test", "{configuration}: {object}");
+            // A pod that failed stays for its log, and has no rights any more.
+            let ends = match object["kind"] == "Pod" {
+                true => "before-hook-creation,hook-succeeded",
+                false => "before-hook-creation,hook-succeeded,hook-failed",
+            };
+            ensure!(annotations["helm.sh/hook-delete-policy"] == ends, "{configuration}: {object}");
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn every_pod_meets_the_restricted_pod_security_standard_and_has_limits() -> Result<()> {
     let helm = Helm::new(4).await?;
     for (configuration, values) in configurations::all() {
-        let objects = parse(&helm.template(NAMESPACE, &values).await?)?;
-        let pods: Vec<&Value> = objects.iter().filter(|it| it["kind"] == "Deployment").collect();
-        ensure!(pods.len() == 2, "{configuration}: {} Deployments", pods.len());
-        for deployment in pods {
-            let spec = &deployment["spec"]["template"]["spec"];
+        let objects = parse(&helm.template_with_tests(NAMESPACE, &values).await?)?;
+        let find = |kind: &'static str| objects.iter().filter(move |it| it["kind"] == kind);
+        let deployed: Vec<&Value> = find("Deployment").map(|it| &it["spec"]["template"]).collect();
+        ensure!(deployed.len() == 2, "{configuration}: {} Deployments", deployed.len());
+        for template in deployed.iter().copied().chain(find("Pod")) {
+            let spec = &template["spec"];
             let container = &spec["containers"][0];
             let expected = json!({
                 "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
@@ -112,10 +148,12 @@ async fn every_pod_meets_the_restricted_pod_security_standard_and_has_limits() -
             ensure!(pod["runAsNonRoot"] == true && pod["runAsUser"] == 65532, "{pod}");
             ensure!(pod["seccompProfile"]["type"] == "RuntimeDefault", "{pod}");
             ensure!(container["resources"]["limits"]["memory"].is_string(), "{container}");
-            ensure!(container["readinessProbe"]["httpGet"]["path"] == "/readyz", "{container}");
             // Desktops let in the pods of this namespace with this label.
-            let labels = &deployment["spec"]["template"]["metadata"]["labels"];
-            ensure!(labels["app.kubernetes.io/part-of"] == "vdiwarden", "{labels}");
+            let reaches_desktops = template["metadata"]["labels"]["app.kubernetes.io/part-of"] == "vdiwarden";
+            let is_deployed = deployed.contains(&template);
+            ensure!(reaches_desktops == is_deployed, "{configuration}: {template}");
+            let is_probed = container["readinessProbe"]["httpGet"]["path"] == "/readyz";
+            ensure!(is_probed == is_deployed, "{container}");
         }
     }
     Ok(())

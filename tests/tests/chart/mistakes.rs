@@ -42,6 +42,7 @@ fn mistakes() -> Vec<(Value, &'static [&'static str])> {
         (json!({ "tls": { "certManager": { "enabled": true } } }), &["tls.certManager.issuerRef.name", "is missing"]),
         (json!({ "tls": { "secretName": "" } }), &["'/tls/secretName'", "minLength"]),
         (json!({ "images": { "gateway": { "digest": "sha256:12" } } }), &["'/images/gateway/digest'", "[0-9a-f]{64}"]),
+        (json!({ "test": { "namespace": NAMESPACE } }), &["test.namespace", "another namespace"]),
         (json!({ "podCIDRs": "10.0.0.0/8" }), &["'/podCIDRs'", "want array"]),
         (json!({ "usernamePrefix": "oidc:\n" }), &["'/usernamePrefix'", "does not match pattern"]),
     ]

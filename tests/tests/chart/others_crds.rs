@@ -2,12 +2,14 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use tokio::process::Command;
 use vdi_cluster::{ControlPlane, User};
 use vdi_tests::{
     helm::Helm,
-    installation::{manifest, parse},
+    installation::{NAMESPACE, manifest, parse},
     setup,
     shared::{Shared, directory},
+    stack,
 };
 
 use super::configurations;
@@ -29,7 +31,7 @@ const CRDS: [(&str, &str, &[&str]); 3] = [
 /// Kubewarden has no module with its CRDs.
 const WITHOUT_CRD: &str = "ClusterAdmissionPolicy";
 
-async fn kubectl<A: AsRef<std::ffi::OsStr>>(
+pub async fn kubectl<A: AsRef<std::ffi::OsStr>>(
     cluster: &ControlPlane,
     arguments: impl IntoIterator<Item = A>,
 ) -> Result<String> {
@@ -48,19 +50,19 @@ async fn start() -> Result<ControlPlane> {
         }
     }
     kubectl(&cluster, ["wait", "--for=condition=Established", "--all", "crd"]).await?;
-    for namespace in ["rendered", "rendered-codes"] {
+    for namespace in ["rendered", "rendered-codes", NAMESPACE, &format!("{NAMESPACE}-codes")] {
         kubectl(&cluster, ["create", "namespace", namespace]).await?;
     }
     Ok(cluster)
 }
 
-fn with_crds(test: impl AsyncFnOnce(&'static ControlPlane) -> Result<()>) -> Result<()> {
+pub fn with_crds(test: impl AsyncFnOnce(&'static ControlPlane) -> Result<()>) -> Result<()> {
     static CLUSTER: Shared<ControlPlane> = Shared::new();
     CLUSTER.with(start, test)
 }
 
 /// With strict validation: an unknown field is an error.
-async fn dry_run(cluster: &ControlPlane, objects: &[Value]) -> Result<String> {
+pub async fn dry_run(cluster: &ControlPlane, objects: &[Value]) -> Result<String> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), manifest(objects))?;
     let file = file.path().display().to_string();
@@ -96,6 +98,37 @@ fn an_unknown_field_of_a_route_would_be_refused() -> Result<()> {
         });
         let Err(error) = dry_run(cluster, &[route]).await else { anyhow::bail!("it is accepted") };
         ensure!(format!("{error:#}").contains("host"), "{error:#}");
+        Ok(())
+    })
+}
+
+/// This cluster has no CRDs of ours, nor anything else.
+#[test]
+fn a_check_of_an_installation_that_is_not_there_fails_and_says_what_to_do() -> Result<()> {
+    with_crds(async |cluster| {
+        vdi_tests::process::blocking(stack::build).await?;
+        let mut check = Command::new(stack::program("vdi-controller"));
+        check.args([
+            "check-installation",
+            "--domain=vdi.example.com",
+            "--namespace=default",
+            "--own-namespace=rendered",
+        ]);
+        check.args(["--gateway=127.0.0.1:1", "--gateways=127.0.0.1:1"]).kill_on_drop(true);
+        check.arg("--floor=vdi-sessions");
+        check.args(["--tls-secret=vdi-gateway-tls", "--tls-cert=/nowhere/tls.crt"]);
+        let output = check.env("KUBECONFIG", cluster.kubeconfig(&User::admin())?).output().await?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.code() == Some(1), "{said}");
+        for words in [
+            "FAIL  the API server doesn't serve vdisessions (vdi.kasm.io/v1alpha1)\n      To do: install the CRDs",
+            "FAIL  the gateway has no certificate: there is no Secret vdi-gateway-tls",
+            "FAIL  no session can be tried: ",
+            "FAIL  of the floor, a ValidatingAdmissionPolicy or its binding is missing: vdi-sessions",
+        ] {
+            ensure!(said.contains(words), "{words:?} is not in {said}");
+        }
+        ensure!(!said.contains("ok    "), "{said}");
         Ok(())
     })
 }

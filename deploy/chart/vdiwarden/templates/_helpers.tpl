@@ -26,6 +26,11 @@ app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 {{- if or (eq .Values.exposure.type "ingress") (and (eq .Values.exposure.type "gatewayAPI") (eq .Values.exposure.gatewayAPI.route "HTTPRoute")) }}true{{ end -}}
 {{- end }}
 
+{{- /* The port of the Service for browsers. */}}
+{{- define "vdiwarden.gatewayPort" -}}
+{{- if eq .Values.exposure.type "LoadBalancer" }}{{ int .Values.publicPort }}{{ else if include "vdiwarden.plainHTTP" . }}80{{ else }}443{{ end -}}
+{{- end }}
+
 {{- define "vdiwarden.loginKeys" -}}
 {{ .Values.loginKeys.existingSecret | default "vdi-login-keys" }}
 {{- end }}
@@ -102,4 +107,15 @@ readinessProbe:
   httpGet: {path: /readyz, port: operations}
   periodSeconds: 5
   timeoutSeconds: 5
+{{- end }}
+
+{{- /* The names of the floor's ValidatingAdmissionPolicies and of their bindings, as a JSON list. */}}
+{{- define "vdiwarden.floor" -}}
+{{ list "vdi-controller" "vdi-desktops" "vdi-network" "vdi-sessions" | toJson }}
+{{- end }}
+
+{{- /* Annotations of what the pod of `helm test` may do: nobody may outside of the test, however it ends. */}}
+{{- define "vdiwarden.checkRights" -}}
+helm.sh/hook: test
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end }}

@@ -1,4 +1,6 @@
-//! The chart in a cluster with a real node: upgrades, a removal, and who reaches the product's own pods.
+//! The chart in a cluster with a real node: upgrades, a removal, who reaches the product's own pods, its own test, and routes.
+
+mod helm_test;
 
 use std::collections::BTreeMap;
 
