@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use vdi_api::{Phase, VDISession, VDITemplate, desktop_pod};
@@ -15,6 +15,7 @@ use vdi_tests::{
     audit,
     fixture::Fixture,
     http, installation,
+    objects::wait_gone,
     shared::directory,
     stack::{Settings, Stack, alice, bob, carol, controller},
     test_namespace::TestNamespace,
@@ -97,11 +98,14 @@ async fn create_session(stack: &Stack, name: &str, template: &str, user: &User) 
     Ok(())
 }
 
-async fn use_newer_crds(fixture: &Fixture) -> Result<()> {
+async fn apply(stack: &Stack, crds: &[Value]) -> Result<()> {
     let file = tempfile::NamedTempFile::new()?;
-    std::fs::write(file.path(), installation::manifest(&newer_crds()?))?;
-    let file = file.path().display().to_string();
-    fixture.stack.kubectl_ok(&User::admin(), ["apply", "-f", &file]).await?;
+    std::fs::write(file.path(), installation::manifest(crds))?;
+    stack.kubectl_ok(&User::admin(), ["apply", "-f", &file.path().display().to_string()]).await.map(drop)
+}
+
+async fn use_newer_crds(fixture: &Fixture) -> Result<()> {
+    apply(&fixture.stack, &newer_crds()?).await?;
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     wait::until("the API server uses the newer CRDs", async || {
         let template = create_template(fixture, "tried", &json!({}), &dry_run).await?;
@@ -127,8 +131,27 @@ async fn write_status(stack: &Stack, name: &str, mut status: Value) -> Result<()
     Ok(())
 }
 
-fn conditions(session: &DynamicObject) -> String {
-    session.data["status"]["conditions"].to_string()
+/// Waits until the sessions with unknown values, of their own or in their templates, say which.
+async fn wait_until_said(namespace: &TestNamespace, stack: &Stack) -> Result<()> {
+    for (name, value) in [("protocol", "h2c"), ("profile", "isolated"), ("probe", "grpc")] {
+        let message = namespace.wait_message(name, Phase::Pending, "TemplateInvalid").await?;
+        ensure!(message.contains(&format!("unknown variant `{value}`")), "{message}");
+    }
+    wait::until("the session of an unknown phase says so", async || {
+        let said = sessions(stack).get("hibernating").await?.data["status"]["conditions"].to_string();
+        Ok(said.contains("SessionInvalid") && said.contains("unknown variant `Hibernating`"))
+    })
+    .await
+}
+
+/// Compares pods with what they were: not replaced, and with all that is written on them.
+async fn ensure_unchanged(namespace: &TestNamespace, pods: &[ObjectMeta]) -> Result<()> {
+    for before in pods {
+        let after = namespace.pods.get(before.name.as_deref().context("no name")?).await?.metadata;
+        let what = |meta: &ObjectMeta| (meta.uid.clone(), meta.annotations.clone(), meta.labels.clone());
+        ensure!(what(before) == what(&after), "was {before:#?}, and is {after:#?}");
+    }
+    Ok(())
 }
 
 async fn restart_controller(stack: &mut Stack) -> Result<()> {
@@ -164,13 +187,12 @@ async fn objects_of_a_newer_version_run_as_far_as_they_are_known_and_keep_what_i
     use_newer_crds(&fixture).await?;
     let default = PostParams::default();
     create_template(&fixture, "known", &json!({}), &default).await?;
-    let unknown = [
-        ("protocol", json!({ "protocol": "h2c" }), "unknown variant `h2c`"),
-        ("profile", json!({ "securityProfile": "isolated" }), "unknown variant `isolated`"),
-        ("probe", json!({ "probe": { "kind": "grpc" } }), "unknown variant `grpc`"),
-    ];
-    for (name, changes, _) in &unknown {
-        create_template(&fixture, name, changes, &default).await?;
+    for (name, changes) in [
+        ("protocol", json!({ "protocol": "h2c" })),
+        ("profile", json!({ "securityProfile": "isolated" })),
+        ("probe", json!({ "probe": { "kind": "grpc" } })),
+    ] {
+        create_template(&fixture, name, &changes, &default).await?;
         create_session(&fixture.stack, name, name, &alice()).await?;
     }
     let owners = [("desktop", alice()), ("spoken-to", bob()), ("hibernating", carol())];
@@ -192,23 +214,14 @@ async fn objects_of_a_newer_version_run_as_far_as_they_are_known_and_keep_what_i
         let patch = Patch::Merge(json!({ "metadata": { "annotations": annotations, "labels": labels } }));
         namespace.pods.patch(&desktop_pod::pod_name(name), &PatchParams::default(), &patch).await?;
     }
-    let mut pods = Vec::new();
+    let mut pods: Vec<ObjectMeta> = Vec::new();
     for (name, _) in &owners {
         pods.push(namespace.pods.get(&desktop_pod::pod_name(name)).await?.metadata);
     }
 
     for round in ["before", "after"] {
         let stack = &fixture.stack;
-        for (name, _, why) in &unknown {
-            let message = namespace.wait_message(name, Phase::Pending, "TemplateInvalid").await?;
-            ensure!(message.contains(why), "{round}: {message}");
-        }
-        wait::until("the session of an unknown phase says so", async || {
-            let session = sessions(stack).get("hibernating").await?;
-            let said = conditions(&session);
-            Ok(said.contains("SessionInvalid") && said.contains("unknown variant `Hibernating`"))
-        })
-        .await?;
+        wait_until_said(&namespace, stack).await.context(round)?;
         // The deadline that this version knows, in place of the one that it doesn't.
         wait::until("the session with an unknown deadline has a known one", async || {
             let status = sessions(stack).get("desktop").await?.data["status"].clone();
@@ -234,12 +247,7 @@ async fn objects_of_a_newer_version_run_as_far_as_they_are_known_and_keep_what_i
             let spec = templates(stack).get(name).await?.data["spec"].clone();
             ensure!(spec[NEW] == new() && spec["home"][NEW] == new(), "{round}: {spec:#}");
         }
-        for before in &pods {
-            let name = before.name.as_deref().context("no name")?;
-            let after = namespace.pods.get(name).await?.metadata;
-            let what = |meta: &kube::api::ObjectMeta| (meta.uid.clone(), meta.annotations.clone(), meta.labels.clone());
-            ensure!(what(before) == what(&after), "{round}: was {before:#?}, and is {after:#?}");
-        }
+        ensure_unchanged(&namespace, &pods).await.context(round)?;
         if round == "before" {
             restart_controller(&mut fixture.stack).await?;
         }
@@ -270,7 +278,24 @@ async fn objects_of_a_newer_version_run_as_far_as_they_are_known_and_keep_what_i
     ensure!(answer.status == 200, "{answer:?}");
     let spec = sessions(&fixture.stack).get("desktop").await?.data["spec"].clone();
     ensure!(spec["timeout"] == "1h14m" && spec[NEW] == new() && spec["resources"][NEW] == new(), "{spec:#}");
-    Ok(())
+
+    // As after a rollback: the API server drops fields of the newer CRDs and keeps values.
+    apply(&fixture.stack, &todays_crds()?).await?;
+    wait::until("the API server uses today's CRDs", async || {
+        Ok(sessions(&fixture.stack).get("desktop").await?.data["spec"][NEW].is_null())
+    })
+    .await?;
+    restart_controller(&mut fixture.stack).await?;
+    create_session(&fixture.stack, "rolled-back", "known", &alice()).await?;
+    namespace.wait_running("rolled-back").await?;
+    wait_until_said(&namespace, &fixture.stack).await?;
+    wait_until_quiet(&fixture.stack).await?;
+    ensure_unchanged(&namespace, &pods).await?;
+    visitor.until_at_desktop(gateway.as_ref().context("no gateway")?, host).await?;
+    namespace.change("spoken-to", json!({ "suspend": true })).await?;
+    namespace.wait("spoken-to", Phase::Pending, "Suspended").await?;
+    sessions(&fixture.stack).delete("hibernating", &DeleteParams::default()).await?;
+    wait_gone(&namespace.pods, &desktop_pod::pod_name("hibernating")).await
 }
 
 /// The text of a page: what it escapes of the characters in these sentences.
