@@ -26,7 +26,6 @@ pub fn session() -> Session {
         idle_timeout: None,
         activity: Activity::Auto,
         idle_ends: None,
-        unknown_protocol: None,
         desktop: Some(Desktop {
             address: "10.1.2.3:6080".parse().unwrap(),
             is_ready: true,
@@ -34,5 +33,6 @@ pub fn session() -> Session {
             authorization: None,
             path: "/".to_owned(),
         }),
+        obstacle: None,
     }
 }

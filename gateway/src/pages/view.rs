@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use vdi_api::{Phase, printable};
+use vdi_api::Phase;
 
-use crate::sessions::Session;
+use crate::sessions::{Obstacle, Session};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,9 +36,9 @@ impl View {
     /// `idle` is how long ago the desktop last had input through this gateway, if it ever had.
     pub fn of(session: &Session, idle: Option<Duration>, now: Timestamp) -> Self {
         let is_running = session.running().is_some();
-        let unknown = session.unknown_protocol.as_deref().filter(|_| session.phase == Phase::Running);
+        let obstacle = session.obstacle.as_ref().filter(|_| session.phase == Phase::Running);
         let is_coming = match session.phase {
-            _ if unknown.is_some() => false,
+            _ if obstacle.is_some() => false,
             Phase::Pending => session.ready.reason != "Suspended",
             Phase::Creating | Phase::Running => true,
             Phase::Terminating | Phase::Failed => false,
@@ -48,9 +48,11 @@ impl View {
             stays: session.keeps_connections(),
             is_coming,
             title: title(session),
-            text: unknown.map_or_else(|| session.ready.message.clone(), unknown_protocol),
+            text: obstacle.map_or_else(|| session.ready.message.clone(), but),
             then: match (is_coming, session.phase) {
-                _ if unknown.is_some() => "This page opens the desktop once there is a gateway that knows it.",
+                _ if obstacle.is_some() => {
+                    "Ask your administrator. This page opens the desktop once there is a gateway that can."
+                }
                 (true, _) => "This page opens the desktop as soon as it is running.",
                 (false, Phase::Pending) => "This page opens the desktop once the session is resumed.",
                 (false, _) => "Files in your home directory are kept. To continue, start a new session.",
@@ -62,9 +64,8 @@ impl View {
     }
 }
 
-fn unknown_protocol(name: &str) -> String {
-    let name = printable(name);
-    format!("the desktop is up, but this version of the gateway doesn't know its protocol, {name}: upgrade the gateway")
+fn but(obstacle: &Obstacle) -> String {
+    format!("the desktop is up, but {obstacle}")
 }
 
 fn title(session: &Session) -> String {
@@ -128,11 +129,25 @@ mod tests {
     }
 
     #[test]
-    fn a_desktop_of_a_newer_version_is_not_waited_for_and_its_page_says_what_lacks() {
-        let session = Session { unknown_protocol: Some("h2c".to_owned()), desktop: None, ..session() };
-        let seen = view(&session);
-        assert!(!seen.is_running && !seen.is_coming && seen.then.contains("a gateway that knows it"), "{seen:?}");
-        assert!(seen.text.contains("doesn't know its protocol, h2c: upgrade the gateway"), "{seen:?}");
+    fn a_desktop_that_this_gateway_cannot_open_is_not_waited_for_and_its_page_says_why() {
+        let newer = Obstacle::Protocol("h2c".to_owned());
+        let elsewhere = Obstacle::Address("10.1.2.3".parse().unwrap());
+        let session = |obstacle| Session { obstacle: Some(obstacle), desktop: None, ..session() };
+        for (obstacle, words) in [
+            (
+                newer.clone(),
+                "the desktop is up, but this version of the gateway doesn't know its protocol, h2c: upgrade",
+            ),
+            (
+                elsewhere,
+                "the desktop is up, but this gateway may not connect to its address, 10.1.2.3: the pods' networks",
+            ),
+        ] {
+            let seen = view(&session(obstacle));
+            assert!(!seen.is_running && !seen.is_coming && seen.text.contains(words), "{seen:?}");
+            assert!(seen.then.starts_with("Ask your administrator."), "{seen:?}");
+        }
+        let session = session(newer);
         let starting = view(&Session { phase: Phase::Creating, ..session });
         assert!(starting.is_coming && starting.text.is_empty(), "it is the controller's turn: {starting:?}");
     }

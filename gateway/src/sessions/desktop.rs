@@ -12,7 +12,7 @@ use vdi_api::{
 };
 use vdi_service::{LoginKeys, Reach, lenient::metadata, same_resource};
 
-use super::basic_auth::BasicAuth;
+use super::{basic_auth::BasicAuth, obstacle::Obstacle};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desktop {
@@ -71,16 +71,19 @@ pub struct DesktopPod {
     pub idle_timeout: Option<Timeout>,
     pub activity: Activity,
     basic_auth: Option<BasicAuth>,
-    /// The desktop's protocol, if this version doesn't know it.
-    pub unknown_protocol: Option<String>,
-    /// `None` while the pod has no address, once it is deleted, and if requests must not be sent to its address.
+    /// `None` while the pod has no address, once it is deleted, and if something prevents it.
     pub desktop: Option<Desktop>,
+    pub obstacle: Option<Obstacle>,
 }
 
 impl DesktopPod {
     pub fn of(pod: &PartialPod, reach: &Reach) -> Self {
         let is_session = |owner: &&OwnerReference| {
             owner.kind == "VDISession" && owner.api_version.split('/').next() == Some(vdi_api::GROUP)
+        };
+        let (desktop, obstacle) = match desktop(pod, reach) {
+            Ok(desktop) => (desktop, None),
+            Err(obstacle) => (None, Some(obstacle)),
         };
         Self {
             namespace: pod.namespace().unwrap_or_default(),
@@ -89,8 +92,8 @@ impl DesktopPod {
             basic_auth: BasicAuth::of(pod.annotations()),
             idle_timeout: pod.annotations().get(IDLE_TIMEOUT).and_then(|text| text.parse().ok()),
             activity: pod.annotations().get(ACTIVITY).and_then(|name| name.parse().ok()).unwrap_or_default(),
-            unknown_protocol: pod.annotations().get(PROTOCOL).filter(|name| name.parse::<Protocol>().is_err()).cloned(),
-            desktop: desktop(pod, reach),
+            desktop,
+            obstacle,
         }
     }
 
@@ -100,18 +103,25 @@ impl DesktopPod {
     }
 }
 
-fn desktop(pod: &PartialPod, reach: &Reach) -> Option<Desktop> {
-    let PartialPod { metadata, spec, status } = pod;
-    let is_ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+fn desktop(pod: &PartialPod, reach: &Reach) -> Result<Option<Desktop>, Obstacle> {
     // With host networking, the address is the node's, where other programs listen too.
-    if metadata.deletion_timestamp.is_some() || spec.host_network == Some(true) {
-        return None;
+    if pod.metadata.deletion_timestamp.is_some() || pod.spec.host_network == Some(true) {
+        return Ok(None);
     }
-    let ip: IpAddr = status.pod_ip.as_ref()?.parse().ok()?;
-    let port = pod.annotations().get(PORT)?.parse().ok()?;
-    let protocol: Protocol = pod.annotations().get(PROTOCOL)?.parse().ok()?;
-    let address = SocketAddr::new(ip, port);
+    let Some(protocol) = pod.annotations().get(PROTOCOL) else { return Ok(None) };
+    let protocol: Protocol = protocol.parse().map_err(|_| Obstacle::Protocol(protocol.clone()))?;
+    let Some(address) = address(pod) else { return Ok(None) };
+    if !reach.includes(address.ip()) {
+        return Err(Obstacle::Address(address.ip()));
+    }
+    let is_ready =
+        pod.status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     let path = pod.annotations().get(PATH).filter(|path| path.starts_with('/')).map_or("/", |path| path);
     let tls = protocol == Protocol::Https;
-    reach.includes(ip).then(|| Desktop { address, is_ready, tls, authorization: None, path: path.to_owned() })
+    Ok(Some(Desktop { address, is_ready, tls, authorization: None, path: path.to_owned() }))
+}
+
+fn address(pod: &PartialPod) -> Option<SocketAddr> {
+    let ip: IpAddr = pod.status.pod_ip.as_ref()?.parse().ok()?;
+    Some(SocketAddr::new(ip, pod.annotations().get(PORT)?.parse().ok()?))
 }

@@ -7,7 +7,10 @@ use kube::ResourceExt;
 use vdi_api::{Activity, Email, Expiry, Phase, Timeout, VDISession, desktop_pod::pod_name};
 use vdi_service::LoginKeys;
 
-use super::desktop::{Desktop, DesktopPod};
+use super::{
+    desktop::{Desktop, DesktopPod},
+    obstacle::Obstacle,
+};
 use crate::request::PublicUrl;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -33,10 +36,10 @@ pub struct Session {
     /// When idleness ends the session, once that is near. It comes from the controller, which knows of the input
     /// through all gateways.
     pub idle_ends: Option<Timestamp>,
-    /// The desktop's protocol, if this version doesn't know it: such a desktop can't be opened.
-    pub unknown_protocol: Option<String>,
     /// From when the session's pod has an address until the pod is deleted.
     pub desktop: Option<Desktop>,
+    /// Why there is none, although the pod has an address.
+    pub obstacle: Option<Obstacle>,
 }
 
 /// The condition `Ready`: why the session is in its phase, in the controller's words.
@@ -80,8 +83,8 @@ impl Session {
             idle_timeout: pod.and_then(|pod| pod.idle_timeout),
             activity: pod.map(|pod| pod.activity).unwrap_or_default(),
             idle_ends: status.expires_at.as_ref().filter(|_| status.expiry == Some(Expiry::Idle)).map(|time| time.0),
-            unknown_protocol: pod.and_then(|pod| pod.unknown_protocol.clone()),
             desktop: pod.and_then(|pod| pod.desktop_of(&uid, login_keys)),
+            obstacle: pod.and_then(|pod| pod.obstacle.clone()),
             uid,
         })
     }

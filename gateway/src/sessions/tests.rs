@@ -39,6 +39,10 @@ fn object(changes: impl FnOnce(&mut Value)) -> VDISession {
 }
 
 fn pod(changes: impl FnOnce(&mut Value)) -> DesktopPod {
+    pod_within(&Reach::default(), changes)
+}
+
+fn pod_within(reach: &Reach, changes: impl FnOnce(&mut Value)) -> DesktopPod {
     let mut pod = json!({
         "metadata": {
             "namespace": "team",
@@ -56,7 +60,7 @@ fn pod(changes: impl FnOnce(&mut Value)) -> DesktopPod {
         "status": { "podIP": "10.1.2.3", "conditions": [{ "type": "Ready", "status": "True" }] },
     });
     changes(&mut pod);
-    DesktopPod::of(&serde_json::from_value(pod).unwrap(), &Reach::default())
+    DesktopPod::of(&serde_json::from_value(pod).unwrap(), reach)
 }
 
 #[test]
@@ -160,6 +164,27 @@ fn a_pod_that_is_deleted_or_leads_elsewhere_is_no_desktop() {
         assert_eq!(pod(spoil).desktop, None);
     }
     assert!(pod(|pod| pod["status"]["podIP"] = json!("fd00::1")).desktop.is_some());
+}
+
+#[test]
+fn a_pod_that_requests_may_not_be_sent_to_says_why_while_it_has_an_address() {
+    let reach = Reach { pod_cidr: vec!["10.244.0.0/16".parse().unwrap()] };
+    let within = |changes: fn(&mut Value)| {
+        let DesktopPod { desktop, obstacle, .. } = pod_within(&reach, changes);
+        assert_eq!(desktop, None);
+        obstacle
+    };
+    let outside = Some(Obstacle::Address("10.1.2.3".parse().unwrap()));
+    assert_eq!(within(|_| {}), outside);
+    assert_eq!(within(|pod| pod["status"]["conditions"] = json!([])), outside);
+    assert_eq!(within(|pod| pod["status"]["podIP"] = Value::Null), None);
+    assert_eq!(within(|pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T20:00:00Z")), None);
+    let newer = within(|pod| pod["metadata"]["annotations"]["vdi.kasm.io/protocol"] = json!("gopher"));
+    assert_eq!(newer, Some(Obstacle::Protocol("gopher".to_owned())));
+    let inside = pod_within(&reach, |pod| pod["status"]["podIP"] = json!("10.244.2.3"));
+    assert!(inside.desktop.is_some() && inside.obstacle.is_none());
+    let loopback = pod(|pod| pod["status"]["podIP"] = json!("::1"));
+    assert_eq!(loopback.obstacle, Some(Obstacle::Address("::1".parse().unwrap())));
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use k8s_openapi::api::coordination::v1::Lease;
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::Api;
 use serde_json::{Value, json};
 use vdi_api::Phase;
 use vdi_tests::{
-    gateway::DOMAIN,
+    gateway::{DOMAIN, Gateway, GatewayLaunch},
     objects::{create, wait_gone},
     stack::alice,
     visitor::Visitor,
@@ -54,6 +54,35 @@ fn a_websocket_is_cut_when_its_session_is_suspended_and_when_it_ends() -> Result
             Visitor::default().open(&site.first, &host, "/").await?.status == 401,
             "a stranger learns that it existed"
         );
+        Ok(())
+    })
+}
+
+#[test]
+fn where_the_pods_networks_are_named_wrongly_the_page_and_the_log_say_which_address_and_which_setting() -> Result<()> {
+    with_site(async |site| {
+        site.running("misnamed").await?;
+        let start = async |name, networks: &str| {
+            let flags = ["--pod-cidr", networks].map(str::to_owned).into();
+            let launch = GatewayLaunch { name, port: vdi_cluster::free_port()?, public_port: site.public_port, flags };
+            Gateway::start(&site.stack, launch).await
+        };
+        let wrong = start("gateway-without-networks", "10.244.0.0/16,fd00::/8").await?;
+        let (mut visitor, host) = Visitor::enter(&wrong, &site.stack, &alice(), "misnamed", "desktop").await?;
+        let page = visitor.until(&wrong, &host, |page| page.body.contains("Ask your administrator")).await?;
+        let pods: Api<Pod> = Api::namespaced(site.stack.cluster.admin(), "misnamed");
+        let status = pods.get("vdi-desktop").await?.status;
+        let address = status.and_then(|status| status.pod_ip).context("no address")?;
+        let words =
+            format!("may not connect to its address, {address}: the pods&#39; networks have to be in --pod-cidr");
+        ensure!(page.status == 200 && page.body.contains(&words), "{page:?}");
+        ensure!(!page.body.contains("as soon as it is running"), "{page:?}");
+        let logged = format!("the desktop can't be opened: this gateway may not connect to its address, {address}");
+        ensure!(wrong.replica.logged_times(&logged)? == 1, "{}", wrong.replica.log()?);
+        // The administrator mends the setting.
+        let right = start("gateway-with-networks", "127.64.0.0/16").await?;
+        visitor.until_at_desktop(&right, &host).await?;
+        ensure!(right.replica.logged_times("can't be opened")? == 0, "{}", right.replica.log()?);
         Ok(())
     })
 }

@@ -184,7 +184,17 @@ impl Watcher {
             }
         }
         if let Some(session) = session {
+            self.tell_obstacle(&session);
             self.directory.put(session);
+        }
+    }
+
+    /// Once, for whoever runs the cluster.
+    fn tell_obstacle(&self, session: &Session) {
+        let known = self.directory.by_host(&session.host).and_then(|known| known.borrow().obstacle.clone());
+        if let Some(obstacle) = session.obstacle.as_ref().filter(|obstacle| known.as_ref() != Some(*obstacle)) {
+            let Session { namespace, name, .. } = session;
+            tracing::warn!(session = name, namespace, "the desktop can't be opened: {obstacle}");
         }
     }
 }
