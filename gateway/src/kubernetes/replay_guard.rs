@@ -128,4 +128,12 @@ mod tests {
         assert_ne!(one, other);
         assert!(one.len() <= 63 && one.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
     }
+
+    /// Otherwise a code would work twice while gateways are upgraded.
+    #[test]
+    fn a_used_code_has_the_name_that_gateways_of_the_last_release_look_for() {
+        let recorded = include_str!("../../../tests/last-release/formats/tokens.json");
+        let recorded: serde_json::Value = serde_json::from_str(recorded).unwrap();
+        assert_eq!(name(recorded["jti"].as_str().unwrap()), recorded["usedCode"]);
+    }
 }

@@ -79,6 +79,16 @@ mod tests {
         insta::assert_yaml_snapshot!("home", &home);
     }
 
+    /// Nobody loses their files with an upgrade, or after a rollback.
+    #[test]
+    fn homes_have_the_names_that_the_last_release_gave_them() {
+        let recorded = include_str!("../../../tests/last-release/formats/homes.json");
+        let recorded: serde_json::Value = serde_json::from_str(recorded).unwrap();
+        let names = [HomeScope::User, HomeScope::Template, HomeScope::Session]
+            .map(|scope| (format!("{scope:?}"), name("alice@example.com", "formats", scope).into()));
+        assert_eq!(serde_json::Value::Object(names.into_iter().collect()), recorded);
+    }
+
     #[test]
     fn a_user_has_one_home_however_the_address_is_written_and_nobody_else_has_it() {
         let alice = name("alice@example.com", "a", HomeScope::User);

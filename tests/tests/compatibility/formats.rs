@@ -1,11 +1,11 @@
 //! What the programs of one release write and those of another read: pods' labels and annotations, sessions' statuses, the report of
-//! last input, Secrets. docs/operations.md describes it.
+//! last input, Secrets, the leader's Lease. docs/operations.md describes it.
 //!
 //! `formats/` in tests/last-release has it as the last release wrote it. Today's programs may write more, never less; tests in their
 //! crates hold that each still reads it. `UPDATE_LAST_RELEASE=1` records it anew, right before a release.
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Secret};
 use kube::{Api, ResourceExt};
 use regex::Regex;
 use serde_json::{Map, Value, json};
@@ -184,13 +184,24 @@ async fn what_programs_of_the_last_release_read_is_still_written() -> Result<()>
     check("activity.json", &stable.of(&answer)?)?;
 
     let mut all = Map::new();
+    let hex = Regex::new("^[0-9a-f]{64}$")?;
     let id = Regex::new(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")?;
     for name in ["vdi-activity-token", "vdi-gateway-keys", "vdi-login-keys"] {
         let secret = secrets.get(name).await?;
-        let keys = secret.data.iter().flatten().map(|(key, _)| id.replace(key, "20260101T120000Z-1f2e3d4c"));
-        all.insert(name.to_owned(), json!({ "type": secret.type_, "keys": keys.collect::<Vec<_>>() }));
+        let data = secret.data.iter().flatten().map(|(key, value)| {
+            let form =
+                if hex.is_match(&String::from_utf8_lossy(&value.0)) { "64 hexadecimal digits" } else { "binary" };
+            (id.replace(key, "20260101T120000Z-1f2e3d4c").into_owned(), json!(form))
+        });
+        all.insert(name.to_owned(), json!({ "type": secret.type_, "data": data.collect::<Map<_, _>>() }));
     }
     check("secrets.json", &all.into())?;
+    let leases: Api<Lease> = Api::namespaced(fixture.stack.cluster.admin(), NAMESPACE);
+    let lease = serde_json::to_value(leases.get("vdi-controller").await?)?;
+    let holder = lease["spec"]["holderIdentity"].as_str().context("no holder")?;
+    let fields = ["/metadata/name", "/spec/holderIdentity", "/spec/leaseDurationSeconds", "/spec/renewTime"];
+    check("lease.json", &Stable::new(&[(holder, "a replica")])?.of(&parts(&lease, &fields))?)?;
+
     let own: Api<Secret> = Api::namespaced(fixture.stack.cluster.admin(), &namespace.name);
     let login = own.get(&format!("vdi-login-{uid}-{}", key.name())).await?;
     let password = login.data.as_ref().and_then(|data| data.get("password")).context("no password")?;
