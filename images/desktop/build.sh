@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds the desktop image from Debian packages, as an OCI archive: build.sh OUTPUT.oci.tar
+# Builds the desktop image from Debian packages, as an OCI archive: build.sh OUTPUT.oci.tar [ARCHITECTURE]
 # The same package versions give the same bytes. Runs as root (it makes a chroot), on Debian, with the packages in
-# build-packages; takes the packages from where this machine's apt takes them.
+# build-packages; takes the packages from where this machine's apt takes them. The architecture is this machine's, or another one,
+# as Debian calls it, whose programs the kernel hands to QEMU.
 set -eu
 umask 022
 
@@ -14,7 +15,7 @@ die() { say "error: $*"; exit 1; }
 # The lines of a list, without comments and empty lines.
 list() { sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$here/$1"; }
 
-[ $# -eq 1 ] || die "usage: build.sh OUTPUT.oci.tar"
+[ $# -eq 1 ] || [ $# -eq 2 ] || die "usage: build.sh OUTPUT.oci.tar [ARCHITECTURE]"
 case $1 in /*) output=$1 ;; *) output=$PWD/$1 ;; esac
 here=$(cd "$(dirname "$0")" && pwd)
 while read -r tool package; do
@@ -26,6 +27,10 @@ esbuild esbuild
 rsvg-convert librsvg2-bin
 dpkg-deb dpkg
 END
+native=$(dpkg --print-architecture)
+architecture=${2:-$native}
+[ "$architecture" = "$native" ] || arch-test "$architecture" >/dev/null \
+    || die "this machine can't run programs for $architecture: apt-get install arch-test qemu-user-static binfmt-support"
 [ "$(id -u)" -eq 0 ] || die "run this as root: a chroot is made"
 # shellcheck source=/dev/null
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
@@ -49,7 +54,7 @@ mkdir -p "$work/absent/DEBIAN"
 cat >"$work/absent/DEBIAN/control" <<END
 Package: vdi-desktop-absent
 Version: 1
-Architecture: $(dpkg --print-architecture)
+Architecture: $architecture
 Multi-Arch: allowed
 Maintainer: vdiwarden
 Provides: $(list absent-packages | sed 's/$/ (= 99:0)/' | paste -sd,)
@@ -65,7 +70,7 @@ list purged-packages >"$work/purged"
 # The lists below are split into words, and their patterns are for dpkg, not for this shell.
 set -f
 # shellcheck disable=SC2046,SC2086
-mmdebstrap --quiet --mode=root --variant=essential --format=tar \
+mmdebstrap --quiet --mode=root --variant=essential --architectures="$architecture" --format=tar \
     --include="$(list packages | sort | paste -sd,),$work/absent.deb" \
     --aptopt="$work/apt.conf" \
     $(list excluded-paths | sed 's/^/--dpkgopt=path-/') \
@@ -82,7 +87,7 @@ created=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
 umoci init --layout "$work/oci"
 umoci new --image "$work/oci:image"
 umoci raw add-layer --image "$work/oci:image" --history.created "$created" --history.created_by build.sh "$work/layer.tar"
-umoci config --image "$work/oci:image" --no-history --created "$created" \
+umoci config --image "$work/oci:image" --no-history --created "$created" --architecture "$architecture" --os linux \
     --config.user 1000:1000 --config.workingdir /home/desktop \
     --config.entrypoint /usr/bin/vdi-desktop --config.exposedports 6080/tcp --config.stopsignal SIGTERM \
     --config.env PATH=/usr/local/bin:/usr/bin:/bin --config.env HOME=/home/desktop --config.env USER=desktop \

@@ -53,6 +53,18 @@ impl Registry {
         format!("{}/{}@{digest}", self.name, self.reference.repository())
     }
 
+    /// The digest of what is there now, `None` if nothing is.
+    ///
+    /// # Errors
+    /// When the registry doesn't answer, or refuses to.
+    pub async fn digest(&self) -> Result<Option<String>> {
+        match self.client.fetch_manifest_digest(&self.reference, &self.auth).await {
+            Ok(digest) => Ok(Some(digest)),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
     /// The error, with what to do about it.
     pub fn explain(&self, error: OciDistributionError) -> anyhow::Error {
         let Self { reference, name, credentials_file, .. } = self;

@@ -6,6 +6,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+/// The version of all that is released.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The root of the workspace that this crate was built in.
 pub fn workspace() -> &'static Path {
     let release = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -9,7 +9,7 @@ use vdi_release::{
 
 use crate::process;
 
-/// Builds what an installation on this machine needs, as fast as that goes.
+/// Builds what an installation on this machine needs besides the desktop, as fast as that goes.
 ///
 /// # Errors
 /// As [`build`].
@@ -17,7 +17,7 @@ pub async fn for_this_machine() -> Result<Vec<Image>> {
     build(Program::ALL.into(), Profile::Demo, vec![Architecture::of_this_machine()?]).await
 }
 
-/// Installs what is missing to build them, and builds them. Takes seconds when the sources haven't changed.
+/// Installs what is missing to build the programs' images, and builds them. Takes seconds when the sources haven't changed.
 ///
 /// # Errors
 /// When a compiler can't be installed, or the programs can't be built.

@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context, Result};
@@ -11,7 +11,10 @@ use kube::Api;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use vdi_cluster::{LoadBalancer, RealNode, RealNodeOptions, User};
-use vdi_release::image::{self, Image};
+use vdi_release::{
+    image::{self, Image},
+    publish::package_chart,
+};
 
 use crate::{
     entrance::Entrance,
@@ -64,7 +67,7 @@ impl Installed {
         let stack = Stack::empty(directory, Settings::default()).await?;
         let registry = Registry::start(None).await?;
         let images: Vec<_> = programs.into_iter().chain([desktop]).collect();
-        step("Pushing the images and the chart to a registry", push(&registry, &helm, &images)).await?;
+        step("Pushing the images and the chart to a registry", push(&registry, &images)).await?;
         let node =
             RealNode::start(&stack.cluster, RealNodeOptions { gpus: options.gpus, ..Default::default() }).await?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
@@ -74,7 +77,7 @@ impl Installed {
             entrance: Entrance::new(address, options.port),
             provider: None,
             notes: String::new(),
-            values: values(options.port, &registry, &images, node.name()),
+            values: values(options.port, &registry, node.name()),
             helm,
             _load_balancer: load_balancer,
             node,
@@ -151,9 +154,6 @@ impl Installed {
         self.helm("install", |helm| helm).await
     }
 
-    /// Kills the pods of the gateways. Kubernetes starts others.
-    pub async fn kill_gateways(&self) -> Result<()> {
-        let pods = ["delete", "pods", "--namespace", installation::NAMESPACE, "--selector"];
     /// `helm test`: whether it succeeds, and what it and its pod print.
     pub async fn test(&self) -> Result<(bool, String)> {
         let mut helm = self.helm.command();
@@ -163,6 +163,9 @@ impl Installed {
         Ok((output.status.success(), String::from_utf8_lossy(&printed).into_owned()))
     }
 
+    /// Kills the pods of the gateways. Kubernetes starts others.
+    pub async fn kill_gateways(&self) -> Result<()> {
+        let pods = ["delete", "pods", "--namespace", installation::NAMESPACE, "--selector"];
         let now = ["app.kubernetes.io/name=vdi-gateway", "--grace-period=0", "--force"];
         self.kubectl(&[&pods[..], &now].concat()).await
     }
@@ -224,10 +227,10 @@ impl Installed {
 }
 
 /// The chart's values.
-fn values(port: u16, registry: &Registry, images: &[Image], node: &str) -> Value {
+fn values(port: u16, registry: &Registry, node: &str) -> Value {
     // Tests add simulated nodes, where nothing runs.
     let here = json!({ "nodeSelector": { "kubernetes.io/hostname": node } });
-    let mut values = json!({
+    json!({
         "domain": DOMAIN,
         "publicPort": port,
         // Of all real nodes.
@@ -235,21 +238,15 @@ fn values(port: u16, registry: &Registry, images: &[Image], node: &str) -> Value
         "images": { "registry": registry.address },
         "controller": here,
         "gateway": here,
-    });
-    for image in images {
-        values["images"][&image.name] = json!({ "digest": image.digest });
-    }
-    values
+    })
 }
 
-async fn push(registry: &Registry, helm: &Helm, images: &[Image]) -> Result<()> {
+async fn push(registry: &Registry, images: &[Image]) -> Result<()> {
     for image in images {
         let reference = format!("{}/{}:{}", registry.address, image.name, env!("CARGO_PKG_VERSION"));
         image::push(image, &reference, &registry.docker_config()).await?;
     }
-    let folder = tempfile::tempdir()?;
-    helm::output(helm.command().args(["package", "--destination"]).arg(folder.path()).arg(helm::chart())).await?;
-    let packages = folder.path().read_dir()?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
-    let destination = format!("oci://{}/charts", registry.address);
-    helm::output(helm.command().arg("push").args(packages).args([&destination, "--plain-http"])).await.map(drop)
+    let digests = images.iter().map(|image| (image.name.clone(), image.digest.clone())).collect();
+    let reference = format!("{}/charts/vdiwarden:{}", registry.address, env!("CARGO_PKG_VERSION"));
+    package_chart(&helm::chart(), &digests)?.push(&reference, &registry.docker_config()).await.map(drop)
 }

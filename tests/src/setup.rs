@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use vdi_cluster::{Program, packages, progress};
-use vdi_release::command;
+use vdi_release::{command, image::Architecture};
 
 use crate::{images, process, workspace};
 
@@ -31,6 +31,7 @@ const NGINX: &[&str] = &["nginx"];
 const FALSE_CLOCK: &[&str] = &["faketime"];
 const NAMES: &[&str] = &["libnss-wrapper"];
 const SELKIES: &[&str] = &["python3-venv", "pulseaudio"];
+const EMULATOR: &[&str] = &["arch-test", "binfmt-support", "qemu-user-static"];
 
 /// The Go modules that other projects' CRDs are read from.
 pub const CRD_MODULES: [&str; 3] = [
@@ -49,6 +50,8 @@ pub async fn everything() -> Result<()> {
     helm(3).await?;
     helm(4).await?;
     promtool().await?;
+    cosign().await?;
+    syft().await?;
     for module in CRD_MODULES {
         go_module(module).await?;
     }
@@ -150,6 +153,16 @@ pub async fn promtool() -> Result<PathBuf> {
     Ok(go_tool("promtool", "github.com/prometheus/prometheus/cmd/promtool").await?.join("promtool"))
 }
 
+/// The path of cosign, which signs what is in a registry.
+pub async fn cosign() -> Result<PathBuf> {
+    Ok(go_tool("cosign", "github.com/sigstore/cosign/v3/cmd/cosign").await?.join("cosign"))
+}
+
+/// The path of syft, which lists what an artifact is made of.
+pub async fn syft() -> Result<PathBuf> {
+    Ok(go_tool("syft", "github.com/anchore/syft/cmd/syft").await?.join("syft"))
+}
+
 /// A folder with a program built from the Go module in tests/NAME.
 async fn go_tool(name: &str, package: &str) -> Result<PathBuf> {
     let (definition, package) = (workspace().join("tests").join(name), package.to_owned());
@@ -190,7 +203,7 @@ pub async fn cargo_tool(name: &'static str, version: &'static str) -> Result<Pat
 }
 
 /// A folder in the cache, filled once for each version of its definition.
-async fn install(
+pub async fn install(
     name: &str,
     what: &str,
     definition: PathBuf,
@@ -218,11 +231,16 @@ async fn install(
     Ok(folder)
 }
 
-/// The desktop image as an OCI archive. Built if its definition has changed.
+/// The desktop image for this machine as an OCI archive. Built if its definition has changed.
 pub async fn desktop_image() -> Result<PathBuf> {
+    desktop_image_for(Architecture::of_this_machine()?).await
+}
+
+/// The desktop image for one architecture. For another than this machine's, the kernel has to hand its programs to QEMU.
+pub async fn desktop_image_for(architecture: Architecture) -> Result<PathBuf> {
     let definition = workspace().join("images/desktop");
     let cache = vdi_cluster::cache_directory()?.join("images");
-    let archive = cache.join(format!("desktop-{:016x}.oci.tar", fingerprint(&definition)?));
+    let archive = cache.join(format!("desktop-{architecture}-{:016x}.oci.tar", fingerprint(&definition)?));
     if archive.exists() {
         return Ok(archive);
     }
@@ -230,14 +248,23 @@ pub async fn desktop_image() -> Result<PathBuf> {
     let build_packages: Vec<&str> =
         build_packages.lines().map(str::trim).filter(|line| !line.starts_with('#')).collect();
     packages::ensure(&build_packages).await?;
+    let (foreign, time) = match architecture == Architecture::of_this_machine()? {
+        true => (&[][..], "2 minutes"),
+        false => (EMULATOR, "6 minutes"),
+    };
+    packages::ensure(foreign).await?;
     std::fs::create_dir_all(&cache)?;
-    let log = cache.join("desktop.log");
-    progress::step("Building the desktop image (first time only, about 2 minutes)", async {
+    let log = cache.join(format!("desktop-{architecture}.log"));
+    let title = format!("Building the desktop image for {architecture} (first time only, about {time})");
+    progress::step(&title, async {
         let partial = archive.with_extension(format!("{}.partial", std::process::id()));
-        let output = tokio::process::Command::new("sh").arg(definition.join("build.sh")).arg(&partial).output().await?;
-        std::fs::write(&log, [output.stdout, output.stderr].concat())?;
+        let mut build = tokio::process::Command::new("sh");
+        let output = build.arg(definition.join("build.sh")).arg(&partial).arg(architecture.name()).output().await?;
+        std::fs::write(&log, [&output.stdout[..], &output.stderr].concat())?;
         if !output.status.success() {
-            bail!("images/desktop/build.sh failed ({}); its output is in {}", output.status, log.display());
+            let said = String::from_utf8_lossy(&output.stderr);
+            let last = said.lines().last().unwrap_or_default();
+            bail!("images/desktop/build.sh failed ({}): {last}\nIts output is in {}", output.status, log.display());
         }
         std::fs::rename(&partial, &archive)?;
         Ok(())

@@ -1,14 +1,7 @@
 //! The images of the controller and the gateway, in a registry. Stand-ins for the programs are enough to show what the images are
 //! made of; the demo and the tests on a real node run the real ones.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Read as _,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, fs, io::Read as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use axum::{
@@ -21,61 +14,17 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 use vdi_release::{
     digest,
-    image::{self, Architecture, Image, Origin, Packed, Program, pack},
+    image::{self, Architecture, Image, Program, pack},
 };
 use vdi_tests::{
     registry::{PASSWORD, Registry, USERS},
+    stand_in::{self, image, origin, programs},
     workspace,
 };
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
-
-/// An ELF header without program headers, and something that compresses: enough to pass for a static program.
-fn stand_in(architecture: Architecture) -> Vec<u8> {
-    let mut program = vec![0; 64];
-    program[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
-    program[18] = match architecture {
-        Architecture::Amd64 => 62,
-        Architecture::Arm64 => 183,
-    };
-    program.extend(architecture.name().repeat(10_000).bytes());
-    program
-}
-
-/// Stand-ins for both architectures, in files of any mode and age.
-fn stand_ins(folder: &Path, mode: u32, age: Duration) -> Result<BTreeMap<Architecture, PathBuf>> {
-    fs::create_dir_all(folder)?;
-    let write = |architecture: Architecture| {
-        let path = folder.join(architecture.name());
-        fs::write(&path, stand_in(architecture))?;
-        fs::File::options().write(true).open(&path)?.set_modified(SystemTime::now() - age)?;
-        fs::set_permissions(&path, PermissionsExt::from_mode(mode))?;
-        Ok((architecture, path))
-    };
-    Architecture::ALL.into_iter().map(write).collect()
-}
-
-fn origin() -> Origin {
-    Origin {
-        revision: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
-        created: "2026-01-02T03:04:05Z".to_owned(),
-    }
-}
-
-fn packed(program: Program, folder: &Path) -> Result<Packed> {
-    pack(program, &stand_ins(folder, 0o755, Duration::ZERO)?, &origin(), Compression::best())
-}
-
-fn image(program: Program, folder: &Path) -> Result<Image> {
-    let packed = packed(program, folder)?;
-    let archive = folder.join("image.oci.tar");
-    fs::write(&archive, packed.archive)?;
-    let image = Image::open(program.name(), archive)?;
-    ensure!(image.digest == packed.digest, "{image:?} is not {}", packed.digest);
-    Ok(image)
-}
 
 /// What the registry has under `path`, checked against the digest that the path ends in, if it does.
 async fn get(registry: &Registry, repository: &str, path: &str) -> Result<Vec<u8>> {
@@ -195,7 +144,7 @@ async fn an_image_has_one_program_its_certificates_and_its_user_for_each_archite
             ensure!(modes == expected, "{modes:?}");
             ensure!(entries.iter().all(|(_, _, owner, time, _)| (*owner, *time) == (0, 0)));
             let [_, group, passwd, _, _, certificates, program] = entries.map(|entry| entry.4);
-            ensure!(program == stand_in(architecture));
+            ensure!(program == stand_in::program(architecture));
             ensure!(passwd == b"nonroot:x:65532:65532:nonroot:/:/sbin/nologin\n" && group == b"nonroot:x:65532:\n");
             ensure!(String::from_utf8(certificates)?.matches("-----BEGIN CERTIFICATE-----").count() > 100);
         }
@@ -207,8 +156,8 @@ async fn an_image_has_one_program_its_certificates_and_its_user_for_each_archite
 fn packing_the_same_programs_twice_gives_the_same_bytes() -> Result<()> {
     let folder = tempfile::tempdir()?;
     for program in Program::ALL {
-        let new = stand_ins(&folder.path().join("new"), 0o755, Duration::ZERO)?;
-        let old = stand_ins(&folder.path().join("a longer path/old"), 0o600, Duration::from_hours(1000))?;
+        let new = programs(&folder.path().join("new"), 0o755, Duration::ZERO)?;
+        let old = programs(&folder.path().join("a longer path/old"), 0o600, Duration::from_hours(1000))?;
         let pack = |binaries| pack(program, &binaries, &origin(), Compression::best());
         let (new, old) = (pack(new)?, pack(old)?);
         ensure!(new.digest == old.digest && new.archive == old.archive);
@@ -219,7 +168,7 @@ fn packing_the_same_programs_twice_gives_the_same_bytes() -> Result<()> {
 #[test]
 fn only_static_programs_for_their_architecture_are_packed() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut binaries = stand_ins(folder.path(), 0o755, Duration::ZERO)?;
+    let mut binaries = programs(folder.path(), 0o755, Duration::ZERO)?;
     let dynamic = std::env::current_exe()?;
     let error = |binaries: &BTreeMap<Architecture, PathBuf>| match pack(
         Program::Gateway,
@@ -235,7 +184,7 @@ fn only_static_programs_for_their_architecture_are_packed() -> Result<()> {
     let why = error(&binaries)?;
     ensure!(why.contains("dynamic loader") && why.contains(&dynamic.display().to_string()), "{why}");
     let swapped = BTreeMap::from([(Architecture::Amd64, folder.path().join("arm64"))]);
-    fs::write(folder.path().join("arm64"), stand_in(Architecture::Arm64))?;
+    fs::write(folder.path().join("arm64"), stand_in::program(Architecture::Arm64))?;
     let why = error(&swapped)?;
     ensure!(why.contains("another machine") && why.contains("amd64"), "{why}");
     Ok(())

@@ -9,6 +9,7 @@ mod fuzz;
 mod generate;
 mod image;
 mod policy;
+mod release;
 mod stop;
 mod test;
 
@@ -45,6 +46,8 @@ enum Command {
     /// Build and publish the container images, without Docker
     #[command(subcommand, disable_help_subcommand = true)]
     Image(image::Command),
+    /// Publish images, chart and policy, with bills of materials and signatures
+    Release(release::Options),
     /// Write the files that are generated from code: CRDs, the policy's schema and documentation
     Generate,
 }
@@ -71,6 +74,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Attack(options) => attack::run(&options).await,
         Command::Bench(command) => bench::run(&command).await,
         Command::Image(command) => image::run(&command).await,
+        Command::Release(options) => release::run(&options).await,
         Command::Generate => generate::run().await,
     }?;
     Ok(ExitCode::SUCCESS)

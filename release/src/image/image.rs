@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::archive::Archive;
+use super::{Architecture, archive::Archive};
 
 /// An image in an OCI archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,5 +36,20 @@ impl Image {
             (architecture, manifest.parsed.layers.iter().map(|layer| layer.size.unsigned_abs()).sum())
         });
         Ok(sizes.collect())
+    }
+
+    /// The digest of each architecture's manifest.
+    ///
+    /// # Errors
+    /// As [`Image::open`], or when it names no architecture or an unknown one.
+    pub fn platforms(&self) -> Result<Vec<(Architecture, String)>> {
+        let platforms = Archive::open(&self.archive)?.manifests()?.into_iter().map(|manifest| {
+            let platform = manifest.descriptor.platform;
+            let platform = platform.with_context(|| format!("{} doesn't say for which architecture", self.name))?;
+            let name = platform.architecture.to_string();
+            let architecture = Architecture::ALL.into_iter().find(|known| known.name() == name);
+            Ok((architecture.with_context(|| format!("{} is for {name}", self.name))?, manifest.descriptor.digest))
+        });
+        platforms.collect()
     }
 }

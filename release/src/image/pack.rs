@@ -9,29 +9,17 @@ use std::{
 
 use anyhow::{Context, Result};
 use flate2::Compression;
-use oci_client::manifest::{
-    IMAGE_CONFIG_MEDIA_TYPE, IMAGE_LAYER_GZIP_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
-};
+use oci_client::manifest::{IMAGE_CONFIG_MEDIA_TYPE, IMAGE_LAYER_GZIP_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE};
 use serde_json::{Value, json};
 
 use super::{
-    Architecture, Origin, Program, archive, certificates, elf,
+    Architecture, Origin, Program, certificates, elf,
+    index::{self, Packed},
     layer::{File, Layer, layer},
 };
-use crate::digest::digest;
 
-/// Where releases are published.
-pub const REGISTRY: &str = "ghcr.io/vdiwarden";
 /// The user `nonroot`, and the group.
 const USER: u32 = 65532;
-
-/// A packed image.
-pub struct Packed {
-    /// An OCI archive.
-    pub archive: Vec<u8>,
-    /// What the image is referred to by: the index's.
-    pub digest: String,
-}
 
 /// Packs `program`, built for each architecture. The same programs and origin give the same bytes.
 ///
@@ -43,15 +31,15 @@ pub fn pack(
     origin: &Origin,
     compression: Compression,
 ) -> Result<Packed> {
-    let labels = labels(program, origin);
+    let labels = index::labels(program.name(), program.description(), origin);
     let mut blobs = BTreeMap::new();
     let mut manifests = Vec::new();
     for (architecture, binary) in binaries {
         let packed = packed_layer(program, *architecture, binary, compression);
         let layer = packed.with_context(|| format!("can't pack {}", binary.display()))?;
         let config = configuration(program, *architecture, &layer.diff_id, &labels, &origin.created);
-        let config = add(&mut blobs, IMAGE_CONFIG_MEDIA_TYPE, config.to_string().into());
-        let layer = add(&mut blobs, IMAGE_LAYER_GZIP_MEDIA_TYPE, layer.gzip);
+        let config = index::add(&mut blobs, IMAGE_CONFIG_MEDIA_TYPE, config.to_string().into());
+        let layer = index::add(&mut blobs, IMAGE_LAYER_GZIP_MEDIA_TYPE, layer.gzip);
         let manifest = json!({
             "annotations": labels,
             "config": config,
@@ -59,25 +47,11 @@ pub fn pack(
             "mediaType": OCI_IMAGE_MEDIA_TYPE,
             "schemaVersion": 2,
         });
-        let mut descriptor = add(&mut blobs, OCI_IMAGE_MEDIA_TYPE, manifest.to_string().into());
-        descriptor["platform"] = json!({"architecture": architecture.name(), "os": "linux"});
+        let mut descriptor = index::add(&mut blobs, OCI_IMAGE_MEDIA_TYPE, manifest.to_string().into());
+        descriptor["platform"] = index::platform(*architecture);
         manifests.push(descriptor);
     }
-    let index = json!({
-        "annotations": labels,
-        "manifests": manifests,
-        "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE,
-        "schemaVersion": 2,
-    });
-    let mut root = add(&mut blobs, OCI_IMAGE_INDEX_MEDIA_TYPE, index.to_string().into());
-    let digest = root["digest"].as_str().unwrap_or_default().to_owned();
-    // containerd takes the full name from its own annotation; OCI's has the tag alone.
-    let (name, version) = (program.name(), env!("CARGO_PKG_VERSION"));
-    root["annotations"] = json!({
-        "io.containerd.image.name": format!("{REGISTRY}/{name}:{version}"),
-        "org.opencontainers.image.ref.name": version,
-    });
-    Ok(Packed { archive: archive::write(&blobs, &root)?, digest })
+    index::write(program.name(), &labels, blobs, manifests)
 }
 
 /// The program, what it needs to verify certificates, and the name of the user that it runs as.
@@ -127,27 +101,4 @@ fn configuration(
         "os": "linux",
         "rootfs": {"diff_ids": [diff_id], "type": "layers"},
     })
-}
-
-/// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
-fn labels(program: Program, origin: &Origin) -> BTreeMap<String, String> {
-    let title = format!("vdiwarden {}", program.name());
-    let mut labels = vec![
-        ("title", title.as_str()),
-        ("description", program.description()),
-        ("source", env!("CARGO_PKG_REPOSITORY")),
-        ("version", env!("CARGO_PKG_VERSION")),
-        ("licenses", env!("CARGO_PKG_LICENSE")),
-        ("created", &origin.created),
-    ];
-    labels.extend(origin.revision.as_deref().map(|revision| ("revision", revision)));
-    let named = |(name, value): (&str, &str)| (format!("org.opencontainers.image.{name}"), value.to_owned());
-    labels.into_iter().map(named).collect()
-}
-
-/// Adds a blob, and returns what refers to it.
-fn add(blobs: &mut BTreeMap<String, Vec<u8>>, media_type: &str, content: Vec<u8>) -> Value {
-    let (digest, size) = (digest(&content), content.len());
-    blobs.insert(digest.clone(), content);
-    json!({"digest": digest, "mediaType": media_type, "size": size})
 }

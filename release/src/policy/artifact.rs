@@ -4,15 +4,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::TryStreamExt;
-use oci_client::manifest::{
-    OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciManifest, WASM_CONFIG_MEDIA_TYPE, WASM_LAYER_MEDIA_TYPE,
-};
-use serde_json::{Value, json};
+use oci_client::manifest::{OciDescriptor, OciManifest, WASM_CONFIG_MEDIA_TYPE, WASM_LAYER_MEDIA_TYPE};
+use serde_json::Value;
 
 use super::metadata;
-use crate::{digest::digest, registry::Registry};
+use crate::{artifact::Artifact, registry::Registry};
 
-const CONFIG: &[u8] = b"{}";
 /// In bytes: larger than any policy, and small enough for memory.
 const LARGEST_MODULE: usize = 256 << 20;
 
@@ -24,34 +21,22 @@ pub struct Pulled {
     pub reference: String,
 }
 
+/// The artifact of an annotated module.
+///
+/// # Errors
+/// When the module has no metadata.
+pub fn pack(module: &[u8]) -> Result<Artifact> {
+    let annotations = annotations(&metadata::read(module)?);
+    Artifact::new(&annotations, (WASM_CONFIG_MEDIA_TYPE, b"{}".into()), (WASM_LAYER_MEDIA_TYPE, module.into()))
+}
+
 /// Publishes an annotated module and returns its immutable reference. Credentials come from the folder
 /// `docker_config`.
 ///
 /// # Errors
-/// When the module has no metadata, or the registry refuses it; the error names the user and the credentials file.
+/// As [`pack`], or when the registry refuses it; the error names the user and the credentials file.
 pub async fn push(module: &[u8], reference: &str, docker_config: &Path) -> Result<String> {
-    let annotations = annotations(&metadata::read(module)?);
-    // Byte for byte what kwctl writes, so that the same module has the same digest whoever pushes it.
-    let manifest = serde_json::to_vec(&json!({
-        "annotations": annotations,
-        "config": descriptor(WASM_CONFIG_MEDIA_TYPE, CONFIG),
-        "layers": [descriptor(WASM_LAYER_MEDIA_TYPE, module)],
-        "schemaVersion": 2,
-    }))?;
-    let registry = Registry::new(reference, docker_config).await?;
-    ensure!(
-        registry.reference.digest().is_none(),
-        "push to a tag such as :v0.1.0; the digest follows from the content"
-    );
-    for blob in [module, CONFIG] {
-        let pushed = registry.client.push_blob(&registry.reference, blob.to_vec(), &digest(blob)).await;
-        pushed.map_err(|error| registry.explain(error))?;
-    }
-    let digest = digest(&manifest);
-    let media_type = OCI_IMAGE_MEDIA_TYPE.parse()?;
-    let pushed = registry.client.push_manifest_raw(&registry.reference, manifest, media_type).await;
-    pushed.map_err(|error| registry.explain(error))?;
-    Ok(registry.immutable(&digest))
+    pack(module)?.push(reference, docker_config).await
 }
 
 /// Fetches a policy and checks it: the module against the manifest and, where the reference has a digest, the manifest
@@ -98,10 +83,6 @@ async fn blob(registry: &Registry, descriptor: &OciDescriptor) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-fn descriptor(media_type: &str, content: &[u8]) -> Value {
-    json!({"digest": digest(content), "mediaType": media_type, "size": content.len()})
-}
-
 /// The metadata's one-line annotations, and the source under OCI's key too.
 /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
 fn annotations(metadata: &Value) -> BTreeMap<String, String> {
@@ -117,6 +98,8 @@ fn annotations(metadata: &Value) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

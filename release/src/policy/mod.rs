@@ -6,4 +6,4 @@ pub mod metadata;
 mod module;
 
 pub use build::{build, build_in};
-pub use module::compile;
+pub use module::{TARGET, compile};

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use vdi_release::image::{Architecture, Image, Profile, Program};
-use vdi_tests::{images, setup};
+use vdi_tests::{desktop_image, images};
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
 pub enum Name {
@@ -51,7 +51,7 @@ impl Which {
             built = images::build(programs, self.profile(), self.architectures()?).await?;
         }
         if self.has(Name::Desktop) {
-            built.push(Image::open("desktop", setup::desktop_image().await?)?);
+            built.push(desktop_image::build(self.architectures()?).await?);
         }
         Ok(built)
     }
