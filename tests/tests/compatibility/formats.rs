@@ -23,7 +23,7 @@ use vdi_tests::{
     wait,
 };
 
-use crate::last_release;
+use crate::releases::last_release;
 
 const TOKEN: &str = "vdi-activity-token";
 

@@ -2,47 +2,12 @@
 //! [tests/last-release] has what the last release consists of.
 
 mod allowed;
+mod crds;
 mod formats;
 mod generate;
 mod narrowing;
 mod newer;
 mod objects;
+mod releases;
 mod schema;
 mod tests;
-
-use std::path::PathBuf;
-
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
-use vdi_tests::{helm, workspace};
-
-/// The folder with what the last release consists of.
-fn last_release() -> PathBuf {
-    workspace().join("tests/last-release")
-}
-
-/// The last release's CRDs.
-fn last_crds() -> Result<Vec<Value>> {
-    read_crds(last_release().join("vdiwarden/files/crds"))
-}
-
-fn todays_crds() -> Result<Vec<Value>> {
-    read_crds(helm::crds())
-}
-
-fn read_crds(folder: PathBuf) -> Result<Vec<Value>> {
-    let mut paths: Vec<_> = folder.read_dir()?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    paths.sort();
-    ensure!(!paths.is_empty(), "{} has no CRDs", folder.display());
-    let read = |path: PathBuf| {
-        serde_saphyr::from_str(&std::fs::read_to_string(&path)?).with_context(|| path.display().to_string())
-    };
-    paths.into_iter().map(read).collect()
-}
-
-/// A CRD's only schema.
-fn schema_of(crd: &Value) -> Result<&Value> {
-    let versions = crd["spec"]["versions"].as_array().context("no versions")?;
-    let [version] = &versions[..] else { anyhow::bail!("this test knows CRDs of one version") };
-    Ok(&version["schema"]["openAPIV3Schema"])
-}

@@ -23,7 +23,7 @@ use vdi_tests::{
     wait,
 };
 
-use crate::{narrowing::narrowings, todays_crds};
+use crate::{crds::narrowings, releases::todays_crds};
 
 /// Today's CRDs with what a newer version might add.
 fn newer_crds() -> Result<Vec<Value>> {

@@ -12,7 +12,10 @@ use vdi_api::{VDISession, VDITemplate};
 use vdi_cluster::{ControlPlane, User};
 use vdi_tests::{installation, shared::directory, wait, workspace};
 
-use crate::{generate, last_crds, schema_of, todays_crds};
+use crate::{
+    generate,
+    releases::{last_crds, schema_of, todays_crds},
+};
 
 const KINDS: [&str; 2] = ["VDISession", "VDITemplate"];
 

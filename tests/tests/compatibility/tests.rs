@@ -5,9 +5,8 @@ use serde_json::{Value, json};
 
 use crate::{
     allowed::{ALLOWED, Allowed, objections},
-    last_crds,
-    narrowing::narrowings,
-    schema_of, todays_crds,
+    crds::narrowings,
+    releases::{last_crds, schema_of, todays_crds},
 };
 
 #[test]
