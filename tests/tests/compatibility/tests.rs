@@ -249,12 +249,12 @@ fn each_field_that_goes_or_gets_another_type_is_found_at_its_path() -> Result<()
             if !field.ends_with(['}', ']']) {
                 let mut today = crd.clone();
                 remove(&mut at(&mut today, parent)?["properties"], field);
-                let found = objections(&narrowings(&[crd.clone()], &[today]), &[]);
+                let found = objections(&narrowings(std::slice::from_ref(&crd), &[today]), &[]);
                 ensure!(found == [format!("{name} v1alpha1 {path}: the field is gone")], "{path}: {found:#?}");
             }
             let mut today = crd.clone();
             at(&mut today, &path)?["type"] = json!("null");
-            let found = objections(&narrowings(&[crd.clone()], &[today]), &[]);
+            let found = objections(&narrowings(std::slice::from_ref(&crd), &[today]), &[]);
             ensure!(
                 found.len() == 1 && found[0].starts_with(&format!("{name} v1alpha1 {path}: the type was ")),
                 "{path}: {found:#?}"
