@@ -23,9 +23,9 @@ mod shared_values;
 mod stop;
 pub mod trouble;
 pub mod unread;
+mod watch_one;
 
 pub use activity_token::ActivityToken;
-mod watch_one;
 pub use aside::Aside;
 pub use lenient::Lenient;
 pub use log::{LogFormat, LogSettings};
