@@ -1,6 +1,7 @@
 //! The chart in a cluster with a real node: upgrades, a removal, who reaches the product's own pods, its own test, and routes.
 
 mod helm_test;
+mod last_release;
 
 use std::collections::BTreeMap;
 
@@ -119,8 +120,9 @@ async fn replace_pods(
 }
 
 #[test]
-fn an_upgrade_and_a_rollback_touch_no_desktop_and_its_page_reconnects_once() -> Result<()> {
+fn an_upgrade_from_the_last_release_and_a_rollback_touch_no_desktop_and_its_page_reconnects_once() -> Result<()> {
     with_installed(async |installed| {
+        last_release::install(installed).await.context("installing the last release's chart")?;
         let browser = Browser::start(&installed.stack.cluster.logs()).await?;
         browser
             .witness(async {
@@ -135,7 +137,9 @@ fn an_upgrade_and_a_rollback_touch_no_desktop_and_its_page_reconnects_once() -> 
                 replace_pods(installed, &browser, "upgrade", installed.upgrade(&changes)).await?;
                 replace_pods(installed, &browser, "rollback", installed.rollback()).await
             })
-            .await
+            .await?;
+        // For the other tests.
+        installed.upgrade(&json!({})).await
     })
 }
 
