@@ -216,28 +216,33 @@ impl Provider {
             claims => claims?,
         };
         let claim = &self.client.email_verified_claim;
-        let (email, is_verified) = match claims.email() {
-            Some(email) => (Some(email.to_string()), claims.additional_claims().verify(claim, claims.email_verified())),
-            // By the core specification, the claims of a scope may be at the userinfo endpoint alone.
-            None => self.email(&client, answer.access_token(), claims.subject()).await?,
+        let email = claims.email().map(|email| email.to_string());
+        let (email, is_verified) = match claims.additional_claims().verify(claim, claims.email_verified()) {
+            Some(is_verified) if email.is_some() => (email, is_verified),
+            // By the core specification, the claims of a scope may be at the userinfo endpoint alone. Okta has the address in both.
+            _ => self.email(&client, answer.access_token(), claims.subject(), email).await?,
         };
         let email = email.filter(|_| is_verified).and_then(|email| email.parse().ok());
         let email = email.ok_or_else(|| SignInError::NoVerifiedEmail(claim.clone()))?;
         Ok(Account { subject: claims.subject().to_string(), email })
     }
 
+    /// The address at the userinfo endpoint, which must be the known one, and whether it is verified.
     async fn email(
         &self,
         client: &Discovered,
         token: &AccessToken,
         subject: &SubjectIdentifier,
+        known: Option<String>,
     ) -> Result<(Option<String>, bool), SignInError> {
         let Ok(request) = client.user_info(token.clone(), Some(subject.clone())) else { return Ok((None, false)) };
         let answer = request.request_async(self.http()?).await;
         let info: UserInfoClaims<FurtherClaims, CoreGenderClaim> =
             answer.map_err(|error| SignInError::Provider(chain(&error)))?;
+        let email = info.email().map(|email| email.to_string());
         let is_verified = info.additional_claims().verify(&self.client.email_verified_claim, info.email_verified());
-        Ok((info.email().map(|email| email.to_string()), is_verified))
+        let is_known = known.is_none() || known == email;
+        Ok((email, is_known && is_verified == Some(true)))
     }
 
     async fn discovered(&self, which: Use) -> Result<Discovered, SignInError> {

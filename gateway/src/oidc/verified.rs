@@ -21,13 +21,14 @@ pub struct FurtherClaims {
 impl AdditionalClaims for FurtherClaims {}
 
 impl FurtherClaims {
-    /// Whether the claim with this name says that the address is verified; `standard` is `email_verified`, beside them.
-    pub fn verify(&self, claim: &str, standard: Option<bool>) -> bool {
+    /// Whether the claim with this name says that the address is verified, `None` without it; `standard` is `email_verified`,
+    /// beside them.
+    pub fn verify(&self, claim: &str, standard: Option<bool>) -> Option<bool> {
         match standard {
             // Whichever claim is asked for: the provider says that the address may be anybody's.
-            Some(false) => false,
-            standard if claim == EMAIL_VERIFIED => standard == Some(true),
-            _ => self.claims.get(claim).is_some_and(is_true),
+            Some(false) => Some(false),
+            standard if claim == EMAIL_VERIFIED => standard,
+            _ => self.claims.get(claim).filter(|value| !value.is_null()).map(is_true),
         }
     }
 }

@@ -20,7 +20,7 @@ fn info(changes: Value) -> Value {
 async fn an_account_without_a_verified_address_signs_nobody_in() {
     let fake = Fake::start().await;
     let (provider, attempt) = (fake.provider(), Attempt::begin().unwrap());
-    // Ignored, because the ID token has an address.
+    // Not of the ID token's address.
     fake.says(USER_INFO, info(json!({ "email": "bob@example.com" })));
     for (changes, words) in [
         (json!({ "email_verified": null }), NOT_VERIFIED),
@@ -37,7 +37,7 @@ async fn an_account_without_a_verified_address_signs_nobody_in() {
     }
     let account = fake.account(&provider, &attempt, &fake.key.signed(&header(), &fake.claims(&attempt))).await;
     assert_eq!(account.unwrap().email.as_str(), "alice@example.com");
-    assert!(fake.asked(USER_INFO).is_empty(), "an ID token with an address needs no other");
+    assert_eq!(fake.asked(USER_INFO).len(), 1, "only where the ID token doesn't say whether its address is verified");
 }
 
 #[tokio::test]
@@ -77,6 +77,7 @@ async fn where_another_claim_says_that_an_address_is_verified_no_other_does() {
         fake.account(provider, &attempt, &token).await.map(|account| account.email.to_string())
     };
     let entra = |value: Value| json!({ "email_verified": null, "xms_edov": value });
+    fake.says(USER_INFO, info(json!({ "email_verified": null })));
     for value in [json!(true), json!(1), json!("1"), json!("true")] {
         let email = account(&provider, &entra(value.clone())).await;
         assert_eq!(email.as_deref(), Ok("alice@example.com"), "{value}");
@@ -124,8 +125,34 @@ async fn another_claim_is_about_the_address_from_the_same_source() {
     fake.says(USER_INFO, info(json!({ "email_verified": null, "xms_edov": true })));
     let account = fake.account(&provider, &attempt, &token(json!({}))).await.unwrap();
     assert_eq!(account.email.as_str(), "alice@example.com");
-    let with_address = token(json!({ "email": "alice@example.com" }));
-    let refused = fake.account(&provider, &attempt, &with_address).await.unwrap_err();
+    let standard = token(json!({ "email": "bob@example.com", "email_verified": true }));
+    let refused = fake.account(&provider, &attempt, &standard).await.unwrap_err();
+    assert!(refused.contains(NOT_VERIFIED), "{refused}");
+}
+
+/// As Okta's org authorization server has it: the address in the ID token and at userinfo, and `email_verified` only there.
+#[tokio::test]
+async fn an_address_of_which_the_id_token_says_no_more_is_verified_by_userinfo() {
+    let fake = Fake::start().await;
+    let (provider, attempt) = (fake.provider(), Attempt::begin().unwrap());
+    let token = |changes| fake.key.signed(&header(), &with(fake.claims(&attempt), changes));
+    let thin = token(json!({ "email_verified": null }));
+    for answer in [
+        json!({ "email": "bob@example.com" }),
+        json!({ "email": "ALICE@example.com" }),
+        json!({ "email": null }),
+        json!({ "sub": "b-2" }),
+        json!({ "email_verified": null }),
+        json!({ "email_verified": false }),
+        json!({ "email_verified": null, "xms_edov": true }),
+    ] {
+        fake.says(USER_INFO, info(answer.clone()));
+        assert!(fake.account(&provider, &attempt, &thin).await.is_err(), "{answer}");
+    }
+    fake.says(USER_INFO, info(json!({})));
+    let account = fake.account(&provider, &attempt, &thin).await.unwrap();
+    assert_eq!(account.email.as_str(), "alice@example.com");
+    let refused = fake.account(&provider, &attempt, &token(json!({ "email_verified": false }))).await.unwrap_err();
     assert!(refused.contains(NOT_VERIFIED), "{refused}");
 }
 
