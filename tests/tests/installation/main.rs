@@ -3,6 +3,7 @@
 mod helm_test;
 mod last_release;
 
+mod rolling;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
