@@ -2,6 +2,7 @@
 //! [tests/last-release] has what the last release consists of.
 
 mod allowed;
+mod chart_values;
 mod crds;
 mod formats;
 mod generate;

@@ -11,9 +11,14 @@ pub fn last_release() -> PathBuf {
     workspace().join("tests/last-release")
 }
 
-/// The last release's CRDs.
+/// The last release's chart.
+pub fn last_chart() -> PathBuf {
+    last_release().join("vdiwarden")
+}
+
+/// The CRDs in it.
 pub fn last_crds() -> Result<Vec<Value>> {
-    read_crds(last_release().join("vdiwarden/files/crds"))
+    read_crds(last_chart().join("files/crds"))
 }
 
 pub fn todays_crds() -> Result<Vec<Value>> {

@@ -5,17 +5,20 @@ use serde_json::{Value, json};
 
 use crate::{
     allowed::{ALLOWED, Allowed, objections},
+    chart_values,
     crds::narrowings,
     releases::{last_crds, schema_of, todays_crds},
 };
 
 #[test]
-fn todays_crds_are_in_nothing_narrower_than_the_last_releases() -> Result<()> {
-    let objections = objections(&narrowings(&last_crds()?, &todays_crds()?), ALLOWED);
+fn the_crds_and_the_charts_values_are_in_nothing_narrower_than_the_last_releases() -> Result<()> {
+    let mut found = narrowings(&last_crds()?, &todays_crds()?);
+    found.append(&mut chart_values::narrowings()?);
+    let objections = objections(&found, ALLOWED);
     ensure!(
         objections.is_empty(),
-        "objects in clusters with the last release need what the CRDs no longer have. Put it back, or, for a rule or a pattern that \
-         refuses none of them, add an entry to tests/tests/compatibility/allowed.rs:\n{}",
+        "objects and values from the last release need what is gone. Put it back, or, for a rule or a pattern that refuses none of \
+         them, add an entry to tests/tests/compatibility/allowed.rs:\n{}",
         objections.join("\n")
     );
     Ok(())
