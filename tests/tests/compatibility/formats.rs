@@ -2,7 +2,8 @@
 //! last input, Secrets, the leader's Lease. docs/operations.md describes it.
 //!
 //! `formats/` in tests/last-release has it as the last release wrote it. Today's programs may write more, never less; tests in their
-//! crates hold that each still reads it. `UPDATE_LAST_RELEASE=1` records it anew, right before a release.
+//! crates hold that each still reads it. `UPDATE_LAST_RELEASE=1` records it anew, after a release. What is derived (`login.json`,
+//! `tokens.json`, `homes.json`) is compared in the crates, and replaced by hand when its format has changed.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Secret};
