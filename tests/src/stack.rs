@@ -297,5 +297,5 @@ pub fn program(name: &str) -> PathBuf {
 /// Builds the controller and the gateway, unless they are up to date.
 pub fn build() -> Result<()> {
     // With the features of the whole workspace, which share dependencies with the running program.
-    command::cargo(["build", "--workspace", "--bin=vdi-controller", "--bin=vdi-gateway"])
+    command::cargo(["build", "--workspace", "--bin=vdi-controller", "--bin=vdi-gateway", "--bin=kubectl-vdi"])
 }

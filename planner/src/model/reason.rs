@@ -126,6 +126,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_reason_is_explained_to_people() {
+        let missing: Vec<_> =
+            Reason::VARIANTS.iter().filter(|reason| vdi_api::explanation(&reason.to_string()).is_none()).collect();
+        assert!(missing.is_empty(), "vdi_api::explanation lacks {missing:?}");
+    }
+
+    #[test]
     fn every_reason_is_explained_in_the_docs_with_its_phase() {
         let docs = include_str!("../../../docs/sessions.md");
         let row = |reason: &Reason| format!("| {:?} | {reason} |", reason.phase());
