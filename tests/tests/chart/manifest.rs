@@ -171,6 +171,8 @@ fn the_chart_has_the_version_of_the_programs() -> Result<()> {
         let image = format!("image: {registry}/{image}:{version}\n");
         ensure!(images.contains(&image), "Chart.yaml lacks {image}");
     }
+    let sample = read("deploy/samples/ubuntu-desktop.yaml")?;
+    ensure!(sample.contains(&format!("image: {registry}/desktop:{version}\n")), "{sample}");
     Ok(())
 }
 

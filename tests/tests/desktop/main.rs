@@ -50,6 +50,8 @@ async fn namespace(stack: &Stack, name: &str, changes: Value) -> Result<TestName
     let sample = std::fs::read_to_string(workspace().join("deploy/samples/ubuntu-desktop.yaml"))?;
     let sample: VDITemplate = serde_saphyr::from_str(&sample)?;
     let mut spec = serde_json::to_value(sample.spec)?;
+    // As the node has it, from the archive.
+    spec["image"] = json!("vdiwarden.local/desktop:dev");
     json_patch::merge(&mut spec, &changes);
     namespace.template(spec).await?;
     Ok(namespace)
