@@ -24,7 +24,12 @@ pub async fn renderer(view: &SessionView<'_>, reach: &Reach) -> Renderer {
     let (session, namespace) = (&view.name, &view.namespace);
     // Whoever can write a pod's status could otherwise have the controller ask any address.
     if !reach.includes(ip) {
-        tracing::warn!(session, namespace, %ip, "not an address that pods may have: see --pod-cidr");
+        tracing::warn!(
+            session,
+            namespace,
+            "the desktop can't be asked for its renderer: the controller may not connect to its address, {ip}: the pods' \
+             networks have to be in --pod-cidr (in the Helm chart, podCIDRs)"
+        );
         return Renderer::Unreadable;
     }
     match fetch::text((ip, port).into(), pinned.protocol, path, PATIENCE).await {
