@@ -50,6 +50,7 @@ pub async fn everything() -> Result<()> {
     helm(3).await?;
     helm(4).await?;
     promtool().await?;
+    traefik().await?;
     cosign().await?;
     syft().await?;
     for module in CRD_MODULES {
@@ -163,6 +164,15 @@ pub async fn syft() -> Result<PathBuf> {
     Ok(go_tool("syft", "github.com/anchore/syft/cmd/syft").await?.join("syft"))
 }
 
+/// The path of Traefik, which implements the Gateway API.
+pub async fn traefik() -> Result<PathBuf> {
+    let definition = workspace().join("tests/traefik");
+    let built = install("traefik", "Traefik from its Go module", definition, |definition, folder| {
+        command::run(Command::new("sh").arg(definition.join("build.sh")).arg(folder))
+    });
+    Ok(built.await?.join("traefik"))
+}
+
 /// A folder with a program built from the Go module in tests/NAME.
 async fn go_tool(name: &str, package: &str) -> Result<PathBuf> {
     let (definition, package) = (workspace().join("tests").join(name), package.to_owned());
@@ -203,7 +213,7 @@ pub async fn cargo_tool(name: &'static str, version: &'static str) -> Result<Pat
 }
 
 /// A folder in the cache, filled once for each version of its definition.
-pub async fn install(
+async fn install(
     name: &str,
     what: &str,
     definition: PathBuf,

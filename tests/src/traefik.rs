@@ -1,17 +1,12 @@
 //! Traefik, which implements the Gateway API.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpStream;
 use vdi_cluster::{Launch, Server, User};
-use vdi_release::command;
 
-use crate::{setup, stack::Stack, wait, workspace};
+use crate::{setup, stack::Stack, wait};
 
 /// Traefik beside a cluster, whose Gateways it serves. Dropping it stops it.
 pub struct Traefik {
@@ -21,7 +16,7 @@ pub struct Traefik {
 impl Traefik {
     /// Starts it with entry points at these addresses. A Gateway has those that have the ports of its listeners.
     pub async fn start(stack: &Stack, addresses: &[SocketAddr]) -> Result<Self> {
-        let program = program().await?;
+        let program = setup::traefik().await?;
         let entry_points =
             addresses.iter().map(|address| format!("--entryPoints.p{0}.address={address}", address.port()));
         let settings = [
@@ -44,13 +39,4 @@ impl Traefik {
         }
         Ok(Self { _server: server })
     }
-}
-
-/// The path of Traefik.
-pub async fn program() -> Result<PathBuf> {
-    let definition = workspace().join("tests/traefik");
-    let build = |definition: &Path, folder: &Path| {
-        command::run(Command::new("sh").arg(definition.join("build.sh")).arg(folder))
-    };
-    Ok(setup::install("traefik", "Traefik from its Go module", definition, build).await?.join("traefik"))
 }

@@ -1,9 +1,10 @@
 //! The chart in a cluster with a real node: upgrades, a removal, who reaches the product's own pods, its own test, and routes.
 
+mod gateway_api;
 mod helm_test;
 mod last_release;
-
 mod rolling;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
