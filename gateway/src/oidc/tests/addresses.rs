@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::fake::{CODE, DISCOVERY, Fake, with};
+use super::fake::{CODE, DISCOVERY, Fake, header, with};
 use crate::oidc::{Attempt, address::is_trusted_url};
 
 /// Reserved for documentation, so nobody answers there ([RFC 5737](https://www.rfc-editor.org/rfc/rfc5737)).
@@ -34,6 +34,21 @@ async fn addresses_over_tls_may_be_anywhere() {
     fake.says(DISCOVERY, with(fake.discovery(), changes));
     let address = fake.provider().address(&Attempt::begin().unwrap(), "").await.unwrap();
     assert!(address.starts_with(elsewhere), "{address}");
+}
+
+/// As Microsoft's addresses do that name `common`, or a domain, in place of the tenant's ID.
+#[tokio::test]
+async fn nobody_is_sent_to_a_provider_that_calls_itself_by_another_name() {
+    let fake = Fake::start().await;
+    let attempt = Attempt::begin().unwrap();
+    for issuer in ["https://login.example.com/{tenantid}/v2.0", "https://login.example.com/v2.0", ""] {
+        fake.says(DISCOVERY, with(fake.discovery(), json!({ "issuer": issuer })));
+        let refused = fake.provider().address(&attempt, "").await.unwrap_err().to_string();
+        assert!(refused.contains("issuer") || refused.contains("URL"), "{issuer}: {refused}");
+        let claims = with(fake.claims(&attempt), json!({ "iss": issuer }));
+        let token = fake.key.signed(&header(), &claims);
+        assert!(fake.account(&fake.provider(), &attempt, &token).await.is_err(), "{issuer}");
+    }
 }
 
 #[tokio::test]
