@@ -26,7 +26,7 @@
 {{- if .clientSecret.existingSecret }}
 {{- $_ := set $config "oidc-client-secret-file" (printf "/etc/vdiwarden/oidc-client/%s" .clientSecret.key) }}
 {{- end }}
-{{- if ne .emailVerifiedClaim "email_verified" }}
+{{- if ne (default "email_verified" .emailVerifiedClaim) "email_verified" }}
 {{- $_ := set $config "oidc-email-verified-claim" .emailVerifiedClaim }}
 {{- end }}
 {{- if or .ca.existingSecret .ca.existingConfigMap }}
