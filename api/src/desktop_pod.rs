@@ -15,6 +15,11 @@ pub const USER: &str = "vdi.kasm.io/user";
 /// Annotation of sessions: the user name of whoever created it. Only the admission policy writes it.
 pub const CREATED_BY: &str = "vdi.kasm.io/created-by";
 
+/// Annotation of sessions: the user name of the person for whom the gateway wrote them last. Only the gateway writes it.
+pub const ON_BEHALF_OF: &str = "vdi.kasm.io/on-behalf-of";
+/// Annotation of sessions: that person's groups, one a line. Only the gateway writes it.
+pub const ON_BEHALF_OF_GROUPS: &str = "vdi.kasm.io/on-behalf-of-groups";
+
 /// Annotation of pods: the PersistentVolumeClaim that is its home.
 pub const HOME: &str = "vdi.kasm.io/home";
 /// Annotation of pods: how many of the session's pods failed before this one.

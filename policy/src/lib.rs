@@ -3,6 +3,7 @@
 //! [`review::validate`] turns the bytes that a policy server sends into its answer. It is pure, except for calls to
 //! [`host::Host`]. This file only connects it to waPC, the calling convention of Kubewarden's modules.
 
+mod broker;
 mod field;
 pub mod host;
 mod mode;

@@ -53,6 +53,8 @@ pub struct Request<'a> {
     pub namespace: Option<&'a str>,
     /// `None` in the requests of Kubewarden's background audit. The API server always sends a user.
     pub requester: Option<Requester<'a>>,
+    /// Whether somebody else makes the request for the requester, see [`crate::broker`].
+    pub is_brokered: bool,
 }
 
 /// An AdmissionRequest, with only the members that the policy reads. Others are skipped while parsing.
@@ -116,7 +118,13 @@ impl<'a> Request<'a> {
         }
         let Some(operation) = operation(request)? else { return Ok(None) };
         let namespace = optional_text(request, "namespace", "request.namespace")?;
-        Ok(Some(Self { kind, operation, namespace, requester: requester(request.get("userInfo"))? }))
+        Ok(Some(Self {
+            kind,
+            operation,
+            namespace,
+            requester: requester(request.get("userInfo"))?,
+            is_brokered: false,
+        }))
     }
 
     /// The new object; `None` on a delete.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::{
-    field,
+    broker, field,
     host::{self, Host},
     mode::Mode,
     mutation,
@@ -63,7 +63,10 @@ pub fn review(request: &Value, settings: &Settings, host: &dyn Host) -> Verdict 
     match Request::read(request) {
         Err(problem) => Verdict::refused(Code::BadRequest, problem),
         Ok(None) => Verdict::accepted(),
-        Ok(Some(request)) => judge(&request, settings, host),
+        Ok(Some(request)) => match broker::resolve(request, &settings.site.identity) {
+            Ok(request) => judge(&request, settings, host),
+            Err(problem) => Verdict::refused(Code::Forbidden, problem),
+        },
     }
 }
 

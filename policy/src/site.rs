@@ -53,6 +53,10 @@ section! {
         pub exempt_users = "exemptUsers": Option<Vec<String>>,
         /// Groups whose members may act on everybody's sessions.
         pub exempt_groups = "exemptGroups": Vec<String>,
+        /// Users who write sessions for other people, and say for whom in annotations, by their full user names. Requests of
+        /// theirs are judged as if those people had made them.
+        /// Default: the gateway's service account, `system:serviceaccount:vdiwarden-system:vdi-gateway`.
+        pub brokers = "brokers": Option<Vec<String>>,
     }
     check |identity: &Identity, _: &Object, at: &At| {
         if identity.username_prefix.as_deref() == Some("") {
@@ -70,6 +74,7 @@ section! {
 impl Identity {
     /// As the chart names it, in the namespace that its documentation suggests.
     const CONTROLLER: &str = "system:serviceaccount:vdiwarden-system:vdi-controller";
+    const GATEWAY: &str = "system:serviceaccount:vdiwarden-system:vdi-gateway";
 
     pub fn is_exempt(&self, requester: &Requester) -> bool {
         let by_name = match &self.exempt_users {
@@ -77,6 +82,13 @@ impl Identity {
             None => requester.name == Self::CONTROLLER,
         };
         by_name || self.exempt_groups.iter().any(|group| requester.groups.contains(&group.as_str()))
+    }
+
+    pub fn is_broker(&self, requester: &Requester) -> bool {
+        match &self.brokers {
+            Some(users) => users.iter().any(|user| user == requester.name),
+            None => requester.name == Self::GATEWAY,
+        }
     }
 }
 

@@ -253,6 +253,10 @@ impl Stack {
         self.webhook.is_some()
     }
 
+    pub fn has_floor(&self) -> bool {
+        self.settings.floor
+    }
+
     /// Stops the admission policy, like a crash of its server. Its registration remains.
     pub fn stop_webhook(&mut self) {
         self.webhook = None;

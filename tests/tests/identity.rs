@@ -22,14 +22,16 @@ use vdi_tests::{
 
 /// A namespace in which RBAC allows everybody everything except acting for others, which only carol's group may. The controller
 /// and the gateway have the rights that the chart grants.
-async fn open_namespace(stack: &Stack) -> Result<TestNamespace> {
-    let namespace = TestNamespace::new(stack, "identity").await?;
+async fn open_namespace(stack: &Stack, name: &str) -> Result<TestNamespace> {
+    let namespace = TestNamespace::new(stack, name).await?;
     let rule = |verbs: Value| json!([{ "apiGroups": ["vdi.kasm.io"], "resources": ["vdisessions"], "verbs": verbs }]);
     let all = json!(["get", "list", "create", "update", "patch", "delete", "deletecollection"]);
     let everybody = ["system:authenticated", "system:unauthenticated"];
     let roles =
         [("anything", rule(all), &everybody[..]), ("assign", rule(json!(["assign-user"])), &["vdi-delegates"][..])];
-    for (name, rules, groups) in roles {
+    for (role, rules, groups) in roles {
+        // Other tests of this binary have their own, in the same cluster.
+        let name = format!("{role}-{}", namespace.name);
         let role = json!({ "metadata": { "name": name }, "rules": rules });
         create::<ClusterRole>(&Api::all(namespace.client.clone()), &serde_json::from_value(role)?).await?;
         let group = |group: &&str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group });
@@ -133,7 +135,7 @@ fn refusal(message: &str) -> Option<&'static str> {
 
 /// Tries every operation as every user. The policy, the floor and both together give the same answers.
 async fn matrix(stack: &Stack) -> Result<()> {
-    let namespace = open_namespace(stack).await?;
+    let namespace = open_namespace(stack, "identity").await?;
     let admin: Api<DynamicObject> = Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource());
     let client = async |user: User| anyhow::Ok((user.name.clone(), stack.cluster.client(&user).await?));
     // "no": the session is alice's. "immutable": spec.user never changes, even for those who may act for others. "stuck": the
@@ -209,13 +211,97 @@ fn who_may_do_what_to_alices_session() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_do_what_to_alices_session_by_the_policy_alone() -> Result<()> {
     let directory = vdi_tests::target().join("clusters/identity-policy");
-    matrix(&Stack::without_controller(&directory, Settings { floor: false, ..Settings::default() }).await?).await
+    let stack = Stack::without_controller(&directory, Settings { floor: false, ..Settings::default() }).await?;
+    matrix(&stack).await?;
+    brokered(&stack, "brokered").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_do_what_to_alices_session_by_the_floor_alone() -> Result<()> {
     let directory = vdi_tests::target().join("clusters/identity-floor");
-    matrix(&Stack::without_controller(&directory, Settings { webhook: false, ..Settings::default() }).await?).await
+    let stack = Stack::without_controller(&directory, Settings { webhook: false, ..Settings::default() }).await?;
+    matrix(&stack).await?;
+    brokered(&stack, "brokered").await
+}
+
+/// The annotations by which the gateway says for whom it writes.
+fn on_behalf_of(user: &str) -> Value {
+    json!({ "vdi.kasm.io/on-behalf-of": user, "vdi.kasm.io/on-behalf-of-groups": "vdi-users" })
+}
+
+/// Tries what the gateway, or somebody with its token, might write for people. The policy and the floor agree.
+async fn brokered(stack: &Stack, name: &str) -> Result<()> {
+    let namespace = open_namespace(stack, name).await?;
+    let api = async |user: User| {
+        let client = stack.cluster.client(&user).await?;
+        anyhow::Ok(Api::<DynamicObject>::namespaced_with(client, &namespace.name, &resource()))
+    };
+    let (admin, gateway, alice_herself) = (api(User::admin()).await?, api(gateway()).await?, api(alice()).await?);
+    let (alice, bob, carol) = ("alice@example.com", "bob@example.com", "carol@example.com");
+    // Carol may act for others, and not through the gateway: a stolen token would make everybody of anybody.
+    for (number, (person, may)) in
+        [(alice, true), (bob, false), (carol, false), ("system:admin", false)].into_iter().enumerate()
+    {
+        let name = format!("brokered-{number}");
+        let mut session = alices(&name, "8h");
+        session.metadata.labels = None;
+        session.metadata.annotations = serde_json::from_value(on_behalf_of(person))?;
+        let created = gateway.create(&PostParams::default(), &session).await;
+        ensure!(created.is_ok() == may, "{person} creates: {created:?}");
+        if !may {
+            admin.create(&PostParams::default(), &alices(&name, "8h")).await?;
+        }
+        for spec in [json!({ "suspend": true }), json!({ "timeout": "9h" })] {
+            let patch = json!({ "metadata": { "annotations": on_behalf_of(person) }, "spec": spec });
+            let patched = gateway.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+            ensure!(patched.is_ok() == may, "{person} writes {spec}: {patched:?}");
+        }
+        let deleted = gateway.delete(&name, &DeleteParams::default()).await;
+        ensure!(deleted.is_ok() == may, "{person} deletes: {deleted:?}");
+    }
+
+    // What is nobody's but the gateway's to say.
+    let mut claim = alices("claim", "8h");
+    claim.metadata.annotations = serde_json::from_value(on_behalf_of(alice))?;
+    let forged = alice_herself.create(&PostParams::default(), &claim).await;
+    ensure!(forged.as_ref().is_err_and(|error| error.to_string().contains("on-behalf-of")), "{forged:?}");
+    gateway
+        .create(
+            &PostParams::default(),
+            &DynamicObject { metadata: kube::api::ObjectMeta { labels: None, ..claim.metadata.clone() }, ..claim },
+        )
+        .await?;
+    let groups = json!({ "metadata": { "annotations": { "vdi.kasm.io/on-behalf-of-groups": "artists" } } });
+    let forged = alice_herself.patch("claim", &PatchParams::default(), &Patch::Merge(groups)).await;
+    ensure!(forged.as_ref().is_err_and(|error| error.to_string().contains("on-behalf-of")), "{forged:?}");
+    let own = json!({ "metadata": { "labels": { "mine": "yes" } }, "spec": { "timeout": "10h" } });
+    alice_herself
+        .patch("claim", &PatchParams::default(), &Patch::Merge(own))
+        .await
+        .context("what was there may stay")?;
+    if stack.has_floor() {
+        for metadata in [
+            json!({ "labels": { "mine": "no" } }),
+            json!({ "annotations": { "example.com/other": "x" } }),
+            json!({ "finalizers": ["foregroundDeletion"] }),
+        ] {
+            let mut patch = json!({ "metadata": metadata, "spec": { "timeout": "11h" } });
+            for (name, value) in on_behalf_of(alice).as_object().into_iter().flatten() {
+                patch["metadata"]["annotations"][name] = value.clone();
+            }
+            let written = gateway.patch("claim", &PatchParams::default(), &Patch::Merge(patch)).await;
+            ensure!(
+                written.as_ref().is_err_and(|error| error.to_string().contains("write nothing else")),
+                "{written:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_gateway_writes_sessions_for_the_person_that_it_names_and_for_nobody_else() -> Result<()> {
+    with_stack(async |stack| brokered(stack, "brokered").await)
 }
 
 #[test]

@@ -3,6 +3,7 @@ use vdi_api::{Email, Invalid};
 
 use super::rule::{Context, Field};
 use crate::{
+    broker,
     field::{self, refused},
     host::{Right, may},
     request::{Object, Operation, Requester},
@@ -28,7 +29,7 @@ pub fn is_exempt(requester: &Requester, context: &Context) -> bool {
 pub fn owner_or_delegate(field: &Field, context: &Context) -> Result<(), Invalid> {
     // A background audit has no requester. The rule was checked when the session was created.
     let Some(requester) = &context.request.requester else { return Ok(()) };
-    if is_exempt(requester, context) {
+    if is_exempt(requester, context) && !context.request.is_brokered {
         return Ok(());
     }
     let email = email_of(requester, context);
@@ -38,6 +39,13 @@ pub fn owner_or_delegate(field: &Field, context: &Context) -> Result<(), Invalid
     };
     let users = [field.old, context.request.object().map(|_| field.value)];
     let Some(other) = users.into_iter().flatten().find(|user| !is_requester(*user)) else { return Ok(()) };
+    if context.request.is_brokered {
+        let who = Invalid::text(requester.name, "").found;
+        return Err(refused(
+            other,
+            &format!("{who}, for whom the gateway writes: it acts for nobody on others' sessions"),
+        ));
+    }
     let may = |right| may(context.host, requester, right, context.request.namespace);
     let asked = may(Right::AssignUser);
     if asked == Ok(true) || changes_its_time_alone(context) && may(Right::Extend) == Ok(true) {
@@ -52,6 +60,20 @@ pub fn owner_or_delegate(field: &Field, context: &Context) -> Result<(), Invalid
         allowed += &format!(", and whether RBAC grants it could not be determined: {why}");
     }
     Err(refused(other, &allowed))
+}
+
+/// Only a broker says whom it acts for: anybody else could borrow another person's groups. What is there may stay or go.
+pub fn no_claims(_: &Field, context: &Context) -> Result<(), Invalid> {
+    if context.request.is_brokered {
+        return Ok(());
+    }
+    match broker::claim(context.object, context.request.old()) {
+        None => Ok(()),
+        Some((annotation, claimed)) => {
+            let found = format!("{annotation}: {}", refused(Some(claimed), "").found);
+            Err(Invalid::value(found, "what was there; only the gateway says for whom it writes"))
+        }
+    }
 }
 
 /// Whether the update changes `spec.timeout` and nothing else that users write.

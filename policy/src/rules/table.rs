@@ -29,6 +29,11 @@ pub const RULES: &[Rule] = &[
         check: identity::owner_or_delegate,
     },
     Rule {
+        id: "on-behalf-of", kind: Session, fields: &["metadata.annotations"], mode: Enforce, code: Forbidden, when: Changed,
+        about: "Only the gateway, and others that `identity.brokers` names, say for whom they write a session.",
+        check: identity::no_claims,
+    },
+    Rule {
         id: "no-orphans", kind: Session, fields: &["metadata.finalizers"], mode: Enforce, code: Forbidden, when: Always,
         about: "No finalizer keeps a deleted session, and no delete leaves its pod behind: either would keep the GPU allocated.",
         check: orphans::none,
