@@ -98,7 +98,7 @@ async fn every_object_follows_the_namespace_of_the_release() -> Result<()> {
 
 /// What `helm install` leaves alone, and neither Argo CD nor Flux nor `kubectl apply` ever sees.
 #[tokio::test]
-async fn all_that_a_test_adds_is_a_hook_and_goes_when_the_test_ends() -> Result<()> {
+async fn all_that_a_test_adds_is_a_hook_and_its_rights_go_when_the_test_ends() -> Result<()> {
     let helm = Helm::new(4).await?;
     for (configuration, values) in configurations::all() {
         let installed = parse(&helm.template(NAMESPACE, &values).await?)?;
@@ -118,9 +118,9 @@ async fn all_that_a_test_adds_is_a_hook_and_goes_when_the_test_ends() -> Result<
         for object in tests {
             let annotations = &object["metadata"]["annotations"];
             ensure!(annotations["helm.sh/hook"] == "test", "{configuration}: {object}");
-            // A pod that failed stays for its log, and has no rights any more.
+            // The pod stays for its log, and has no rights any more.
             let ends = match object["kind"] == "Pod" {
-                true => "before-hook-creation,hook-succeeded",
+                true => "before-hook-creation",
                 false => "before-hook-creation,hook-succeeded,hook-failed",
             };
             ensure!(annotations["helm.sh/hook-delete-policy"] == ends, "{configuration}: {object}");
@@ -188,9 +188,9 @@ async fn the_policy_and_its_rights_are_those_in_deploy_kubewarden() -> Result<()
             found.find(|it| it["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("vdisession"))).cloned()
         };
         let mut policy = find(&objects, "ClusterAdmissionPolicy").context("no policy")?;
-        let exempt =
-            json!({ "identity": { "exemptUsers": ["system:serviceaccount:vdiwarden-system:vdi-controller"] } });
-        ensure!(policy["spec"]["settings"] == exempt, "{policy}");
+        let account = |name: &str| json!([format!("system:serviceaccount:{NAMESPACE}:{name}")]);
+        let identity = json!({ "exemptUsers": account("vdi-controller"), "brokers": account("vdi-gateway") });
+        ensure!(policy["spec"]["settings"] == json!({ "identity": identity }), "{policy}");
         policy["spec"]["settings"] = json!({});
         let written = parse(&read(&format!("deploy/kubewarden/{mode}.yaml"))?)?;
         ensure!(Some(&policy["spec"]) == written.first().map(|it| &it["spec"]), "{policy}");
