@@ -154,9 +154,10 @@ impl Installed {
         self.helm("install", |helm| helm).await
     }
 
-    /// `helm test`: whether it succeeds, and what it and its pod print.
-    pub async fn test(&self) -> Result<(bool, String)> {
-        let mut helm = self.helm.command();
+    /// `helm test` of Helm 3 or 4: whether it succeeds, and what it and its pod print.
+    pub async fn test(&self, major: u8) -> Result<(bool, String)> {
+        let helm = Helm::new(major).await?;
+        let mut helm = helm.command();
         helm.args(["test", "vdiwarden", "--logs", "--namespace", installation::NAMESPACE, "--timeout", "2m"]);
         let output = helm.env("KUBECONFIG", self.stack.cluster.kubeconfig(&User::admin())?).output().await?;
         let printed = [output.stdout, output.stderr].concat();

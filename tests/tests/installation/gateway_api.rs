@@ -193,7 +193,7 @@ fn through_traefiks_gateway_an_owner_reaches_the_desktop_and_claims_about_a_requ
         let entrance = expose(installed, "HTTPRoute", "https", site.https).await?;
         only_the_owner_gets_in(installed, &entrance).await?;
         nobody_is_turned_away_while_gateways_are_replaced(installed, &entrance).await?;
-        let (passes, said) = installed.test().await?;
+        let (passes, said) = installed.test(4).await?;
         ensure!(passes && said.contains("without TLS, which ends at the proxy"), "{said}");
 
         // The gateway's own TLS.
