@@ -49,8 +49,9 @@ pub use timeout::Timeout;
 pub use session::{Expiry, Phase, QueueStatus, SessionResources, VDISession, VDISessionSpec, VDISessionStatus};
 #[cfg(feature = "crd")]
 pub use template::{
-    BasicAuth, CpuAmounts, Deprecation, EnvVar, GpuPlacement, Home, HomeAccess, HomeScope, NetworkAccess, Probe,
-    ProbeKind, Protocol, PullPolicy, Reachable, SecurityProfile, VDITemplate, VDITemplateSpec, VDITemplateStatus,
+    BasicAuth, Capacity, CpuAmounts, Deprecation, EnvVar, GpuPlacement, Home, HomeAccess, HomeScope, NetworkAccess,
+    Probe, ProbeKind, Protocol, PullPolicy, Reachable, SecurityProfile, VDITemplate, VDITemplateSpec,
+    VDITemplateStatus,
 };
 
 /// The API group of every kind in this crate.

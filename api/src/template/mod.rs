@@ -1,6 +1,7 @@
 // Two printer columns of one type are not a duplicate.
 #![allow(clippy::duplicated_attributes)]
 
+mod capacity;
 mod catalog;
 mod desktop;
 mod gpu;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{activity::Activity, memory::Memory, timeout::Timeout};
 
+pub use capacity::Capacity;
 pub use catalog::Deprecation;
 pub use desktop::{
     BasicAuth, CpuAmounts, EnvVar, EphemeralStorage, Probe, ProbeKind, Protocol, PullPolicy, SecurityProfile,
@@ -36,6 +38,9 @@ pub use network::{NetworkAccess, Reachable};
     doc = "Describes a desktop. Administrators write it, and sessions refer to it.",
     printcolumn(name = "Display Name", type_ = "string", json_path = ".spec.displayName"),
     printcolumn(name = "GPU", type_ = "string", json_path = ".spec.gpu.resourceName"),
+    printcolumn(name = "Free", type_ = "integer", json_path = ".status.capacity.free"),
+    printcolumn(name = "Total", type_ = "integer", json_path = ".status.capacity.gpus"),
+    printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.capacity.waiting"),
     printcolumn(name = "Sessions", type_ = "integer", json_path = ".status.sessions"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
@@ -202,6 +207,10 @@ pub struct VDITemplateStatus {
     /// How many sessions refer to the template.
     #[serde(default)]
     pub sessions: i64,
+
+    /// What is free for a new session, a few seconds old. Absent while that is unknown, and where Kueue decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
 }
 
 fn yes() -> bool {

@@ -16,7 +16,10 @@ use vdi_planner::model::{GpuSource, Place, Template, Wait};
 
 /// What the sessions of one queue compete for: the same GPUs on the same nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct QueueKey(String);
+pub struct QueueKey {
+    gpus: String,
+    namespace: String,
+}
 
 impl QueueKey {
     /// `None` where somebody else keeps a queue: [Kueue] has its own order.
@@ -29,7 +32,8 @@ impl QueueKey {
         // Claim templates of the same name in two namespaces may differ.
         let namespace = if matches!(template.gpu, GpuSource::ClaimTemplate(_)) { namespace } else { "" };
         let Template { gpu, node_selector, tolerations, .. } = template;
-        Some(Self(format!("{gpu:?} {namespace} {node_selector:?} {tolerations:?}")))
+        let gpus = format!("{gpu:?} {node_selector:?} {tolerations:?}");
+        Some(Self { gpus, namespace: namespace.to_owned() })
     }
 }
 
@@ -113,6 +117,16 @@ impl GpuQueues {
     /// The session has its GPUs, or no longer wants any. Returns the session whose turn has come, if any.
     pub fn leave(&self, session: &ObjectRef<VDISession>) -> Option<ObjectRef<VDISession>> {
         self.lock().remove(session)
+    }
+
+    /// How many sessions of this and of other templates wait for the same GPUs, in any namespace; `None` where somebody else keeps
+    /// the queue.
+    pub fn waiting(&self, template: &Template) -> Option<i64> {
+        let QueueKey { gpus, .. } = QueueKey::of(template, "")?;
+        let state = self.lock();
+        let queues = state.queues.iter().filter(|(key, queue)| key.gpus == gpus && queue.is_closed);
+        let waiting = queues.flat_map(|(_, queue)| queue.waiting.values()).filter(|member| !member.is_passed_by);
+        Some(i64::try_from(waiting.count()).unwrap_or(i64::MAX))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -225,7 +239,26 @@ mod tests {
     #[test]
     fn what_kueue_orders_is_left_to_it() {
         let pod_labels = [("kueue.x-k8s.io/queue-name".to_owned(), "gpus".to_owned())].into();
-        assert_eq!(QueueKey::of(&Template { pod_labels, ..fixture::template() }, "team"), None);
+        let template = Template { pod_labels, ..fixture::template() };
+        assert_eq!(QueueKey::of(&template, "team"), None);
+        assert_eq!(GpuQueues::default().waiting(&template), None);
+    }
+
+    #[test]
+    fn those_who_wait_are_counted_for_each_kind_of_gpu_unless_others_may_overtake_them() {
+        let queues = GpuQueues::default();
+        let count = |template: &Template| queues.waiting(template).unwrap();
+        ahead(&queues, "a", 0);
+        assert_eq!(count(&fixture::template()), 0, "there is no queue yet");
+        queues.wait(waiting("b", 1, true));
+        queues.wait(Waiting { is_passed_by: true, ..waiting("refused", 2, false) });
+        assert_eq!(count(&fixture::template()), 2);
+        assert_eq!(count(&Template { node_selector: [].into(), ..fixture::template() }), 0);
+        let claims = Template { gpu: GpuSource::ClaimTemplate("one-gpu".to_owned()), ..fixture::template() };
+        for (name, namespace) in [("c", "team"), ("d", "other")] {
+            queues.wait(Waiting { queue: QueueKey::of(&claims, namespace).unwrap(), ..waiting(name, 3, true) });
+        }
+        assert_eq!(count(&claims), 2, "in all namespaces");
     }
 
     #[test]

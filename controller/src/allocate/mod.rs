@@ -83,6 +83,11 @@ impl Allocations {
         self.workqueue.add(self.gpu_queues.leave(session));
     }
 
+    /// How many sessions wait for the GPUs that the template's want; `None` where somebody else keeps the queue.
+    pub fn waiting(&self, template: &Template) -> Option<i64> {
+        self.gpu_queues.waiting(template)
+    }
+
     fn login(&self, view: &SessionView) -> Option<Login> {
         let basic_auth = view.valid_template().filter(|_| view.wants_pod())?.basic_auth.as_ref()?;
         let keys = self.login_keys.borrow();

@@ -3,6 +3,7 @@
 mod concerns;
 mod lookup;
 mod node_size;
+mod other_pods;
 mod partial;
 mod partial_pod;
 mod pod_summary;

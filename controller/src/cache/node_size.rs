@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, str::FromStr};
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Taint};
 use vdi_planner::model::{GpuSource, Spec, Template};
 
 use super::lookup::lookup_by_name;
@@ -11,6 +11,7 @@ use super::lookup::lookup_by_name;
 pub struct NodeSize {
     pub name: String,
     pub labels: BTreeMap<String, String>,
+    pub taints: Vec<Taint>,
     /// Quantities that all of its pods can have together, by resource.
     pub allocatable: BTreeMap<String, String>,
 }
@@ -52,7 +53,8 @@ mod tests {
     }
 
     fn node(allocatable: &[(&str, &str)]) -> NodeSize {
-        NodeSize { name: "gpu-1".to_owned(), labels: strings(&[("gpu", "yes")]), allocatable: strings(allocatable) }
+        let labels = strings(&[("gpu", "yes")]);
+        NodeSize { name: "gpu-1".to_owned(), labels, taints: Vec::new(), allocatable: strings(allocatable) }
     }
 
     #[test]

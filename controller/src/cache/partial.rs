@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{
-    core::v1::{Event, Node, PersistentVolumeClaim, PersistentVolumeClaimStatus},
+    core::v1::{Event, Node, PersistentVolumeClaim, PersistentVolumeClaimStatus, Taint},
     networking::v1::{NetworkPolicy, NetworkPolicySpec},
     scheduling::v1::PriorityClass,
 };
@@ -47,13 +47,29 @@ pub struct PartialPriority {
     global_default: Option<bool>,
 }
 
-/// How large a node is, and what selects it.
+/// How large a node is, what selects it, and what keeps pods off.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PartialNode {
     #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
+    spec: NodeSpec,
+    #[serde(default)]
     status: NodeStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct NodeSpec {
+    #[serde(default)]
+    taints: Vec<PartialTaint>,
+}
+
+/// Without the time, which anybody who may change nodes could make unreadable.
+#[derive(Clone, Debug, Deserialize)]
+struct PartialTaint {
+    key: String,
+    value: Option<String>,
+    effect: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -94,8 +110,14 @@ pub fn policy(PartialPolicy { metadata, spec }: PartialPolicy) -> NetworkPolicy 
     NetworkPolicy { metadata, spec }
 }
 
-pub fn node(PartialNode { metadata, status: NodeStatus { allocatable } }: PartialNode) -> NodeSize {
-    NodeSize { name: metadata.name.unwrap_or_default(), labels: metadata.labels.unwrap_or_default(), allocatable }
+pub fn node(PartialNode { metadata, spec, status }: PartialNode) -> NodeSize {
+    let taint = |PartialTaint { key, value, effect }| Taint { key, value, effect, time_added: None };
+    NodeSize {
+        name: metadata.name.unwrap_or_default(),
+        labels: metadata.labels.unwrap_or_default(),
+        taints: spec.taints.into_iter().map(taint).collect(),
+        allocatable: status.allocatable,
+    }
 }
 
 pub fn priority(PartialPriority { metadata, value, global_default }: PartialPriority) -> PriorityClass {

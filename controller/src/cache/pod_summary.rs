@@ -21,7 +21,9 @@ pub struct PodSummary {
     /// When its grace period ends, once it has been deleted.
     pub ends_by: Option<Timestamp>,
     pub state: PodState,
-    pub has_node: bool,
+    pub node: Option<String>,
+    /// How much it takes of each extended resource.
+    pub devices: Vec<(String, i64)>,
     /// Whether its containers have stopped for good.
     pub has_ended: bool,
     /// `None` where somebody has tampered with the annotations.
@@ -75,7 +77,8 @@ impl From<PartialPod> for PodSummary {
             user: annotations.get(desktop_pod::USER).cloned(),
             ends_by: pod.metadata.deletion_timestamp.as_ref().map(|time| time.0),
             state: PodState::of(is_deleted, has_node, &pod.status, pinned.as_deref()),
-            has_node,
+            devices: pod.spec.devices(),
+            node: pod.spec.node_name.clone(),
             has_ended: pod.status.has_ended(),
             pinned,
             home: annotations.get(desktop_pod::HOME).cloned(),

@@ -16,6 +16,7 @@ use vdi_service::{
 
 use super::{
     node_size::NodeSize,
+    other_pods::OtherPods,
     pod_summary::{Owner, PodSummary},
     termination_reasons::TerminationReasons,
 };
@@ -33,6 +34,7 @@ pub struct Stores {
     pub policies: Store<NetworkPolicy>,
     pub priorities: Store<PriorityClass>,
     pub nodes: Store<NodeSize>,
+    pub other_pods: OtherPods,
     /// The objects of all these kinds that can't be parsed. They exist all the same: a session among them still owns its pod.
     pub aside: Arc<Aside>,
     /// How many of them have been filled.

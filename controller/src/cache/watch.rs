@@ -11,7 +11,7 @@ use kube::{
     },
 };
 use tokio::{sync::watch, task::AbortHandle};
-use vdi_api::{VDISession, desktop_pod::MANAGED_BY_SELECTOR};
+use vdi_api::{VDISession, VDITemplate, desktop_pod::MANAGED_BY_SELECTOR};
 use vdi_service::{
     Aside, Lenient, Needs, Pause,
     aside::{Key, Sorted, map_event},
@@ -20,6 +20,7 @@ use vdi_service::{
 
 use super::{
     concerns::{Concerns, all, in_its_namespace, itself, nobody, owners, waiting_for, waiting_for_nodes},
+    other_pods::OtherPods,
     partial::{self, PartialEvent},
     partial_pod::PartialPod,
     pod_summary::PodSummary,
@@ -52,6 +53,22 @@ pub fn watch(client: &Client, queue: &Arc<Workqueue>, counters: &Counters, needs
             queue_of_missed.add(waiting_for_nodes(claim, &sessions_of_missed));
         }
     };
+    let (queue_of_respecified, sessions_of_respecified) = (queue.clone(), sessions.clone());
+    let templates_before = templates.clone();
+    // The status of a template changes as often as sessions come and go, and concerns none of them.
+    let respecified = move |event: &Event<VDITemplate>| {
+        let is_new = match event {
+            Event::Apply(template) => !is_specified_as(template, &templates_before),
+            Event::Delete(_) => true,
+            _ => false,
+        };
+        if let Event::Apply(template) | Event::Delete(template) = event
+            && is_new
+        {
+            queue_of_respecified.add(waiting_for(template, &sessions_of_respecified));
+        }
+    };
+    let (other_pods, others_watch) = OtherPods::watch(client, counters, LONGEST_PAUSE);
     let aside = Arc::<Aside>::default();
     // Events aren't watched, but listed when a home has no volume.
     aside.expect::<PartialEvent>();
@@ -68,12 +85,13 @@ pub fn watch(client: &Client, queue: &Arc<Workqueue>, counters: &Counters, needs
     let ours = watcher::Config::default().labels(MANAGED_BY_SELECTOR);
     let watches = [
         watch.clone().spawn(session_writer, everything.clone(), partial::session, |_| (), itself),
-        watch.clone().spawn(template_writer, everything.clone(), partial::template, |_| (), waiting_for),
+        watch.clone().spawn(template_writer, everything.clone(), partial::template, respecified, nobody),
         watch.clone().spawn(priority_writer, everything.clone(), partial::priority, |_| (), nobody),
         watch.clone().spawn(node_writer, everything, partial::node, |_| (), nobody),
         watch.clone().spawn(pod_writer, ours.clone(), |pod: PartialPod| pod.into(), note, owners),
         watch.clone().spawn(claim_writer, ours.clone(), partial::claim, missed, nobody),
         watch.spawn(policy_writer, ours, partial::policy, |_| (), in_its_namespace),
+        others_watch,
     ];
     Stores {
         sessions,
@@ -84,10 +102,17 @@ pub fn watch(client: &Client, queue: &Arc<Workqueue>, counters: &Counters, needs
         policies,
         priorities,
         nodes,
+        other_pods,
         aside,
         complete: completed,
         watches: watches.into(),
     }
+}
+
+/// Whether the template of this name is the same, and its spec has not changed.
+fn is_specified_as(template: &VDITemplate, known: &Store<VDITemplate>) -> bool {
+    let version = |template: &VDITemplate| (template.metadata.uid.clone(), template.metadata.generation);
+    known.get(&ObjectRef::from_obj(template)).is_some_and(|before| version(&before) == version(template))
 }
 
 #[derive(Clone)]

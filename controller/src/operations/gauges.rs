@@ -64,7 +64,7 @@ impl Gauges {
     fn has_node(&self, session: &VDISession) -> bool {
         let key = ObjectRef::new(&pod_name(&session.name_any())).within(&session.namespace().unwrap_or_default());
         let Some(pod) = self.stores.pods.get(&key) else { return false };
-        session.meta().uid.as_ref().is_some_and(|uid| pod.belongs_to(uid)) && !pod.has_ended && pod.has_node
+        session.meta().uid.as_ref().is_some_and(|uid| pod.belongs_to(uid)) && !pod.has_ended && pod.node.is_some()
     }
 }
 

@@ -54,7 +54,7 @@ pub async fn run(context: Context, concurrency: u16, stop: impl Future<Output = 
             || stores.sessions.state().iter().filter_map(|session| session.uid()).collect(),
             || workqueue.add(cache::all(&stores.sessions)),
         ) => {}
-        () = template_status::follow(&stores, &context.client) => {}
+        () = template_status::follow(&stores, &context.allocations, &context.client) => {}
         () = orphans::follow(&stores, &context.client) => {}
         () = unreadable::follow(&stores.aside, &context.client, &context.clock) => {}
     }
