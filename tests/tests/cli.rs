@@ -12,6 +12,7 @@ use vdi_tests::{
     shared::with_stack,
     stack::{self, Stack, alice, bob},
     test_namespace::TestNamespace,
+    wait,
 };
 
 /// A namespace where alice and bob may have desktops, with a template of its name.
@@ -170,6 +171,34 @@ fn what_a_session_waits_for_is_told_as_a_person_would() -> Result<()> {
         let why = vdi_ok(stack, &User::admin(), &namespace, "why greedy").await?;
         ensure!(why.lines().any(|line| line.starts_with("WHEN")), "{why}");
         Ok(())
+    })
+}
+
+#[test]
+fn the_list_of_templates_says_what_is_free_to_people_who_see_no_nodes() -> Result<()> {
+    with_stack(async |stack| {
+        let namespace = namespace(stack, "cli-free").await?;
+        // GPUs of its own, which only an administrator sees.
+        let gpus = json!({"example.com/cli-free": "2"});
+        let gpus = json!({"status": {"capacity": gpus, "allocatable": gpus}}).to_string();
+        let offer = ["patch", "node", "simulated-0", "--subresource=status", "--type=merge", "-p", &gpus];
+        stack.kubectl_ok(&User::admin(), offer).await?;
+        let resource = json!({"spec": {"gpu": {"resourceName": "example.com/cli-free"}}}).to_string();
+        stack.kubectl_ok(&User::admin(), ["patch", "vdit", "cli-free", "--type=merge", "-p", &resource]).await?;
+        let told = async |words: &str| {
+            let row = |table: &str| table.lines().any(|row| row.starts_with("cli-free ") && row.contains(words));
+            let says = async || Ok(row(&vdi_ok(stack, &alice(), &namespace, "templates").await?));
+            wait::until(&format!("templates says: {words}"), says).await
+        };
+        told("  2 of 2 free  ").await?;
+        vdi_ok(stack, &alice(), &namespace, "start cli-free --gpu 2 --name one").await?;
+        namespace.wait_running("one").await?;
+        told("  0 of 2 free, next free by ").await?;
+        vdi_ok(stack, &bob(), &namespace, "start cli-free --gpu 2 --name two").await?;
+        told(", 1 waits  ").await?;
+        let claims = json!({"spec": {"gpu": {"resourceName": null, "resourceClaimTemplateName": "gpus"}}}).to_string();
+        stack.kubectl_ok(&User::admin(), ["patch", "vdit", "cli-free", "--type=merge", "-p", &claims]).await?;
+        told("  unknown  ").await
     })
 }
 

@@ -1,7 +1,8 @@
 use anyhow::Result;
+use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{cluster::Cluster, options::Templates, output::Output, table::table};
+use crate::{cluster::Cluster, commands::why::clock, options::Templates, output::Output, table::table};
 
 const PATH: &str = "/apis/vdi.kasm.io/v1alpha1/vditemplates";
 
@@ -19,8 +20,8 @@ pub async fn run(cluster: &Cluster, Templates { output }: &Templates) -> Result<
         eprintln!("There is nothing to start: this cluster has no templates. Ask its administrator");
         return Ok(());
     }
-    let header = ["NAME", "TITLE", "DESKTOPS", "DESCRIPTION", "IMAGE"];
-    print!("{}", table(&header[..if wide { 5 } else { 4 }], &rows));
+    let header = ["NAME", "TITLE", "GPUS", "DESKTOPS", "DESCRIPTION", "IMAGE"];
+    print!("{}", table(&header[..if wide { 6 } else { 5 }], &rows));
     Ok(())
 }
 
@@ -34,9 +35,49 @@ fn row(template: &Value, wide: bool) -> Vec<String> {
         description = format!("Deprecated: {message}{instead}");
     }
     let sessions = template["status"]["sessions"].as_i64().unwrap_or_default().to_string();
-    let mut row = vec![text(&template["metadata"]["name"]), text(&spec["displayName"]), sessions, description];
+    let gpus = gpus(&template["status"]["capacity"]);
+    let mut row = vec![text(&template["metadata"]["name"]), text(&spec["displayName"]), gpus, sessions, description];
     if wide {
         row.push(text(&spec["image"]));
     }
     row
+}
+
+/// What is free, in words: `3 of 8 free`.
+fn gpus(capacity: &Value) -> String {
+    let free = match (capacity["free"].as_i64(), capacity["gpus"].as_i64()) {
+        (Some(_), Some(0)) => "none in the cluster".to_owned(),
+        (Some(free), Some(gpus)) => format!("{free} of {gpus} free"),
+        _ => "unknown".to_owned(),
+    };
+    let next = capacity["nextFree"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
+    let next = next.map(|time| format!("next free by {}", clock(time)));
+    let waiting = capacity["waiting"].as_i64().filter(|waiting| *waiting > 0);
+    let waiting = waiting.map(|waiting| format!("{waiting} {}", if waiting == 1 { "waits" } else { "wait" }));
+    [Some(free), next, waiting].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_free_is_told_in_words_and_what_is_not_known_as_unknown() {
+        for (capacity, words) in [
+            (json!({ "gpus": 8, "free": 3, "waiting": 0 }), "3 of 8 free"),
+            (json!({ "gpus": 8, "free": 1, "waiting": 1 }), "1 of 8 free, 1 waits"),
+            (json!({ "gpus": 8, "free": 0, "waiting": 2 }), "0 of 8 free, 2 wait"),
+            (json!({ "gpus": 0, "free": 0, "waiting": 0 }), "none in the cluster"),
+            (json!({ "waiting": 2 }), "unknown, 2 wait"),
+            (json!({ "gpus": "8", "free": "3", "nextFree": "soon" }), "unknown"),
+            (json!({ "gpus": 8, "free": 0, "nextFree": "soon" }), "0 of 8 free"),
+            (Value::Null, "unknown"),
+        ] {
+            assert_eq!(gpus(&capacity), words, "{capacity}");
+        }
+        let full = gpus(&json!({ "gpus": 8, "free": 0, "waiting": 2, "nextFree": "2001-01-01T12:40:00Z" }));
+        assert!(full.starts_with("0 of 8 free, next free by 200") && full.ends_with(", 2 wait"), "{full}");
+    }
 }

@@ -77,7 +77,7 @@ fn print_events(events: &Value) {
 }
 
 /// In the time zone of whoever reads it; with the date if that isn't today's.
-fn clock(time: Timestamp) -> String {
+pub fn clock(time: Timestamp) -> String {
     let (time, now) = (time.to_zoned(TimeZone::system()), Timestamp::now().to_zoned(TimeZone::system()));
     let format = if time.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
     time.strftime(format).to_string()
