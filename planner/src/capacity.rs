@@ -84,8 +84,19 @@ impl Node<'_> {
 
     /// `None` if it is no whole number.
     fn offers(&self, resource: &str) -> Option<i64> {
-        self.allocatable.get(resource).map_or(Some(0), |amount| amount.parse().ok().filter(|amount| *amount >= 0))
+        self.allocatable.get(resource).map_or(Some(0), |amount| whole(amount))
     }
+}
+
+/// A [quantity] of devices. Kubernetes writes 2000 as `2k`. `None` if it is no whole number.
+///
+/// [quantity]: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+pub fn whole(amount: &str) -> Option<i64> {
+    let (digits, unit) = match amount.strip_suffix('k') {
+        Some(thousands) => (thousands, 1000),
+        None => (amount, 1),
+    };
+    digits.parse::<i64>().ok().filter(|count| *count >= 0)?.checked_mul(unit)
 }
 
 /// [As Kubernetes matches them]. An operator of a newer version tolerates nothing: better too few GPUs are shown than too many.
@@ -225,5 +236,7 @@ mod tests {
         let claims = Template { gpu: GpuSource::ClaimTemplate("one-gpu".to_owned()), ..template() };
         assert_eq!(capacity(&[Machine::new("a", "1")], &[], &claims, 2), unknown);
         assert_eq!(capacity(&[Machine::new("a", "many")], &[], &template(), 2), unknown);
+        assert_eq!(capacity(&[Machine::new("a", "-1")], &[], &template(), 2), unknown);
+        assert_eq!(capacity(&[Machine::new("a", "2k")], &[("a", 500, None)], &template(), 0), known(1500, 2000));
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ObjectMeta;
 use serde::Deserialize;
-use vdi_planner::model::PodStatus;
+use vdi_planner::{capacity::whole, model::PodStatus};
 use vdi_service::{lenient, same_resource};
 
 /// The part of a pod that the controller reads: whose it is and what it is doing. The rest is most of its size, and parsing it was
@@ -84,7 +84,7 @@ impl PartialContainer {
     /// Of extended resources, whose names have a domain, limits and requests are the same.
     fn devices(&self) -> impl Iterator<Item = (&str, i64)> {
         let limits = self.resources.limits.iter().filter(|(resource, _)| resource.contains('/'));
-        limits.filter_map(|(resource, amount)| Some((resource.as_str(), amount.parse().ok()?)))
+        limits.filter_map(|(resource, amount)| Some((resource.as_str(), whole(amount)?)))
     }
 }
 
@@ -104,6 +104,7 @@ mod tests {
         for (init, containers, expected) in [
             (json!([]), json!([{}]), None),
             (json!([]), json!([gpus("1"), gpus("2")]), Some(3)),
+            (json!([]), json!([gpus("2k")]), Some(2000)),
             (json!([gpus("4"), gpus("5")]), json!([gpus("2")]), Some(5)),
             (json!([gpus("4"), sidecar(gpus("1"))]), json!([gpus("2")]), Some(4)),
             (json!([sidecar(gpus("1")), gpus("4")]), json!([gpus("2")]), Some(5)),
