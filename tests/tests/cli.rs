@@ -150,6 +150,11 @@ fn a_refusal_is_told_in_the_words_of_whoever_refuses() -> Result<()> {
         let elsewhere = TestNamespace::existing(stack, "default");
         let nowhere = vdi_fails(stack, &alice(), &elsewhere, "start cli-refused").await?;
         ensure!(nowhere.contains("you may not do that in namespace default: ask your administrator"), "{nowhere}");
+        let template = fails(alice(), "start no-such-template").await?;
+        ensure!(
+            template.contains("there is no template \"no-such-template\"") && template.contains("cli-refused"),
+            "{template}"
+        );
         let missing = fails(alice(), "why nothing").await?;
         ensure!(missing.contains("there are none in this namespace"), "{missing}");
         Ok(())

@@ -1,6 +1,6 @@
 use std::io::{IsTerminal as _, Write as _};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use kube::{
@@ -13,7 +13,7 @@ use vdi_api::{Phase, VDISession, printable};
 
 use crate::{
     cluster::Cluster,
-    commands::{open, why},
+    commands::{open, templates, why},
     options::Start,
     output::Output,
     words,
@@ -43,6 +43,7 @@ pub async fn run(cluster: &Cluster, options: &Start) -> Result<()> {
 /// Creates the session. One that is there already with the same name, template and user is the one that is meant: starting it twice
 /// makes one desktop.
 async fn create(cluster: &Cluster, options: &Start) -> Result<(VDISession, bool)> {
+    ensure_template(cluster, &options.template).await?;
     let user = match &options.user {
         Some(user) => user.clone(),
         None => cluster.email().await?,
@@ -72,6 +73,20 @@ async fn create(cluster: &Cluster, options: &Start) -> Result<(VDISession, bool)
         }
         Err(error) => Err(words::explain(error, &cluster.namespace)),
     }
+}
+
+/// A session of a template that isn't there would wait for it, which is rarely what somebody means who types its name.
+async fn ensure_template(cluster: &Cluster, name: &str) -> Result<()> {
+    // Whoever may not list them may still start one.
+    let Ok(list) = cluster.get(templates::PATH).await else { return Ok(()) };
+    let names = list["items"].as_array().into_iter().flatten().filter_map(|item| item["metadata"]["name"].as_str());
+    let names: Vec<&str> = names.collect();
+    ensure!(
+        names.contains(&name),
+        "there is no template {name:?}: `kubectl vdi templates` lists what there is ({})",
+        names.join(", ")
+    );
+    Ok(())
 }
 
 /// Waits until the desktop can be opened, and returns where. Says what it waits for as that changes.
@@ -121,7 +136,7 @@ async fn next(cluster: &Cluster, name: &str, session: &VDISession) -> Result<VDI
 
 /// One line that changes on a terminal, and a line a change elsewhere.
 fn show(shown: &mut String, told: &str) {
-    let line = told.lines().take(2).collect::<Vec<_>>().join(": ");
+    let line = told.lines().take(3).collect::<Vec<_>>().join(" | ");
     if *shown == line {
         return;
     }

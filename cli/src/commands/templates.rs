@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{cluster::Cluster, commands::why::clock, options::Templates, output::Output, table::table};
 
-const PATH: &str = "/apis/vdi.kasm.io/v1alpha1/vditemplates";
+pub const PATH: &str = "/apis/vdi.kasm.io/v1alpha1/vditemplates";
 
 pub async fn run(cluster: &Cluster, Templates { output }: &Templates) -> Result<()> {
     let list = cluster.get(PATH).await?;

@@ -31,6 +31,8 @@ pub fn told(session: &VDISession, now: Timestamp) -> String {
         lines[0] += &format!(" since {} ({})", clock(since), ago(since, now));
     }
     match explanation(reason) {
+        // What to do with a running one is below.
+        Some(explanation) if status.phase == Phase::Running => lines.push(explanation.what.to_owned()),
         Some(explanation) => lines.extend([explanation.what.to_owned(), explanation.advice.to_owned()]),
         None => lines.push(format!("The cluster says {reason}, which this version of kubectl vdi doesn't know.")),
     }
