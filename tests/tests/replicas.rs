@@ -248,7 +248,15 @@ fn leaders_leave_the_labels_and_annotations_of_the_lease_to_whoever_installed_it
 /// The controllers' requests during `time`, once everything has settled.
 async fn requests_during(stack: &Stack, time: Duration) -> Result<audit::Requests> {
     wait_until_counted(stack).await?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // What is free is told at most every five seconds. Whatever is left to do is done when nothing was for longer than that.
+    let quiet = Duration::from_secs(7);
+    let settled = async || Ok(requests_in(stack, quiet).await?.keys().all(|request| request == "update leases"));
+    wait::until("the controllers have nothing to do", settled).await?;
+    requests_in(stack, time).await
+}
+
+/// The controllers' requests during `time`, from now.
+async fn requests_in(stack: &Stack, time: Duration) -> Result<audit::Requests> {
     let began = Timestamp::now();
     tokio::time::sleep(time).await;
     let mut requests = audit::Requests::new();

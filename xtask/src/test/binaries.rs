@@ -11,14 +11,17 @@ use tokio::process::Command;
 use vdi_release::{command, workspace};
 
 /// Those that take more than a minute, the longest first. They start first, so that none of them runs alone at the end.
-const LONG: [&str; 12] = [
+const LONG: [&str; 15] = [
     "tests/activity",
     "tests/network",
     "tests/faults",
+    "tests/installation",
     "tests/desktop",
     "tests/lifecycle",
     "tests/gateway_faults",
     "tests/ownership",
+    "tests/waiting",
+    "tests/compatibility",
     "tests/gpus",
     "tests/replicas",
     "tests/floor",
