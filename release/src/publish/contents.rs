@@ -32,7 +32,7 @@ pub struct Destination {
     pub registry: String,
     /// The folder with Docker's configuration, which has the credentials.
     pub docker_config: PathBuf,
-    /// For the release's files. What is in it is deleted.
+    /// For the release's files. Those of an earlier one in it are deleted.
     pub folder: PathBuf,
     /// Who signs. Without, the bills of materials aren't attached to what they describe.
     pub signer: Option<Signer>,
