@@ -208,7 +208,7 @@ fn a_desktop_that_exceeds_its_memory_is_reported_as_out_of_memory() -> Result<()
         // Like a browser with too many tabs. /dev/shm belongs to no process, so the kernel kills the X server. What is in it stays
         // until the desktop starts again, and must leave enough for that.
         let shown = namespace.wait_message("desktop", Phase::Creating, "OutOfMemory");
-        let fill = exec(stack, &namespace, "desktop", "dd if=/dev/zero of=/dev/shm/full bs=1M count=215; sleep 10");
+        let fill = exec(stack, &namespace, "desktop", "dd if=/dev/zero of=/dev/shm/full bs=1M count=240; sleep 10");
         let (message, _) = tokio::try_join!(shown, fill)?;
         let expected = "the desktop exceeded its memory limit of 256Mi and is restarting (1 of 3): exit code ";
         ensure!(message.starts_with(expected), "{message}");
