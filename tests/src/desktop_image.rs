@@ -20,7 +20,9 @@ pub async fn build(architectures: Vec<Architecture>) -> Result<Image> {
     process::blocking(move || {
         let origin = Origin::of(workspace())?;
         let packed = image::index("desktop", "A Linux desktop in the browser", &images, &origin)?;
-        let archive = target().join("images/desktop.oci.tar");
+        let folder = target().join("images");
+        std::fs::create_dir_all(&folder)?;
+        let archive = folder.join("desktop.oci.tar");
         std::fs::write(&archive, packed.archive).with_context(|| format!("can't write {}", archive.display()))?;
         Image::open("desktop", archive)
     })
